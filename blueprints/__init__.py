@@ -1,0 +1,105 @@
+"""The HTTP services: one Flask application for an instance's own host, made of one blueprint for each service.
+
+Errors are turned into HTTP here and nowhere else: domain exceptions into the shape of the service they were raised in.
+"""
+
+import logging
+from typing import cast
+from urllib.parse import quote
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from blueprints import _errors, _pages
+from blueprints._request import ErrorShape, Service
+from cozyd.errors import CozyError, Unauthorized
+from cozyd.stack import Stack
+
+log = logging.getLogger("cozyd.http")
+
+
+def create_app(stack: Stack) -> Flask:
+    """The application that answers on the hosts of instances.
+
+    :param stack: the process's object graph; requests bring their own instance in `environ["cozyd.instance"]`.
+    """
+    from blueprints import assets, auth, data, files, realtime, replication, status, sync
+
+    app = Flask("cozyd", static_folder=None, template_folder=None)
+    app.extensions["cozyd"] = stack
+    app.before_request(_before)
+    app.after_request(_after)
+    app.register_error_handler(CozyError, _domain_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+    services = [service for module in (assets, auth, data, files, realtime, replication, status, sync) for service in _services(module)]
+    for service in services:
+        app.register_blueprint(service)
+    return app
+
+
+def _services(module: object) -> list[Service]:
+    return [value for value in vars(module).values() if isinstance(value, Service)]
+
+
+def _before() -> Response | None:
+    refused: CozyError | None = request.environ.get("cozyd.refused")
+    if refused is not None:
+        raise refused
+    if request.method == "OPTIONS" and "Origin" in request.headers and not request.path.startswith("/auth/"):
+        return _preflight()
+    if request.path.startswith("/data/") and (isinstance(request.routing_exception, RequestRedirect) or request.method == "HEAD"):
+        raise _errors.no_route()
+    return None
+
+
+def _preflight() -> Response:
+    answer = Response(status=204)
+    answer.headers["Access-Control-Allow-Methods"] = "GET,HEAD,PUT,PATCH,POST,DELETE"
+    answer.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")
+    answer.headers["Access-Control-Max-Age"] = "43200"
+    return answer
+
+
+def _after(response: Response) -> Response:
+    origin = request.environ.get("HTTP_ORIGIN")
+    if origin and not request.path.startswith("/auth/"):
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.vary.add("Origin")
+    return response
+
+
+def _domain_error(error: CozyError) -> Response:
+    shape = _shape()
+    if shape == "page" and isinstance(error, Unauthorized) and request.method == "GET" and "html" in request.headers.get("Accept", "html"):
+        answer = Response(status=303)
+        answer.headers["Location"] = f"{request.host_url}auth/login?redirect={quote(request.url, safe='')}"
+        return answer
+    return _errors.write(error, shape, _pages.error_page)
+
+
+def _http_error(error: HTTPException) -> Response:
+    if error.code in (404, 405):
+        return _errors.write(_errors.no_route(), _shape(), _pages.error_page)
+    if error.code is not None and error.code < 400:
+        return cast(Response, error.get_response())
+    return _errors.write(_errors.from_status(error.code or 500, error.description or ""), _shape(), _pages.error_page)
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("a request failed unexpectedly: %s %s", request.method, request.path.split("/", 3)[:3], exc_info=error)
+    return _errors.write(CozyError("An unexpected error occurred"), _shape(), _pages.error_page)
+
+
+def _shape() -> ErrorShape:
+    """The shape of the service that was asked; for an unknown route, of the one its path belongs to."""
+    from flask import current_app
+
+    service = current_app.blueprints.get(request.blueprint or "")
+    if isinstance(service, Service):
+        return service.errors
+    return "data" if request.path.startswith("/data/") else "page"
+
+

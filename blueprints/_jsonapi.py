@@ -1,0 +1,69 @@
+"""Resources, lists, links and errors in JSON:API (https://jsonapi.org), as the reference writes them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response
+
+from cozyd import jsons
+from cozyd.errors import CozyError
+
+MEDIA_TYPE = "application/vnd.api+json"
+Resource = dict[str, Any]
+
+
+def resource(
+    type: str,
+    id: str,
+    attributes: Mapping[str, Any],
+    *,
+    rev: str = "",
+    links: Mapping[str, Any] | None = None,
+    relationships: Mapping[str, Any] | None = None,
+) -> Resource:
+    """One resource object; `meta.rev` and `links.self` where they are known."""
+    found: Resource = {"type": type, "id": id, "attributes": dict(attributes), "meta": {"rev": rev} if rev else {}}
+    if links is not None:
+        found["links"] = dict(links)
+    if relationships is not None:
+        found["relationships"] = dict(relationships)
+    return found
+
+
+def answer(
+    data: Resource | Sequence[Resource] | None,
+    *,
+    status: int = 200,
+    included: Sequence[Resource] | None = None,
+    links: Mapping[str, Any] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Response:
+    """A whole document as a response."""
+    document: dict[str, Any] = {"data": data}
+    if included is not None:
+        document["included"] = included
+    if links is not None:
+        document["links"] = links
+    if meta is not None:
+        document["meta"] = meta
+    return Response(jsons.dump(document), status, content_type=MEDIA_TYPE)
+
+
+def error_object(error: CozyError) -> Resource:
+    """One error object; `source` is always there, a JSON pointer or a parameter."""
+    title = error.title
+    source: dict[str, str] = {}
+    if error.source.startswith("/"):
+        source["pointer"] = error.source
+    elif error.source:
+        source["parameter"] = error.source
+    if error.status == 422 and source:
+        title = "Invalid Attribute" if "pointer" in source else "Invalid Parameter"
+    elif error.error != error.name:
+        title = error.error
+    return {"status": str(error.status), "title": title, "detail": error.detail, "source": source}
+
+
+def error_answer(error: CozyError) -> Response:
+    """An error as a response."""
+    return Response(jsons.dump({"errors": [error_object(error)]}), error.status, content_type=MEDIA_TYPE)

@@ -1,0 +1,211 @@
+"""What a view may ask about its request, and how a route declares who may call it.
+
+A route is declared with its access: `@service.get("/<id>", access=rule("GET", "io.cozy.files"))`. One without an
+access fails when the application is made, so nothing is open by mistake (docs/architecture.md, section 9).
+"""
+
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flask import Blueprint, g, request
+
+from cozyd import jsons
+from cozyd.auth.values import Credentials
+from cozyd.documents.store import Doc, Stored
+from cozyd.errors import BadRequest, CozyError, Unauthorized
+from cozyd.instance import Instance
+from cozyd.permissions import Action, Principal
+
+ErrorShape = Literal["jsonapi", "data", "couchdb", "page"]
+SESSION_COOKIE = "cozysessid"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call a route: a name for the authorization table, and the check made before the view runs."""
+
+    name: str
+    check: Callable[[], None]
+
+
+def instance() -> Instance:
+    """The tenant of this request."""
+    found: Instance = request.environ["cozyd.instance"]
+    return found
+
+
+def credentials() -> Credentials:
+    """What the request shows of who is asking: bearer token (header, Basic password, or query), cookie, address."""
+    header = request.headers.get("Authorization", "")
+    scheme, _, value = header.partition(" ")
+    bearer = value.strip() if scheme.lower() == "bearer" else None
+    basic = None
+    if scheme.lower() == "basic" and request.authorization is not None:
+        basic = (request.authorization.username or "", request.authorization.password or "")
+    return Credentials(
+        bearer=bearer or request.args.get("bearer_token") or (basic[1] if basic else None),
+        basic=basic,
+        session=request.cookies.get(SESSION_COOKIE),
+        address=request.remote_addr or "",
+        agent=request.headers.get("User-Agent", ""),
+    )
+
+
+def principal() -> Principal:
+    """Who is asking, by token; the session cookie alone is nobody here, as it travels with forged requests too.
+
+    :raises Unauthorized: no token in the request.
+    :raises BadToken: it is wrong or expired.
+    """
+    known: Principal | None = g.get("principal")
+    if known is None:
+        shown = credentials()
+        known = instance().auth.identify(Credentials(bearer=shown.bearer, address=shown.address, agent=shown.agent))
+        g.principal = request.environ["cozyd.principal"] = known
+    return known
+
+
+def logged_in() -> Principal | None:
+    """The owner, when the request carries her session cookie."""
+    shown = credentials()
+    if not shown.session:
+        return None
+    try:
+        return instance().auth.identify(Credentials(session=shown.session, address=shown.address, agent=shown.agent))
+    except CozyError:
+        return None
+
+
+def allow(action: Action, doctype: str, doc: Stored | Doc | None = None, *, above: Sequence[Stored] = ()) -> None:
+    """Ask the principal's rules; no document = the whole type.
+
+    :raises Forbidden: no rule allows it.
+    """
+    principal().check(action, doctype, doc, above=above)
+
+
+def body_bytes() -> bytes:
+    """The whole body; the server has capped its length already."""
+    data: bytes = request.environ["wsgi.input"].read(request.content_length or -1)
+    return data
+
+
+def body() -> Doc:
+    """The body as a JSON object.
+
+    :raises BadRequest: it is none.
+    """
+    return jsons.load_object(body_bytes())
+
+
+def number(name: str, default: int | None, *, low: int = 0, high: int | None = None) -> int | None:
+    """A whole number from the query.
+
+    :raises BadRequest: it is none, or out of bounds.
+    """
+    text = request.args.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise BadRequest(f"{name} must be a number", source=name) from None
+    if value < low or (high is not None and value > high):
+        raise BadRequest(f"{name} is out of bounds", source=name)
+    return value
+
+
+def flag(name: str) -> bool:
+    """A boolean from the query: `true` or `1`."""
+    return request.args.get(name, "").lower() in ("true", "1")
+
+
+def same_secret(left: str, right: str) -> bool:
+    """Compare two secrets in constant time."""
+    return hmac.compare_digest(left.encode(), right.encode())
+
+
+def _owner() -> None:
+    found = logged_in()
+    if found is None:
+        raise Unauthorized("You are not logged in")
+    g.principal = request.environ["cozyd.principal"] = found
+
+
+def _known() -> None:
+    principal()
+
+
+public = Access("public", lambda: None)
+"""Anybody, even without a token."""
+known = Access("known", _known)
+"""Any valid token."""
+owner = Access("owner", _owner)
+"""The owner's session cookie; browsers without one are sent to the login page."""
+
+
+def rule(action: Action, doctype: str) -> Access:
+    """The whole doctype with this verb."""
+    return Access(f"{action} {doctype}", lambda: allow(action, doctype))
+
+
+def asks(action: Action) -> Access:
+    """A valid token; the view itself asks with the doctype or document it finds, before any byte of it leaves."""
+    return Access(f"asks {action}", _known)
+
+
+class Service(Blueprint):
+    """A blueprint whose routes declare their access and whose errors have one shape.
+
+    :param errors: how its errors are written: JSON:API, the two shapes of `/data`, or a page.
+    """
+
+    def __init__(self, name: str, import_name: str, *, errors: ErrorShape = "jsonapi", **options: Any) -> None:
+        super().__init__(name, import_name, **options)
+        self.errors: ErrorShape = errors
+        self.table: list[tuple[str, tuple[str, ...], str]] = []
+
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Any = None,
+        provide_automatic_options: bool | None = None,
+        *,
+        access: Access | None = None,
+        **options: Any,
+    ) -> None:
+        """As flask's, with `access` required.
+
+        :raises TypeError: the route has none.
+        """
+        if access is None or view_func is None:
+            raise TypeError(f"route {self.name} {rule} has no access")
+        endpoint = endpoint or view_func.__name__
+        self.table.append((rule, tuple(options.get("methods") or ("GET",)), access.name))
+        super().add_url_rule(rule, endpoint, _guarded(view_func, access), provide_automatic_options, **options)
+
+
+def _guarded(view: Callable[..., Any], access: Access) -> Callable[..., Any]:
+    if access is public:
+        return view
+    check = access.check
+
+    def guarded(**arguments: Any) -> Any:
+        check()
+        return view(**arguments)
+
+    guarded.__name__ = view.__name__
+    return guarded
+
+
+def single(args: Mapping[str, str], allowed: frozenset[str]) -> None:
+    """Refuse query parameters that a strict route does not know.
+
+    :raises BadRequest: the first unknown one, by name.
+    """
+    for name in args:
+        if name not in allowed:
+            raise BadRequest(f"Unsupported query parameter '{name}'")

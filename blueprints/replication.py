@@ -1,0 +1,248 @@
+"""`/data`: what replicas use (PouchDB's protocol), in CouchDB's own shapes (docs/http/data.md, sections 4 and 5)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from flask import Response, request
+
+from blueprints import _documents
+from blueprints._request import Service, allow, asks, body, instance, single
+from cozyd import jsons
+from cozyd.documents import mango
+from cozyd.documents.store import Change, Doc, Feed, FeedRow, Ref, Write
+from cozyd.errors import BadRequest, CozyError, Invalid, NotFound, PreconditionFailed, Unsupported
+from cozyd.permissions import check_readable, check_writable
+from cozyd.realtime import Park
+
+service = Service("replication", __name__, url_prefix="/data", errors="couchdb")
+feeds = Service("feeds", __name__, url_prefix="/data", errors="data")
+
+CHANGES_PARAMETERS = frozenset(
+    ("feed", "style", "since", "limit", "timeout", "include_docs", "heartbeat", "_nonce", "seq_interval", "descending", "bearer_token")
+)
+LONGEST_POLL = 60_000
+
+
+@service.put("/<doctype>/", access=asks("POST"))
+def make(doctype: str) -> Response:
+    """Make a doctype's database."""
+    allow("POST", doctype)
+    check_writable(doctype)
+    if not instance().docs.make(doctype):
+        error = PreconditionFailed("The database could not be created, the file already exists.", error="file_exists")
+        raise error
+    return _documents.answer({"ok": True}, 201)
+
+
+@service.post("/<doctype>/_bulk_docs", access=asks("POST"))
+def bulk_docs(doctype: str) -> Response:
+    """Write many documents, each for itself; with `new_edits: false`, a replica's own revisions."""
+    allow("POST", doctype)
+    check_writable(doctype)
+    asked = _json_body()
+    given = asked.get("docs")
+    if not isinstance(given, list) or not all(isinstance(doc, dict) for doc in given):
+        raise BadRequest("POST body must include `docs` parameter.", error="bad_request_docs")
+    docs = instance().docs
+    if asked.get("new_edits") is False:
+        grafted = docs.graft(doctype, given)
+        return _documents.answer([_failed(doc, done) for doc, done in zip(given, grafted, strict=False) if isinstance(done, CozyError)], 201)
+    writes = [_write(doctype, doc, docs.new_id) for doc in given]
+    wanted = [write for write in writes if isinstance(write, Write)]
+    done = iter(docs.commit_each(wanted))
+    rows = [_result(doc, write if isinstance(write, CozyError) else next(done), write) for doc, write in zip(given, writes, strict=True)]
+    return _documents.answer(rows, 201)
+
+
+@service.post("/<doctype>/_bulk_get", access=asks("GET"))
+def bulk_get(doctype: str) -> Response:
+    """Many documents at given revisions, with their histories when `revs` is asked."""
+    allow("GET", doctype)
+    check_readable(doctype)
+    asked = _json_body().get("docs")
+    if not isinstance(asked, list):
+        raise BadRequest("Missing JSON list of 'docs'.", error="bad_request_docs")
+    revs = request.args.get("revs") == "true"
+    latest = request.args.get("latest") == "true"
+    return _documents.answer({"results": [_got(doctype, one, revs=revs, latest=latest) for one in asked]})
+
+
+@service.post("/<doctype>/_revs_diff", access=asks("GET"))
+def revs_diff(doctype: str) -> Response:
+    """Which of the given revisions are not here."""
+    allow("GET", doctype)
+    check_readable(doctype)
+    asked = _json_body()
+    if not all(isinstance(revs, list) for revs in asked.values()):
+        raise BadRequest("revisions must be arrays", error="bad_request_revs")
+    docs = instance().docs
+    docs.info(doctype)
+    found = {}
+    for id, (missing, ancestors) in docs.missing_revs(doctype, asked).items():
+        found[id] = {"missing": list(missing)} | ({"possible_ancestors": list(ancestors)} if ancestors else {})
+    return _documents.answer(found)
+
+
+@service.post("/<doctype>/_ensure_full_commit", access=asks("GET"))
+def ensure_full_commit(doctype: str) -> Response:
+    """Every answered write is on the disk already."""
+    allow("GET", doctype)
+    check_writable(doctype)
+    return _documents.answer({"ok": True, "instance_start_time": "0"}, 201)
+
+
+@service.get("/<doctype>/_local/<path:id>", access=asks("GET"))
+def local(doctype: str, id: str) -> Response:
+    """A document that is never replicated: a replica's checkpoint."""
+    allow("GET", doctype)
+    check_readable(doctype)
+    found = instance().docs.local(doctype, id)
+    if found is None:
+        raise NotFound
+    return _documents.answer(found)
+
+
+@service.put("/<doctype>/_local/<path:id>", access=asks("GET"))
+def set_local(doctype: str, id: str) -> Response:
+    """Write a checkpoint; on read-only doctypes too."""
+    allow("GET", doctype)
+    check_readable(doctype)
+    rev = instance().docs.set_local(doctype, id, _json_body())
+    return _documents.answer({"ok": True, "id": f"_local/{id}", "rev": rev}, 201)
+
+
+@feeds.route("/<doctype>/_changes", methods=["GET", "POST"], access=asks("GET"))
+def changes(doctype: str) -> Response:
+    """The change feed; `feed=longpoll` waits for the next change without holding a thread."""
+    check_readable(doctype)
+    allow("GET", doctype)
+    posted = request.method == "POST"
+    single(request.args, CHANGES_PARAMETERS | {"filter"} if posted else CHANGES_PARAMETERS)
+    feed_kind = request.args.get("feed", "normal")
+    if feed_kind not in ("normal", "longpoll"):
+        raise BadRequest(f"Unsuported feed value '{feed_kind}'")
+    narrowed = _filter(body() if posted and request.content_length else {}) if "filter" in request.args else {}
+    feed = _read_feed(doctype, narrowed)
+    if feed_kind == "longpoll" and not feed.rows:
+        _wait(doctype)
+    return _feed_answer(feed)
+
+
+def _read_feed(doctype: str, narrowed: dict[str, Any]) -> Feed:
+    limit = _count("limit")
+    return instance().docs.changes(
+        doctype,
+        since=request.args.get("since", ""),
+        limit=limit or None,
+        descending=request.args.get("descending") == "true",
+        docs=request.args.get("include_docs") == "true",
+        **narrowed,
+    )
+
+
+def _filter(asked: Doc) -> dict[str, Any]:
+    """Arguments of `changes` for a filter.
+
+    :raises BadRequest: the filter is unknown, or its body is not what it needs.
+    """
+    name = request.args["filter"]
+    if name == "_doc_ids" and isinstance(asked.get("doc_ids"), list):
+        return {"ids": [id for id in asked["doc_ids"] if isinstance(id, str)]}
+    if name == "_selector" and isinstance(asked.get("selector"), dict):
+        mango.check(asked["selector"])
+        return {"match": mango.matcher(asked["selector"])}
+    if name == "_design":
+        match: Callable[[Doc], bool] = lambda doc: str(doc["_id"]).startswith("_design/")  # noqa: E731
+        return {"match": match}
+    raise BadRequest(f"Unsupported filter value '{name}'" if name not in ("_doc_ids", "_selector") else f"the filter {name} needs a body")
+
+
+def _wait(doctype: str) -> None:
+    """Park until something changes, the next heartbeat, or the time-out; the request runs again then."""
+    now = instance().now()
+    began = request.environ.setdefault("cozyd.began", now)
+    timeout = _count("timeout") or LONGEST_POLL
+    heartbeat = _count("heartbeat") if request.args.get("heartbeat") != "true" else LONGEST_POLL
+    until = began + timedelta(milliseconds=min(timeout, LONGEST_POLL) if not heartbeat else heartbeat)
+    if heartbeat:
+        say = b"\n" if now >= until else b""
+        raise Park(instance().domain, [doctype], now + timedelta(milliseconds=heartbeat), say=say)
+    if now < until:
+        raise Park(instance().domain, [doctype], until)
+
+
+def _count(name: str) -> int:
+    text = request.args.get(name, "0")
+    if not text.isdigit():
+        raise BadRequest(f"Invalid value for {name}", error="query_parse_error")
+    return int(text)
+
+
+def _feed_answer(feed: Feed) -> Response:
+    every = max(1, _count("seq_interval"))
+    all_leaves = request.args.get("style") == "all_docs"
+    rows = [_feed_row(row, number, every, all_leaves) for number, row in enumerate(feed.rows, 1)]
+    head = {"last_seq": feed.last_seq, "pending": feed.pending}
+    return _documents.spliced(head, "results", rows)
+
+
+def _feed_row(row: FeedRow, number: int, every: int, all_leaves: bool) -> bytes:
+    leaves = row.leaves if all_leaves else row.leaves[:1]
+    head: Doc = {"id": row.id, "seq": row.seq if number % every == 0 else "", "changes": [{"rev": rev} for rev in leaves]}
+    if row.deleted:
+        head["deleted"] = True
+    text = row.stored.render() if row.stored is not None else b"null"
+    return jsons.dump(head)[:-1] + b',"doc":' + text + b"}"
+
+
+def _json_body() -> Doc:
+    """The body of a route that CouchDB itself answers: it insists on the content type.
+
+    :raises Unsupported: another content type.
+    """
+    if request.mimetype != "application/json":
+        raise Unsupported("Content-Type must be application/json")
+    return body()
+
+
+def _write(doctype: str, doc: Doc, new_id: Callable[[], str]) -> Write | CozyError:
+    unknown = [name for name in doc if name.startswith("_") and name not in ("_id", "_rev", "_deleted", "_revisions", "_attachments")]
+    if unknown:
+        return Invalid(f"Bad special document member: {unknown[0]}")
+    id = doc.get("_id") or new_id()
+    if not isinstance(id, str) or (id.startswith("_") and not id.startswith("_design/")):
+        return BadRequest("Only reserved document ids may start with underscore.", error="illegal_docid")
+    rev = doc.get("_rev")
+    try:
+        rev = _documents.check_rev(rev) if rev else None
+    except BadRequest as error:
+        return error
+    return Write(Ref(doctype, id), body=doc, rev=rev, deleted=doc.get("_deleted") is True)
+
+
+def _result(doc: Doc, done: Change | CozyError, write: Write | CozyError) -> Doc:
+    if isinstance(done, CozyError):
+        return _failed(doc, done, write.ref.id if isinstance(write, Write) else None)
+    return {"ok": True, "id": done.new.ref.id, "rev": done.new.rev}
+
+
+def _failed(doc: Doc, error: CozyError, id: str | None = None) -> Doc:
+    return {"id": id or doc.get("_id"), "error": error.error, "reason": error.detail}
+
+
+def _got(doctype: str, asked: Any, *, revs: bool, latest: bool) -> Doc:
+    """One result of `_bulk_get`."""
+    id = asked.get("id") if isinstance(asked, dict) else None
+    if not isinstance(id, str):
+        return {"id": id, "docs": [{"error": {"id": id, "rev": "undefined", "error": "bad_request", "reason": "missing id"}}]}
+    ref, rev = Ref(doctype, id), asked.get("rev")
+    docs = instance().docs
+    try:
+        leaves = docs.leaves(ref, [rev], latest=latest) if isinstance(rev, str) else [docs.get(ref)]
+        if not leaves:
+            raise NotFound
+    except CozyError as error:
+        shown = {"id": id, "rev": rev or "undefined", "error": error.error, "reason": error.detail}
+        return {"id": id, "docs": [{"error": shown}]}
+    return {"id": id, "docs": [{"ok": dict(leaf.doc) | ({"_revisions": _documents.revisions(docs, leaf)} if revs else {})} for leaf in leaves]}

@@ -1,0 +1,325 @@
+"""`Auth`: credentials -> `Principal`; log in, log out; device passwords (docs/http/auth.md).
+
+Nothing here trusts a copy: sessions, devices and the instance record are read through `Documents.kept`, so that a
+revocation counts from the next request on.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol, cast
+
+from cozyd.auth import passwords, tokens
+from cozyd.auth.tokens import Audience, Claims
+from cozyd.auth.values import Credentials, Device, Kdf, Reach
+from cozyd.cache import Cache
+from cozyd.documents import Documents
+from cozyd.documents.store import Ref, Stored, Write
+from cozyd.errors import BadToken, Conflict, NotFound, TooManyRequests, Unauthorized
+from cozyd.permissions import ACTIONS, Action, Principal, Rule, parse_scope
+
+SESSIONS = "io.cozy.sessions"
+LOGINS = "io.cozy.sessions.logins"
+DEVICES = "io.cozy.devices"
+BITWARDEN = Ref("io.cozy.settings", "io.cozy.settings.bitwarden")
+
+SESSION_IDLE = timedelta(days=30)
+SHORT_SESSION = timedelta(seconds=300)
+SEEN_EVERY = timedelta(hours=24)
+USED_EVERY = timedelta(hours=1)
+
+ATTEMPTS, ATTEMPTS_WINDOW = 10, 300
+ACCOUNT_ATTEMPTS, ACCOUNT_WINDOW = 300, 3600
+
+REACH: Mapping[Reach, tuple[str, ...]] = {
+    "contacts": ("io.cozy.contacts", "io.cozy.contacts.*"),
+    "calendars": ("io.cozy.calendar.*",),
+    "files": ("io.cozy.files",),
+}
+OWNER = Principal("owner", "", everything=True)
+
+__all__ = ["OWNER", "REACH", "Auth", "Credentials", "Device", "Kdf", "Reach"]
+
+
+class Record(Protocol):
+    """The instance record, as this room needs it."""
+
+    def __call__(self) -> Mapping[str, Any]:
+        """The current document of doctype `instances`."""
+
+
+class Auth:
+    """Who is asking, for one instance.
+
+    :param record: gives the instance record: domain, secrets, passphrase hash.
+    :param verified: the process's memory of verified tokens.
+    :param now: the clock, aware UTC.
+    """
+
+    def __init__(
+        self,
+        docs: Documents,
+        record: Record,
+        cache: Cache,
+        verified: tokens.VerifiedTokens,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._docs = docs
+        self._record = record
+        self._cache = cache
+        self._verified = verified
+        self._now = now
+        self._rules: dict[str, tuple[Rule, ...]] = {}
+
+    def identify(self, credentials: Credentials) -> Principal:
+        """Who shows these credentials: a bearer token, a device password (Basic) or a session cookie, in this order.
+
+        :raises BadToken: the bearer token is forged, expired, or its session ended.
+        :raises Unauthorized: nothing was shown, or the password or session is unknown.
+        """
+        if credentials.bearer:
+            return self._by_token(credentials.bearer)
+        if credentials.basic is not None:
+            return self._by_device(credentials.basic[1])
+        if credentials.session:
+            return self._by_session(credentials.session)
+        raise Unauthorized("No token in request")
+
+    # -- passphrase and sessions ------------------------------------------------------------------------------------
+
+    def kdf(self) -> Kdf:
+        """How clients derive what they send from the passphrase; the salt has no port."""
+        try:
+            iterations = self._docs.kept(BITWARDEN).doc.get("passphrase_kdf_iterations")
+        except NotFound:
+            iterations = None
+        host = str(self._record()["domain"]).split(":", 1)[0]
+        return Kdf(f"me@{host}", iterations if isinstance(iterations, int) and iterations > 0 else passwords.ITERATIONS)
+
+    def derive(self, passphrase: str) -> str:
+        """What an official client would send for this passphrase; costs as much as there (about 0.3 s)."""
+        return passwords.derive(passphrase, self.kdf())
+
+    def count_attempt(self, seen: Credentials) -> None:
+        """Count an attempt to log in, before anything costly is done for it.
+
+        :raises TooManyRequests: too many from this address, or for this account.
+        """
+        here = self._cache.hit(self._attempts(seen), ATTEMPTS_WINDOW)
+        account = self._cache.hit(self._attempts(None), ACCOUNT_WINDOW)
+        if here > ATTEMPTS or account > ACCOUNT_ATTEMPTS:
+            raise TooManyRequests("Too many attempts, try again in a few minutes", retry_after=ATTEMPTS_WINDOW)
+
+    def log_in(self, derived: str, code: str | None, seen: Credentials, *, long_run: bool = False) -> str:
+        """Open a session for the derived passphrase; the attempt was counted before.
+
+        :param code: second factor, where the instance asks for one.
+        :returns: the session cookie's value.
+        :raises Unauthorized: it is not hers.
+        """
+        kept = self._record().get("passphrase_hash")
+        if not passwords.matches(derived, str(kept or passwords.NOBODY)):
+            raise Unauthorized("The credentials you entered are incorrect, please try again.")
+        self._cache.delete(self._attempts(seen))
+        return self.open_session(seen, long_run=long_run)
+
+    def open_session(self, seen: Credentials, *, long_run: bool) -> str:
+        """A new session's cookie value; the log-in is kept in her history."""
+        now = self._text(self._now())
+        session_id = secrets.token_hex(16)
+        session = {"created_at": now, "last_seen": now, "long_run": long_run, "short_run": False}
+        login = {"session_id": session_id, "ip": seen.address, "user_agent": seen.agent, "created_at": now}
+        self._docs.commit([Write(Ref(SESSIONS, session_id), body=session), Write(Ref(LOGINS, self._docs.new_id()), body=login)])
+        return self._cookie(session_id)
+
+    def log_out(self, cookie: str) -> None:
+        """End a session; one that ended already is fine."""
+        try:
+            session = self._session(cookie)
+            self._docs.delete(session.ref, session.rev)
+        except (Unauthorized, Conflict):
+            return
+
+    def session_id(self, cookie: str) -> str:
+        """The id of a live session.
+
+        :raises Unauthorized: forged, ended, or too old.
+        """
+        return self._session(cookie).ref.id
+
+    # -- tokens -----------------------------------------------------------------------------------------------------
+
+    def cli_token(self, scope: str) -> str:
+        """A token for the operator's scripts, good for 30 minutes.
+
+        :raises BadRequest: the scope is empty or malformed.
+        """
+        parse_scope(scope)
+        return self._sign("cli", "", scope=scope)
+
+    def app_token(self, slug: str, scope: str, *, session_id: str = "") -> str:
+        """A token as a web app has it; with a session it lives as long as that, at most 24 hours.
+
+        :raises BadRequest: the scope is empty or malformed.
+        """
+        parse_scope(scope)
+        return self._sign("app", slug, scope=scope, session_id=session_id)
+
+    # -- devices ----------------------------------------------------------------------------------------------------
+
+    def devices(self) -> Sequence[Device]:
+        """Her device passwords, oldest first."""
+        try:
+            found = self._docs.all(DEVICES).rows
+        except NotFound:
+            return ()
+        return sorted((_device(stored) for stored in found), key=lambda device: device.created_at)
+
+    def add_device(self, name: str, reach: Sequence[Reach], read_only: bool) -> tuple[Device, str]:
+        """A new device password: 128 random bits; only its SHA-256 is kept.
+
+        :returns: the device, and the password, which nobody can show again.
+        """
+        letters = base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+        password = "-".join(letters[start : start + 5] for start in range(0, len(letters), 5))
+        body = {"name": name, "reach": list(reach), "read_only": read_only, "created_at": self._text(self._now())}
+        stored = self._docs.put(DEVICES, body | {"_id": _device_id(password)})
+        return _device(stored), password
+
+    def remove_device(self, id: str) -> None:
+        """Revoke a device password; counts from the next request on.
+
+        :raises NotFound: there is none of this id.
+        """
+        stored = self._docs.get(Ref(DEVICES, id))
+        self._docs.delete(stored.ref, stored.rev)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _by_token(self, token: str) -> Principal:
+        audience = tokens.audience_of(token) if len(token) < 8192 else ""
+        record = self._record()
+        secret = _secret(record, audience)
+        if secret is None:
+            raise BadToken
+        claims = self._verified.read(token, secret)
+        if claims.issuer not in (record["domain"], record.get("old_domain")):
+            raise BadToken
+        if claims.life is not None and claims.issued_at + claims.life < self._now():
+            raise BadToken(expired=True)
+        if claims.session_id and self._alive(claims.session_id) is None:
+            raise BadToken
+        return self._principal(claims)
+
+    def _principal(self, claims: Claims) -> Principal:
+        rules = self._rules.get(claims.scope)
+        if rules is None:
+            rules = parse_scope(claims.scope)
+            if len(self._rules) > 1000:
+                self._rules.clear()
+            self._rules[claims.scope] = rules
+        return Principal("cli" if claims.audience == "cli" else "app", claims.subject, rules)
+
+    def _by_device(self, password: str) -> Principal:
+        try:
+            stored = self._docs.kept(Ref(DEVICES, _device_id(password)))
+        except NotFound:
+            raise Unauthorized("The password is unknown") from None
+        device = _device(stored)
+        if device.last_used is None or self._now() - device.last_used >= USED_EVERY:
+            self._note_use(stored)
+        actions: frozenset[Action] = frozenset(("GET",)) if device.read_only else ACTIONS
+        rules = tuple(Rule(name, name, actions) for reach in device.reach for name in REACH[reach])
+        return Principal("device", device.id, rules)
+
+    def _note_use(self, stored: Stored) -> None:
+        hour = self._now().replace(minute=0, second=0, microsecond=0)
+        try:
+            self._docs.commit([Write(stored.ref, patch={"last_used": self._text(hour)}, rev=stored.rev)])
+        except Conflict:
+            return  # another request of this device noted it, or it was revoked just now
+
+    def _by_session(self, cookie: str) -> Principal:
+        self._session(cookie)
+        return replace(OWNER)
+
+    def _session(self, cookie: str) -> Stored:
+        try:
+            raw = base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
+        except ValueError:
+            raise Unauthorized("The session is unknown") from None
+        session_id = raw[:16].hex()
+        if not hmac.compare_digest(cookie, self._cookie(session_id)):
+            raise Unauthorized("The session is unknown")
+        stored = self._alive(session_id)
+        if stored is None:
+            raise Unauthorized("The session has ended")
+        return stored
+
+    def _alive(self, session_id: str) -> Stored | None:
+        """A session that is neither ended nor too old; its last use is noted once a day."""
+        try:
+            stored = self._docs.kept(Ref(SESSIONS, session_id))
+        except NotFound:
+            return None
+        now, seen = self._now(), _time(stored.doc["last_seen"])
+        if now - seen > (SHORT_SESSION if stored.doc.get("short_run") else SESSION_IDLE):
+            return None
+        if now - seen >= SEEN_EVERY:
+            try:
+                self._docs.commit([Write(stored.ref, patch={"last_seen": self._text(now)}, rev=stored.rev)])
+            except Conflict:
+                return self._alive(session_id)
+        return stored
+
+    def _cookie(self, session_id: str) -> str:
+        key = base64.b64decode(self._record()["session_secret"])
+        raw = bytes.fromhex(session_id)
+        return base64.urlsafe_b64encode(raw + hmac.digest(key, b"cozysessid" + raw, "sha256")).decode().rstrip("=")
+
+    def _sign(self, audience: Audience, subject: str, *, scope: str, session_id: str = "") -> str:
+        record = self._record()
+        secret = _secret(record, audience)
+        if secret is None:
+            raise BadToken
+        return tokens.sign(Claims(audience, str(record["domain"]), subject, self._now(), scope, session_id), secret)
+
+    def _attempts(self, seen: Credentials | None) -> str:
+        return f"login/{self._record()['domain']}/{seen.address if seen else ''}"
+
+    @staticmethod
+    def _text(time: datetime) -> str:
+        return time.isoformat().replace("+00:00", "Z")
+
+
+def _secret(record: Mapping[str, Any], audience: str) -> bytes | None:
+    """The key a kind of token is signed with."""
+    names = {"cli": "cli_secret", "app": "session_secret"}
+    return base64.b64decode(record[names[audience]]) if audience in names else None
+
+
+def _device_id(password: str) -> str:
+    """Dashes, spaces and case are for the eye only."""
+    plain = "".join(password.split()).replace("-", "").lower()
+    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _device(stored: Stored) -> Device:
+    doc = stored.doc
+    used = doc.get("last_used")
+    return Device(
+        id=stored.ref.id,
+        name=str(doc["name"]),
+        reach=cast(tuple[Reach, ...], tuple(doc["reach"])),
+        read_only=doc["read_only"] is True,
+        created_at=_time(doc["created_at"]),
+        last_used=_time(used) if used else None,
+    )
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

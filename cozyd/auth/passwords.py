@@ -1,0 +1,49 @@
+"""The passphrase: what clients derive from it, and how that is kept (docs/http/auth.md, section 2)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from cozyd.auth.values import Kdf
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
+ITERATIONS = 650_000
+
+
+def derive(passphrase: str, kdf: Kdf) -> str:
+    """What an official client sends for a passphrase: two rounds of PBKDF2-HMAC-SHA256, as Bitwarden clients do.
+
+    :returns: 44 characters of base64.
+    """
+    password = passphrase.encode()
+    master = hashlib.pbkdf2_hmac("sha256", password, kdf.salt.encode(), kdf.iterations)
+    return base64.b64encode(hashlib.pbkdf2_hmac("sha256", master, password, 1)).decode()
+
+
+def keep(derived: str) -> str:
+    """The argon2id hash to store, parameters included."""
+    return _hasher().hash(derived)
+
+
+def matches(derived: str, kept: str) -> bool:
+    """Whether a derived passphrase is the one that was kept; costs one argon2id hash either way."""
+    from argon2.exceptions import InvalidHashError, VerificationError
+
+    try:
+        return bool(_hasher().verify(kept, derived))
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def _hasher() -> PasswordHasher:
+    from argon2 import PasswordHasher
+
+    return PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1)
+
+
+NOBODY = "$argon2id$v=19$m=19456,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+"""A hash that nothing matches: an instance without a passphrase costs an attempt as much as any other."""

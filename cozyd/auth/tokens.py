@@ -1,0 +1,155 @@
+"""Signed tokens: JWT with HS512, as the reference makes them (docs/http/auth.md, section 6). No I/O.
+
+Verified claims are kept in the process, so that a token that comes with each request is checked once; whether it is
+still good (time, session) is asked every time.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, cast
+
+from cozyd.errors import BadToken
+
+Audience = Literal["app", "konn", "access", "refresh", "registration", "share", "cli"]
+AUDIENCES: frozenset[str] = frozenset(("app", "konn", "access", "refresh", "registration", "share", "cli"))
+
+CLI_LIFE = timedelta(minutes=30)
+SERVICE_LIFE = timedelta(minutes=30)
+APP_LIFE = timedelta(hours=24)
+ACCESS_LIFE = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says.
+
+    :param subject: slug, client id, or name of a code; empty for the CLI.
+    :param session_id: the session an app's token lives with.
+    """
+
+    audience: Audience
+    issuer: str
+    subject: str
+    issued_at: datetime
+    scope: str = ""
+    session_id: str = ""
+
+    @property
+    def life(self) -> timedelta | None:
+        """How long it is good for; None: as long as what it names."""
+        if self.audience == "app":
+            return APP_LIFE if self.session_id else SERVICE_LIFE
+        return {"konn": SERVICE_LIFE, "cli": CLI_LIFE, "access": ACCESS_LIFE}.get(self.audience)
+
+
+def sign(claims: Claims, secret: bytes) -> str:
+    """The token's text.
+
+    :param secret: key bytes, 64 or more.
+    """
+    from joserfc import jwk, jwt
+
+    payload: dict[str, Any] = {
+        "aud": [claims.audience],
+        "iss": claims.issuer,
+        "iat": int(claims.issued_at.timestamp()),
+        "sub": claims.subject,
+    }
+    if claims.scope:
+        payload["scope"] = claims.scope
+    if claims.session_id:
+        payload["session_id"] = claims.session_id
+    return jwt.encode({"alg": "HS512"}, payload, jwk.OctKey.import_key(secret), algorithms=["HS512"])
+
+
+def audience_of(token: str) -> str:
+    """The audience a token claims, not verified: it decides which key to verify with.
+
+    :raises BadToken: it has not the form of a token.
+    """
+    from joserfc import jws
+    from joserfc.errors import JoseError
+
+    try:
+        payload = jws.extract_compact(token.encode()).payload
+    except (JoseError, ValueError) as cause:
+        raise BadToken from cause
+    return _audience(_payload(payload))
+
+
+def verify(token: str, secret: bytes) -> Claims:
+    """Check the signature and read the claims.
+
+    :raises BadToken: forged, or not of the expected form.
+    """
+    from joserfc import jwk, jws
+    from joserfc.errors import JoseError
+
+    try:
+        signed = jws.deserialize_compact(token, jwk.OctKey.import_key(secret), algorithms=["HS256", "HS384", "HS512"])
+    except (JoseError, ValueError) as cause:
+        raise BadToken from cause
+    payload = _payload(signed.payload)
+    issued = payload.get("iat")
+    if isinstance(issued, bool) or not isinstance(issued, int | float) or not 0 <= issued < 2**40:
+        raise BadToken
+    return Claims(
+        audience=cast(Audience, _audience(payload)),
+        issuer=str(payload.get("iss", "")),
+        subject=str(payload.get("sub", "")),
+        issued_at=datetime.fromtimestamp(issued, UTC),
+        scope=str(payload.get("scope", "")),
+        session_id=str(payload.get("session_id", "")),
+    )
+
+
+def _payload(text: bytes) -> dict[str, Any]:
+    from cozyd import jsons
+    from cozyd.errors import BadRequest
+
+    try:
+        return jsons.load_object(text)
+    except BadRequest as cause:
+        raise BadToken from cause
+
+
+def _audience(payload: dict[str, Any]) -> str:
+    found = payload.get("aud")
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if found not in AUDIENCES:
+        raise BadToken(f"Unrecognized token audience {found}" if isinstance(found, str) else "Invalid JWT token")
+    return str(found)
+
+
+class VerifiedTokens:
+    """A bounded memory of tokens whose signature was right: sha256 of token and key -> claims.
+
+    :param size: how many are kept; the least used go first.
+    """
+
+    def __init__(self, size: int = 4096) -> None:
+        self._size = size
+        self._kept: OrderedDict[bytes, Claims] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, token: str, secret: bytes) -> Claims:
+        """As `verify`, from memory when it was seen before with this key.
+
+        :raises BadToken: as `verify`.
+        """
+        name = hashlib.sha256(secret + token.encode()).digest()
+        with self._lock:
+            known = self._kept.get(name)
+            if known is not None:
+                self._kept.move_to_end(name)
+                return known
+        claims = verify(token, secret)
+        with self._lock:
+            self._kept[name] = claims
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return claims
