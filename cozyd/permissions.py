@@ -100,6 +100,10 @@ class Principal:
     rules: tuple[Rule, ...] = ()
     everything: bool = False
 
+    def may(self, action: Action, doctype: str) -> bool:
+        """Whether some document of the doctype might be allowed: for refusing a body early, never for admitting."""
+        return self.everything or any(rule.covers(action, doctype) for rule in self.rules)
+
     def check(self, action: Action, doctype: str, doc: Stored | Doc | None = None, *, above: Sequence[Stored] = ()) -> None:
         """Pass, or refuse.
 

@@ -7,11 +7,13 @@ still good (time, session) is asked every time.
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
-from cozyd.errors import BadToken
+from cozyd import jsons
+from cozyd.errors import BadRequest, BadToken
 
 Audience = Literal["app", "konn", "access", "refresh", "registration", "share", "cli"]
 AUDIENCES: frozenset[str] = frozenset(("app", "konn", "access", "refresh", "registration", "share", "cli"))
@@ -107,9 +109,6 @@ def verify(token: str, secret: bytes) -> Claims:
 
 
 def _payload(text: bytes) -> dict[str, Any]:
-    from cozyd import jsons
-    from cozyd.errors import BadRequest
-
     try:
         return jsons.load_object(text)
     except BadRequest as cause:
@@ -126,30 +125,34 @@ def _audience(payload: dict[str, Any]) -> str:
 
 
 class VerifiedTokens:
-    """A bounded memory of tokens whose signature was right: sha256 of token and key -> claims.
+    """A bounded memory of tokens whose signature was right: sha256 of the token -> claims and the key they were signed with.
 
     :param size: how many are kept; the least used go first.
     """
 
     def __init__(self, size: int = 4096) -> None:
         self._size = size
-        self._kept: OrderedDict[bytes, Claims] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[Claims, bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, token: str, secret: bytes) -> Claims:
-        """As `verify`, from memory when it was seen before with this key.
+    def read(self, token: str, key_of: Callable[[str], bytes | None]) -> Claims:
+        """As `verify`, from memory when it was seen before and its key is still the same.
 
-        :raises BadToken: as `verify`.
+        :param key_of: the key of an audience, None where there is none.
+        :raises BadToken: forged, of an unknown audience, or not of the form of a token.
         """
-        name = hashlib.sha256(secret + token.encode()).digest()
+        name = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
             known = self._kept.get(name)
-            if known is not None:
+            if known is not None and key_of(known[0].audience) == known[1]:
                 self._kept.move_to_end(name)
-                return known
+                return known[0]
+        secret = key_of(audience_of(token))
+        if secret is None:
+            raise BadToken
         claims = verify(token, secret)
         with self._lock:
-            self._kept[name] = claims
+            self._kept[name] = (claims, secret)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return claims

@@ -1,0 +1,51 @@
+# The commands of cozyd. `make serve` and `make test` do all set-up themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test soak bench lint requirements clean
+
+serve: $(VENV)/run.stamp
+	$(BIN)/cozyd serve --first-run alice.localhost:8080
+
+test: $(VENV)/dev.stamp debian-tools
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest --cov --cov-report=term -m "not soak"
+
+soak: $(VENV)/dev.stamp debian-tools
+	$(BIN)/python -m pytest -m soak -s
+
+bench: $(VENV)/dev.stamp debian-tools
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy cozyd blueprints dav tests benchmarks
+	$(BIN)/lint-imports
+
+.PHONY: debian-tools
+debian-tools:
+	sh scripts/install-debian.sh
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt setup.py $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt setup.py $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@ $(VENV)/run.stamp
+
+# Pins the versions of requirements*.in, with hashes.
+requirements: $(VENV)/dev.stamp
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage*

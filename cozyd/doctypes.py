@@ -1,0 +1,30 @@
+"""The table of doctypes: what the rooms know about each, and every projection.
+
+A new listing, counter or look-up is one projection here. The functions come from the rooms; this module only joins them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from cozyd.documents.doctype import Doctype, IndexDefinition
+from cozyd.documents.store import Projection, Stored
+from cozyd.files.tree import PROJECTIONS as FILES_PROJECTIONS
+from cozyd.pim.rows import DOCTYPES as PIM_DOCTYPES
+from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
+
+INSTANCES = "instances"
+
+
+def _hosts(stored: Stored) -> Sequence[tuple[tuple[str], str]]:
+    """Every host an instance answers to, its old domain included."""
+    doc = stored.doc
+    names = [doc["domain"], *doc.get("domain_aliases", ())]
+    if doc.get("old_domain"):
+        names.append(doc["old_domain"])
+    return [((name,), doc["domain"]) for name in dict.fromkeys(names)]
+
+
+PROJECTIONS: tuple[Projection, ...] = (
+    *FILES_PROJECTIONS,
+    *PIM_PROJECTIONS,
+    Projection("hosts", of={INSTANCES: _hosts}, reads=frozenset(("domain", "domain_aliases", "old_domain")), unique=True),
+)

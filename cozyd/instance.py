@@ -1,0 +1,90 @@
+"""`Instance`: one tenant, its rooms as lazy attributes; host names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any
+
+from cozyd import doctypes
+from cozyd.auth import Auth
+from cozyd.auth.tokens import VerifiedTokens
+from cozyd.cache import Cache
+from cozyd.documents import Documents
+from cozyd.documents.doctype import Doctype
+from cozyd.documents.store import DocumentStore
+from cozyd.files import Files
+from cozyd.files.blobs import BlobStore
+from cozyd.locks import Locks
+from cozyd.pim import Pim
+from cozyd.realtime import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """What all tenants of a process share: the chosen drivers, the clock, the source of ids.
+
+    :param scheme: `http` or `https`, of the addresses in answers that no request leads to.
+    """
+
+    blobs: BlobStore
+    hub: Hub
+    locks: Locks
+    cache: Cache
+    verified: VerifiedTokens
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+    scheme: str
+
+
+class Instance:
+    """One person's cloud.
+
+    :param record: gives the current document of doctype `instances`.
+    :param store: the tenant's documents.
+    """
+
+    def __init__(self, record: Callable[[], Mapping[str, Any]], store: DocumentStore, drivers: Drivers) -> None:
+        self._record = record
+        self._store = store
+        self._drivers = drivers
+        self.domain: str = self.doc["domain"]
+        self.prefix: str = self.doc["prefix"]
+        self.now = drivers.now
+
+    @property
+    def doc(self) -> Mapping[str, Any]:
+        """The instance record."""
+        return self._record()
+
+    @cached_property
+    def docs(self) -> Documents:
+        """Every document, whatever its doctype."""
+        table: Mapping[str, Doctype] = doctypes.DOCTYPES
+        return Documents(self._store, table, tell=partial(self._drivers.hub.publish, self.domain), new_id=self._drivers.new_id)
+
+    @cached_property
+    def files(self) -> Files:
+        """The file system."""
+        drivers = self._drivers
+        return Files(self.docs, drivers.blobs, self.prefix, drivers.locks, self.quota, drivers.now, drivers.new_id)
+
+    @cached_property
+    def pim(self) -> Pim:
+        """Address books and calendars."""
+        return Pim(self.docs, self._drivers.locks, self._drivers.now, self._drivers.new_id)
+
+    @cached_property
+    def auth(self) -> Auth:
+        """Who is asking."""
+        drivers = self._drivers
+        return Auth(self.docs, lambda: self.doc, drivers.cache, drivers.verified, drivers.now)
+
+    def quota(self) -> int | None:
+        """How many bytes her files may take; None: no limit."""
+        text = self.doc.get("disk_quota")
+        return int(text) if text and int(text) > 0 else None
+
+    def url(self, path: str = "/") -> str:
+        """An address on her main domain."""
+        return f"{self._drivers.scheme}://{self.domain}{path}"

@@ -1,0 +1,191 @@
+"""The WSGI front: Host -> instance, DAV mounts, and what the server asks before it takes a body or a socket.
+
+Every request comes through `Front.__call__`; it sets `cozyd.instance` and `cozyd.request_id` for the doors behind it.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from cozyd import jsons
+from cozyd.auth.values import Credentials
+from cozyd.config import Limits
+from cozyd.errors import Blocked, CozyError, Forbidden, Gone, NotFound, QuotaExceeded, TooLarge
+from cozyd.instance import Instance
+from cozyd.permissions import FILES, Action, Principal
+from cozyd.stack import Stack
+from cozyd.telemetry import about_request
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+UPLOADS = ("/files/", "/sync/files/")
+WITHOUT_INSTANCE = frozenset(("/status", "/version", "/connection_check"))
+SERVED_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
+_ACTIONS: Mapping[str, Action] = {"POST": "POST", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE"}
+
+
+class SocketDoor:
+    """What a WebSocket of one instance may ask (docs/http/realtime.md)."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self.domain = instance.domain
+
+    def authenticate(self, token: str) -> Principal:
+        """Who a token is.
+
+        :raises CozyError: nobody.
+        """
+        return self._instance.auth.identify(Credentials(bearer=token))
+
+    def may_watch(self, principal: Principal, doctype: str, id: str | None) -> bool:
+        """Whether changes of a doctype, or of one document, may be told."""
+        doctype = {"io.cozy.files.thumbnails": FILES, "io.cozy.notes.events": FILES}.get(doctype, doctype)
+        try:
+            if id is None:
+                principal.check("GET", doctype)
+            elif doctype == FILES:
+                node = self._instance.files.get(id)
+                principal.check("GET", FILES, self._instance.files.stored(node), above=self._instance.files.above(node))
+            else:
+                principal.check("GET", doctype, {"_id": id})
+        except CozyError:
+            return _may_watch_unstored(principal, doctype, id)
+        return True
+
+
+def _may_watch_unstored(principal: Principal, doctype: str, id: str | None) -> bool:
+    """A file that is gone or not yet there is judged by its id alone."""
+    if id is None:
+        return False
+    try:
+        principal.check("GET", doctype, {"_id": id})
+    except Forbidden:
+        return False
+    return True
+
+
+class Front:
+    """The application the server runs.
+
+    :param app: answers on instances' hosts.
+    :param mounts: path prefix (no slash at the end) -> application of a DAV mount.
+    """
+
+    def __init__(self, stack: Stack, app: App, mounts: Mapping[str, App], limits: Limits) -> None:
+        self._stack = stack
+        self._app = app
+        self._mounts = dict(mounts)
+        self._limits = limits
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Find the tenant and hand the request to its door."""
+        path: str = environ.get("PATH_INFO", "")
+        host: str = environ.get("HTTP_HOST", "")
+        environ["cozyd.stack"] = self._stack
+        environ["cozyd.request_id"] = request_id = secrets.token_hex(8)
+        about_request(request_id, host)
+        if path in WITHOUT_INSTANCE:
+            return self._app(environ, start_response)
+        try:
+            environ["cozyd.instance"] = instance = self._stack.locate(host)
+            _check_served(instance, path)
+        except CozyError as error:
+            return _refusal(error, environ)(environ, start_response)
+        for prefix, mount in self._mounts.items():
+            if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/"):
+                environ["SCRIPT_NAME"] = prefix
+                environ["PATH_INFO"] = path[len(prefix) :]
+                return mount(environ, start_response)
+        return self._app(environ, start_response)
+
+    def limit(self, path: str) -> int:
+        """The largest body a path takes, in bytes; from memory, on the server's main loop."""
+        if path.startswith(UPLOADS) or path == "/sync/files":
+            return self._limits.upload
+        if path.startswith("/auth/"):
+            return self._limits.form
+        return self._limits.body
+
+    def admit(self, method: str, path: str, headers: Mapping[str, str], length: int | None) -> CozyError | None:  # noqa: ARG002
+        """Refuse what is too large by its head alone."""
+        if length is not None and length > self.limit(path):
+            return TooLarge("The body is larger than the server accepts")
+        return None
+
+    def welcome(self, environ: Environ) -> CozyError | None:
+        """Whether a large body may come: its sender is known, may write there, and has room for it."""
+        try:
+            instance = self._stack.locate(environ.get("HTTP_HOST", ""))
+            _check_served(instance, environ.get("PATH_INFO", ""))
+            self._check_sender(instance, environ)
+        except CozyError as error:
+            return error
+        return None
+
+    def socket(self, host: str) -> SocketDoor:
+        """The door of a WebSocket; nothing but the Host is looked at before its first message.
+
+        :raises CozyError: nobody's host, or blocked.
+        """
+        instance = self._stack.locate(host)
+        _check_served(instance, "/realtime/")
+        return SocketDoor(instance)
+
+    def _check_sender(self, instance: Instance, environ: Environ) -> None:
+        path: str = environ.get("PATH_INFO", "")
+        principal = instance.auth.identify(_credentials(environ, dav=path.startswith("/sync/")))
+        action = _ACTIONS.get(environ.get("REQUEST_METHOD", ""), "POST")
+        if path.startswith(UPLOADS):
+            if not principal.may(action, FILES):
+                raise Forbidden
+            _check_room(instance, environ.get("CONTENT_LENGTH"))
+        elif path.startswith("/data/") and not principal.may(action, path.split("/")[2]):
+            raise Forbidden
+
+
+def _credentials(environ: Environ, *, dav: bool) -> Credentials:
+    """As the doors read them: DAV takes a device password, JSON services a token."""
+    request = Request(environ)
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    bearer = value.strip() if scheme.lower() == "bearer" else None
+    basic = None
+    if scheme.lower() == "basic" and request.authorization is not None:
+        basic = (request.authorization.username or "", request.authorization.password or "")
+    if basic and not dav:
+        bearer, basic = basic[1], None
+    return Credentials(bearer=bearer or (None if dav else request.args.get("bearer_token")), basic=basic, address=request.remote_addr or "")
+
+
+def _check_room(instance: Instance, length: str | None) -> None:
+    used, quota = instance.files.usage()
+    if quota is not None and used + int(length or 0) > quota:
+        raise QuotaExceeded("There is not enough room left")
+
+
+def _check_served(instance: Instance, path: str) -> None:
+    """Blocked and deleting instances end here.
+
+    :raises Blocked, NotFound: as the record says.
+    """
+    doc = instance.doc
+    if doc.get("deleting"):
+        raise NotFound("Instance not found")
+    if doc.get("blocked") and not path.startswith(SERVED_WHEN_BLOCKED):
+        raise Blocked(str(doc.get("blocking_reason") or "UNKNOWN"))
+
+
+def _refusal(error: CozyError, environ: Environ) -> Response:
+    """An answer before any door is known, by Accept; an old domain redirects to the new one."""
+    if isinstance(error, Gone) and error.location:
+        answer = Response(status=308)
+        query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
+        answer.headers["Location"] = f"{environ['wsgi.url_scheme']}://{error.location}{environ.get('PATH_INFO', '/')}{query}"
+        return answer
+    if "json" in environ.get("HTTP_ACCEPT", ""):
+        return Response(jsons.dump({"error": error.detail}), error.status, content_type="application/json")
+    return Response(error.detail, error.status, content_type="text/plain; charset=utf-8")

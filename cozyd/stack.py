@@ -1,0 +1,298 @@
+"""`Stack`: the process's object graph; finds, creates, deletes instances. Built once, passed along, never a global."""
+
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+import threading
+import weakref
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Self
+
+from cozyd import doctypes, seeds
+from cozyd.auth import passwords
+from cozyd.auth.tokens import VerifiedTokens
+from cozyd.auth.values import Kdf
+from cozyd.cache import LocalCache
+from cozyd.config import Config
+from cozyd.documents import Documents
+from cozyd.documents.ids import RisingIds
+from cozyd.documents.sqlite import SqliteBackend
+from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
+from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound
+from cozyd.files.blobs import LocalBlobs
+from cozyd.instance import Drivers, Instance
+from cozyd.locks import LocalLocks
+from cozyd.realtime import LocalHub
+
+log = logging.getLogger("cozyd.stack")
+
+GLOBAL = "global"
+KEPT_INSTANCES = 256
+_FORBIDDEN_IN_DOMAIN = frozenset(" /,;&?#@|='\"\t\\")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Stack:
+    """Everything a process of cozyd holds.
+
+    :param config: checked configuration.
+    :param now: the clock, aware UTC.
+    """
+
+    def __init__(self, config: Config, *, now: Callable[[], datetime] = _utc_now) -> None:
+        self.config = config
+        self.now = now
+        self._lock = threading.Lock()
+        self._folder_lock = _lock_folder(config.storage.path)
+        self._backend: DocumentBackend = SqliteBackend(
+            config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT
+        )
+        self.hub = LocalHub()
+        self.drivers = Drivers(
+            blobs=LocalBlobs(config.storage.path / "blobs"),
+            hub=self.hub,
+            locks=LocalLocks(),
+            cache=LocalCache(),
+            verified=VerifiedTokens(),
+            now=now,
+            new_id=RisingIds(),
+            scheme=config.server.scheme,
+        )
+        self._records = Documents(self._open_global(), {}, new_id=self.drivers.new_id)
+        self._hosts: dict[str, str] = {}
+        self._recent: OrderedDict[str, Instance] = OrderedDict()
+        self._alive: weakref.WeakValueDictionary[str, Instance] = weakref.WeakValueDictionary()
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Pick the drivers and open them.
+
+        :raises Locked: another process has this data folder.
+        """
+        return cls(config)
+
+    # -- finding ----------------------------------------------------------------------------------------------------
+
+    def locate(self, host: str) -> Instance:
+        """The instance that answers on a host.
+
+        :param host: the Host header, port included.
+        :raises NotFound: nobody's.
+        :raises Gone: an old domain of hers; `location` is the new one.
+        """
+        name = host.lower()
+        domain = self._hosts.get(name) or self._find_domain(name)
+        instance = self._instance(domain)
+        if instance.doc.get("old_domain") == name:
+            raise Gone("The instance has a new address", location=domain)
+        return instance
+
+    def instance(self, domain: str) -> Instance:
+        """The instance of a domain or alias.
+
+        :raises NotFound: there is none.
+        """
+        return self._instance(self._find_domain(domain.lower()))
+
+    def instances(self) -> Iterator[Instance]:
+        """All instances, by domain."""
+        for row in self._records.rows("hosts"):
+            if row.key[0] == row.value:
+                yield self._instance(row.value)
+
+    # -- life of an instance ----------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        domain: str,
+        *,
+        passphrase: str | None = None,
+        email: str = "",
+        public_name: str = "",
+        aliases: Sequence[str] = (),
+        locale: str = "en",
+        quota: int | None = None,
+    ) -> Instance:
+        """Make an instance with all that a new one has.
+
+        :param passphrase: in clear; None: she chooses it later.
+        :param quota: bytes her files may take.
+        :raises Invalid: a host name that cannot be one.
+        :raises Conflict: a host name is taken.
+        """
+        domain = check_host(domain)
+        hosts = [domain, *(check_host(alias) for alias in aliases)]
+        self._check_free(hosts)
+        record = _new_record(domain, hosts[1:], locale, quota)
+        if passphrase is not None:
+            derived = passwords.derive(passphrase, Kdf(f"me@{domain.split(':', 1)[0]}", passwords.ITERATIONS))
+            record |= {"passphrase_hash": passwords.keep(derived), "password_defined": True, "onboarding_finished": True}
+        prefix = record["prefix"]
+        self._backend.destroy(prefix)  # what an interrupted creation left behind
+        self.drivers.blobs.destroy(prefix)
+        instance = Instance(lambda: record, self._backend.create(prefix), self.drivers)
+        seeds.plant(instance, email=email, public_name=public_name or domain.split(".", 1)[0].split(":", 1)[0])
+        self._records.put(doctypes.INSTANCES, record | {"_id": prefix})
+        log.info("instance %s created", domain)
+        return self._instance(domain)
+
+    def modify(self, domain: str, **changes: Any) -> Instance:
+        """Change the record of an instance.
+
+        :param changes: `domain_aliases`, `locale`, `disk_quota`...; None removes one.
+        :raises NotFound, Invalid, Conflict: as `instance` and `create`.
+        """
+        instance = self.instance(domain)
+        aliases = [check_host(alias) for alias in changes.get("domain_aliases") or ()]
+        self._check_free(aliases, mine=instance.domain)
+
+        def write() -> None:
+            stored = self._records.get(self._ref(instance.domain))
+            kept = {name: value for name, value in stored.doc.items() if changes.get(name, ...) is not None}
+            self._records.put(doctypes.INSTANCES, kept | {name: value for name, value in changes.items() if value is not None})
+
+        self._records.retry(write)
+        with self._lock:
+            self._hosts.clear()
+        return self._instance(instance.domain)
+
+    def destroy(self, domain: str) -> None:
+        """Remove every byte of an instance; can be called again when it was interrupted.
+
+        :raises NotFound: there is none.
+        """
+        instance = self.instance(domain)
+        self.modify(instance.domain, deleting=True)
+        with self._lock:
+            self._hosts.clear()
+            self._recent.pop(instance.domain, None)
+            self._alive.pop(instance.domain, None)
+        self._backend.destroy(instance.prefix)
+        self.drivers.blobs.destroy(instance.prefix)
+        stored = self._records.get(self._ref(instance.domain))
+        self._records.delete(stored.ref, stored.rev)
+        log.info("instance %s destroyed", instance.domain)
+
+    # -- health -----------------------------------------------------------------------------------------------------
+
+    def ping_documents(self) -> None:
+        """:raises Unavailable: the document store does not answer."""
+        self._backend.ping()
+
+    def ping_cache(self) -> None:
+        """:raises Unavailable: the cache does not answer."""
+        self.drivers.cache.set("ping", b"", 1)
+
+    def close(self) -> None:
+        """Give everything back, in reverse order of opening."""
+        self.hub.close()
+        self._backend.close()
+        self._folder_lock.close()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _open_global(self) -> DocumentStore:
+        try:
+            return self._backend.open(GLOBAL)
+        except NotFound:
+            return self._backend.create(GLOBAL)
+
+    def _find_domain(self, host: str) -> str:
+        rows = self._records.rows("hosts", (host,), limit=1)
+        if not rows:
+            raise NotFound("Instance not found")
+        domain: str = rows[0].value
+        with self._lock:
+            self._hosts[host] = domain
+        return domain
+
+    def _instance(self, domain: str) -> Instance:
+        with self._lock:
+            found = self._alive.get(domain)
+            if found is None:
+                found = self._open_instance(domain)
+                self._alive[domain] = found
+            self._recent[domain] = found
+            self._recent.move_to_end(domain)
+            if len(self._recent) > KEPT_INSTANCES:
+                self._recent.popitem(last=False)
+            return found
+
+    def _open_instance(self, domain: str) -> Instance:
+        ref = self._ref(domain)
+        prefix = self._records.kept(ref).doc["prefix"]
+        return Instance(lambda: self._records.kept(ref).doc, self._backend.open(prefix), self.drivers)
+
+    def _check_free(self, hosts: Sequence[str], *, mine: str = "") -> None:
+        for host in hosts:
+            rows = self._records.rows("hosts", (host,), limit=1)
+            if rows and rows[0].value != mine:
+                raise Conflict(f"{host} belongs to an instance already")
+
+    @staticmethod
+    def _ref(domain: str) -> Ref:
+        return Ref(doctypes.INSTANCES, prefix_of(domain))
+
+
+def prefix_of(domain: str) -> str:
+    """The tenant's name: `cozy` and the first 32 hex digits of the domain's SHA-256."""
+    return "cozy" + hashlib.sha256(domain.encode()).hexdigest()[:32]
+
+
+def check_host(host: str) -> str:
+    """A host name in lower case.
+
+    :raises Invalid: it cannot be one.
+    """
+    name = host.lower()
+    if not name or name.startswith(".") or len(name) > 255 or _FORBIDDEN_IN_DOMAIN & set(name):
+        raise Invalid(f"{host!r} cannot be a domain", source="domain")
+    return name
+
+
+def _new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "domain": domain,
+        "prefix": prefix_of(domain),
+        "locale": locale,
+        "uuid": secrets.token_hex(16),
+        "auth_mode": 0,
+        "onboarding_finished": False,
+        "register_token": b64encode(secrets.token_bytes(16)).decode(),
+        "session_secret": b64encode(secrets.token_bytes(64)).decode(),
+        "oauth_secret": b64encode(secrets.token_bytes(128)).decode(),
+        "cli_secret": b64encode(secrets.token_bytes(128)).decode(),
+    }
+    if aliases:
+        record["domain_aliases"] = list(aliases)
+    if quota:
+        record["disk_quota"] = str(quota)
+    return record
+
+
+def _lock_folder(path: Path) -> IO[str]:
+    """Hold the data folder for this process alone.
+
+    :raises Locked: another process has it.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = open(path / "lock", "w", encoding="ascii")  # noqa: SIM115
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as cause:
+        held.close()
+        raise Locked(f"another process uses {path}") from cause
+    held.write(str(os.getpid()))
+    held.flush()
+    return held
+
+

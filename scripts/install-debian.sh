@@ -1,0 +1,26 @@
+#!/bin/sh
+# Installs the Debian programs that the tests drive. Without root and sudo it says what is missing; the tests that need
+# it are skipped then, with that reason, and counted.
+set -u
+wanted="chromium:chromium rclone:rclone litmus:litmus cadaver:cadaver wrk:wrk"
+missing=""
+for pair in $wanted; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+[ -z "$missing" ] && exit 0
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "not a Debian system; missing:$missing" >&2
+  exit 0
+fi
+if [ "$(id -u)" = 0 ]; then run=""; elif sudo -n true 2>/dev/null; then run="sudo"; else
+  echo "no root and no sudo; missing:$missing (install them with: apt-get install$missing)" >&2
+  exit 0
+fi
+echo "installing:$missing"
+$run apt-get update -q >/dev/null 2>&1
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $run apt-get install -y -q --no-install-recommends $missing fonts-dejavu-core >/dev/null || {
+  echo "could not install:$missing" >&2
+  [ -n "${CI:-}" ] && exit 1
+  exit 0
+}
