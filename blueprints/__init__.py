@@ -101,5 +101,3 @@ def _shape() -> ErrorShape:
     if isinstance(service, Service):
         return service.errors
     return "data" if request.path.startswith("/data/") else "page"
-
-

@@ -54,7 +54,9 @@ def list_options(query: Mapping[str, str], body: Doc) -> ListOptions:
 
     :raises BadRequest: one that is not JSON, or of the wrong type.
     """
-    given: dict[str, Any] = {name: _query_value(name, text) for name, text in query.items() if name not in ("Fields", "DesignDocs", "bearer_token")}
+    given: dict[str, Any] = {
+        name: _query_value(name, text) for name, text in query.items() if name not in ("Fields", "DesignDocs", "bearer_token")
+    }
     given |= body
     keys = [given["key"]] if "key" in given else given.get("keys")
     if keys is not None and not isinstance(keys, list):
@@ -93,7 +95,11 @@ def all_docs(docs: Documents, doctype: str, options: ListOptions) -> Doc:
     """The answer of `_all_docs`, parsed."""
     if options["keys"] is None:
         page = list_page(docs, doctype, options)
-        return {"total_rows": page.total, "offset": options["skip"], "rows": [_row(stored, options["include_docs"]) for stored in page.rows]}
+        return {
+            "total_rows": page.total,
+            "offset": options["skip"],
+            "rows": [_row(stored, options["include_docs"]) for stored in page.rows],
+        }
     keys = options["keys"]
     names = [key for key in keys if isinstance(key, str)]
     found = dict(zip(names, docs.get_many(doctype, names, deleted=True), strict=True))

@@ -345,5 +345,3 @@ def _written(stored: Stored, status: int) -> Response:
     ref = stored.ref
     head = jsons.dump({"ok": True, "id": ref.id, "rev": stored.rev, "type": ref.doctype})
     return Response(head[:-1] + b',"data":' + stored.render(_type=ref.doctype) + b"}", status, content_type="application/json")
-
-

@@ -47,7 +47,9 @@ def bulk_docs(doctype: str) -> Response:
     docs = instance().docs
     if asked.get("new_edits") is False:
         grafted = docs.graft(doctype, given)
-        return _documents.answer([_failed(doc, done) for doc, done in zip(given, grafted, strict=False) if isinstance(done, CozyError)], 201)
+        return _documents.answer(
+            [_failed(doc, done) for doc, done in zip(given, grafted, strict=False) if isinstance(done, CozyError)], 201
+        )
     writes = [_write(doctype, doc, docs.new_id) for doc in given]
     wanted = [write for write in writes if isinstance(write, Write)]
     done = iter(docs.commit_each(wanted))
@@ -245,4 +247,7 @@ def _got(doctype: str, asked: Any, *, revs: bool, latest: bool) -> Doc:
     except CozyError as error:
         shown = {"id": id, "rev": rev or "undefined", "error": error.error, "reason": error.detail}
         return {"id": id, "docs": [{"error": shown}]}
-    return {"id": id, "docs": [{"ok": dict(leaf.doc) | ({"_revisions": _documents.revisions(docs, leaf)} if revs else {})} for leaf in leaves]}
+    return {
+        "id": id,
+        "docs": [{"ok": dict(leaf.doc) | ({"_revisions": _documents.revisions(docs, leaf)} if revs else {})} for leaf in leaves],
+    }

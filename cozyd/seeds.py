@@ -68,5 +68,3 @@ def _own_contact(instance: Instance, email: str, public_name: str) -> None:
     if email:
         own["email"] = [{"address": email, "primary": True}]
     instance.docs.put(CONTACTS, own)
-
-

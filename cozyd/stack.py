@@ -53,9 +53,7 @@ class Stack:
         self.now = now
         self._lock = threading.Lock()
         self._folder_lock = _lock_folder(config.storage.path)
-        self._backend: DocumentBackend = SqliteBackend(
-            config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT
-        )
+        self._backend: DocumentBackend = SqliteBackend(config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT)
         self.hub = LocalHub()
         self.drivers = Drivers(
             blobs=LocalBlobs(config.storage.path / "blobs"),
@@ -294,5 +292,3 @@ def _lock_folder(path: Path) -> IO[str]:
     held.write(str(os.getpid()))
     held.flush()
     return held
-
-

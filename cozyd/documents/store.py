@@ -62,6 +62,11 @@ class Stored:
             self._private = jsons.load_object(self._private_text) if self._private_text else {}
         return self._private
 
+    @property
+    def private_text(self) -> bytes | None:
+        """The private data as JSON text, None when there is none: for stores."""
+        return self._private_text or None
+
     def render(self, **extra: Any) -> bytes:
         """The JSON text a client gets: `_id`, `_rev`, `_deleted` and `extra` spliced in front of the fields."""
         head: dict[str, Any] = {"_id": self.ref.id, "_rev": self.rev}
@@ -329,6 +334,12 @@ class DocumentStore(Protocol):
         """Replication writes (`new_edits=false`): merge branches; never Conflict.
 
         :param docs: bodies with `_id`, `_rev`, and `_revisions`, `_deleted` where they have some.
+        """
+
+    def listen(self, tell: Callable[[Sequence[Change]], None]) -> None:
+        """Have the changes of each commit told once it is durable, commit by commit, in the order of their seqs.
+
+        :param tell: never raises, never blocks.
         """
 
     def tree(self, ref: Ref) -> RevTree:

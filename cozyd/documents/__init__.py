@@ -1,0 +1,184 @@
+"""`Documents`: the room every document lives in; `commit`, `commit_each` and `graft` are the only ways one changes."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from cozyd.documents.doctype import Doctype
+from cozyd.documents.mango import Index, design_of
+from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Map, React, Ref, Stored, Write
+from cozyd.errors import Conflict, CozyError, NotFound
+
+TRIES = 3
+KEPT = 10_000
+
+T = TypeVar("T")
+
+
+class Documents:
+    """One tenant's documents, with the rules of their doctypes.
+
+    :param store: where they lie; its reads are this room's reads.
+    :param table: what the rooms know about doctypes.
+    :param tell: is told the changes of each commit, once they are durable; never raises, never blocks.
+    :param new_id: gives ids that rise.
+    """
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        table: Mapping[str, Doctype],
+        *,
+        tell: Callable[[Sequence[Change]], None] | None = None,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self.table = table
+        self.new_id = new_id
+        self._tell = tell
+        self._kept: dict[Ref, Stored] = {}
+        self._kept_lock = threading.Lock()
+        self._commits = 0
+        store.listen(self._committed)
+        self.get, self.get_many, self.all, self.find = store.get, store.get_many, store.all, store.find
+        self.rows, self.total, self.changes = store.rows, store.total, store.changes
+        self.tree, self.leaves, self.missing_revs = store.tree, store.leaves, store.missing_revs
+        self.local, self.set_local, self.info = store.local, store.set_local, store.info
+        self.doctypes, self.make, self.purge, self.check, self.tidy = store.doctypes, store.make, store.purge, store.check, store.tidy
+
+    # -- changing ---------------------------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
+        """Write a batch, all or nothing: see `DocumentStore.commit`."""
+        return self._store.commit([self._normal(write) for write in batch], self._react, while_at=while_at)
+
+    def commit_each(self, batch: Batch) -> Sequence[Change | CozyError]:
+        """Write a batch, each for itself: see `DocumentStore.commit_each`."""
+        return self._store.commit_each([self._normal(write) for write in batch], self._react)
+
+    def graft(self, doctype: str, docs: Sequence[Doc]) -> Sequence[Change | CozyError]:
+        """Replication writes: see `DocumentStore.graft`."""
+        return self._store.graft(doctype, docs, self._react)
+
+    def put(self, doctype: str, body: Doc) -> Stored:
+        """Write one document: create it (no `_rev`), under its `_id` or a new one, or update it.
+
+        :raises Conflict: the revision is not the current one.
+        """
+        ref = Ref(doctype, body.get("_id") or self.new_id())
+        return self.commit([Write(ref, body=body, rev=body.get("_rev"))])[0].new
+
+    def delete(self, ref: Ref, rev: str) -> str:
+        """Delete a document; answers the tombstone's revision.
+
+        :raises NotFound: it is not there.
+        :raises Conflict: the revision is not the current one.
+        """
+        self._store.get(ref)
+        return self.commit([Write(ref, rev=rev, deleted=True)])[0].new.rev
+
+    def drop(self, doctype: str) -> None:
+        """Delete a doctype with all its documents: see `DocumentStore.drop`."""
+        self._store.drop(doctype)
+        with self._kept_lock:
+            self._kept.clear()
+            self._commits += 1
+
+    def index(self, doctype: str, fields: Sequence[str], *, name: str, ddoc: str | None = None, where: Map | None = None) -> Ref:
+        """Make sure of a Mango index: write its design document unless it is there.
+
+        :param ddoc: the design document's name, the index' own when not given.
+        """
+        index = Index(ddoc or name, name, tuple(fields), where)
+        design = design_of(index)
+        ref = Ref(doctype, str(design["_id"]))
+
+        def write() -> None:
+            known = self._store.get_many(doctype, [ref.id])[0]
+            if known is not None and known.doc.get("views", {}).get(name) == design["views"][name]:
+                return
+            views = (known.doc.get("views") or {}) if known is not None else {}
+            body = design | {"views": dict(views) | design["views"]}
+            self.commit([Write(ref, body=body, rev=known.rev if known is not None else None)])
+
+        self.retry(write)
+        return ref
+
+    def protected(self, doctype: str) -> frozenset[str]:
+        """Names of design documents that doors refuse to delete."""
+        known = self.table.get(doctype)
+        return known.protected if known is not None else frozenset()
+
+    @staticmethod
+    def retry(step: Callable[[], T]) -> T:
+        """Run a read-compute-commit again when its base changed meanwhile.
+
+        :raises Conflict: it changed each time.
+        """
+        for _ in range(TRIES - 1):
+            try:
+                return step()
+            except Conflict:
+                continue
+        return step()
+
+    # -- kept documents ---------------------------------------------------------------------------------------------
+
+    def kept(self, ref: Ref) -> Stored:
+        """An exact copy of a document from memory: sessions, devices, settings; this process is its only writer.
+
+        :raises NotFound: it is not there.
+        """
+        known = self._kept.get(ref)
+        if known is not None:
+            return known
+        commits = self._commits
+        stored = self._store.get(ref)
+        with self._kept_lock:
+            if self._commits == commits:
+                if len(self._kept) >= KEPT:
+                    self._kept.clear()
+                self._kept[ref] = stored
+        return stored
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """Tell made-up changes (thumbnail made, NOTIFIED): they are not stored."""
+        if self._tell is not None:
+            self._tell(changes)
+
+    def _committed(self, changes: Sequence[Change]) -> None:
+        with self._kept_lock:
+            self._commits += 1
+            for change in changes:
+                self._kept.pop(change.new.ref, None)
+        self.tell(changes)
+
+    def _normal(self, write: Write) -> Write:
+        known = self.table.get(write.ref.doctype)
+        if known is None or known.normalise is None or write.deleted or not isinstance(write.body, dict):
+            return write
+        old: Doc | None = None
+        if write.rev is not None:
+            try:
+                old = self._store.get(write.ref).doc
+            except NotFound:
+                old = None
+        body: dict[str, Any] = known.normalise(write.body, old)
+        return Write(write.ref, body, write.rev, None, write.deleted, write.private, write.about, write.strict)
+
+    @property
+    def _react(self) -> React | None:
+        return self._follow_ups if any(known.follow_up for known in self.table.values()) else None
+
+    def _follow_ups(self, changes: Sequence[Change], _seq: str) -> Batch:
+        """What the rooms want to have written in the same commit."""
+        found: list[Write] = []
+        for change in changes:
+            known = self.table.get(change.new.ref.doctype)
+            if known is not None and known.follow_up is not None:
+                write = known.follow_up(change)
+                if write is not None:
+                    found.append(write)
+        return found

@@ -1,0 +1,328 @@
+"""Mango queries: index definitions, the choice of an index, and the key ranges to read (pure; no SQL).
+
+An index serves a query only when the selector demands all its fields, because it holds only documents that have them
+all; a sort needs an index with these fields in this order. The conditions that the ranges do not decide are left to the
+one matcher of `selector.py`.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cozyd import jsons
+from cozyd.documents import collation
+from cozyd.documents.selector import MISSING, Combination, Condition, Field, Node, Path, field_path, matcher, parse, value_at
+from cozyd.documents.store import Doc, Key, Map, Query
+from cozyd.errors import BadRequest
+
+__all__ = ["Index", "Plan", "check", "design_of", "index_from_design", "matcher", "parse_index", "plan", "project"]
+
+NO_INDEX = "No matching index found, create an index to optimize query time."
+NO_SORT = "No index exists for this sort, try indexing by the sort fields."
+_IMPLICIT = frozenset((("_id",), ("_rev",)))
+Range = tuple[bytes, bytes]
+
+
+def check(selector: Any) -> None:
+    """Refuse a selector that CouchDB would refuse.
+
+    :raises BadRequest: `invalid_operator`, `bad_arg`...
+    """
+    parse(selector)
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index of a design document of language `query`.
+
+    :param ddoc: the design document's name, without `_design/`.
+    :param where: partial filter: only documents it matches are in the index.
+    """
+
+    ddoc: str
+    name: str
+    fields: tuple[str, ...]
+    where: Map | None = None
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """The fields' paths."""
+        return tuple(field_path(name) for name in self.fields)
+
+    @cached_property
+    def _admits(self) -> Any:
+        return matcher(self.where) if self.where else None
+
+    def keys(self, doc: Doc) -> Key | None:
+        """The key of a document's row; None: it lacks a field, or the partial filter excludes it."""
+        values = tuple(value_at(doc, path) for path in self.paths)
+        if any(value is MISSING for value in values):
+            return None
+        if self._admits is not None and not self._admits(doc):
+            return None
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to answer a query.
+
+    :param index: None: read by id.
+    :param ranges: start inclusive, stop exclusive, of `collation.tuple_key` bytes (of UTF-8 ids without an index).
+    :param covered: the ranges decide the selector: nothing is left for the matcher.
+    """
+
+    index: Index | None
+    ranges: Sequence[Range]
+    descending: bool
+    covered: bool
+    warning: str | None
+
+
+# -- definitions --------------------------------------------------------------------------------------------------------
+
+
+def parse_index(asked: Doc) -> Index:
+    """Read the body of a request to `_index`.
+
+    :raises BadRequest: something is missing or odd.
+    """
+    definition = asked.get("index")
+    if not isinstance(definition, Mapping):
+        raise BadRequest("Missing required key: index", error="missing_required_key")
+    if asked.get("type", "json") != "json":
+        raise BadRequest("Only indexes of type json are served", error="invalid_index")
+    if "fields" not in definition:
+        raise BadRequest("Missing required key: fields", error="missing_required_key")
+    fields = _index_fields(definition["fields"])
+    where = definition.get("partial_filter_selector") or None
+    if where is not None:
+        check(where)
+    digest = hashlib.sha1(jsons.canonical([list(fields), where]), usedforsecurity=False).hexdigest()
+    ddoc = asked.get("ddoc") or digest
+    name = asked.get("name") or digest
+    if not isinstance(ddoc, str) or not isinstance(name, str):
+        raise BadRequest("ddoc and name must be strings", error="invalid_index_name")
+    return Index(ddoc.removeprefix("_design/"), name, fields, where)
+
+
+def _index_fields(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not given:
+        raise BadRequest("fields must be a non-empty array", error="invalid_index_fields_definition")
+    names: list[str] = []
+    directions: set[str] = set()
+    for item in given:
+        name, direction = next(iter(item.items())) if isinstance(item, Mapping) and len(item) == 1 else (item, "asc")
+        if not isinstance(name, str) or not name or name.startswith("$") or direction not in ("asc", "desc"):
+            raise BadRequest("Invalid index field", error="invalid_index_fields_definition")
+        names.append(name)
+        directions.add(direction)
+    if len(directions) > 1:
+        raise BadRequest("Mixed sort orders are not supported", error="unsupported_mixed_sort")
+    return tuple(names)
+
+
+def design_of(index: Index) -> Doc:
+    """The design document of an index, in CouchDB's shape."""
+    view = {
+        "map": {"fields": dict.fromkeys(index.fields, "asc"), "partial_filter_selector": dict(index.where or {})},
+        "reduce": "_count",
+        "options": {"def": {"fields": list(index.fields)} | ({"partial_filter_selector": dict(index.where)} if index.where else {})},
+    }
+    return {"_id": f"_design/{index.ddoc}", "language": "query", "views": {index.name: view}}
+
+
+def index_from_design(doc: Doc) -> Sequence[Index]:
+    """The indexes a design document describes; none when it is of another language or shape."""
+    if doc.get("language") != "query" or not isinstance(doc.get("views"), Mapping):
+        return ()
+    found = []
+    for name, view in doc["views"].items():
+        map_part = view.get("map") if isinstance(view, Mapping) else None
+        if not isinstance(map_part, Mapping):
+            continue
+        fields = map_part.get("fields")
+        if not isinstance(fields, Mapping) or not fields:
+            continue
+        where = map_part.get("partial_filter_selector") or None
+        found.append(Index(str(doc["_id"]).removeprefix("_design/"), str(name), tuple(fields), where))
+    return found
+
+
+def project(doc: Doc, fields: Sequence[str]) -> Doc:
+    """A document cut to some fields, nested ones in their place."""
+    found: Doc = {}
+    for name in fields:
+        path = field_path(name)
+        value = value_at(doc, path)
+        if value is MISSING:
+            continue
+        inner = found
+        for part in path[:-1]:
+            below = inner.setdefault(part, {})
+            if not isinstance(below, dict):
+                break
+            inner = below
+        inner[path[-1]] = value
+    return found
+
+
+# -- planning -----------------------------------------------------------------------------------------------------------
+
+
+def plan(query: Query, indexes: Sequence[Index]) -> Plan:
+    """Choose how to answer a query.
+
+    :raises BadRequest: the selector is malformed, or no index has the sort's order (`no_usable_index`).
+    """
+    node = parse(query.selector)
+    conditions = _conjuncts(node)
+    sort = [field_path(name) for name, _ in query.sort]
+    if len({direction for _, direction in query.sort}) > 1:
+        raise BadRequest("Mixed sort orders are not supported", error="unsupported_mixed_sort")
+    descending = bool(query.sort) and query.sort[0][1] == "desc"
+    usable = [index for index in indexes if _is_usable(index, node, conditions, sort, query.index)]
+    wanted = [index for index in usable if _is_named(index, query.index)] if query.index else []
+    if wanted or usable:
+        best = min(wanted or usable, key=lambda index: (-_bound_fields(index, conditions), len(index.fields), index.ddoc, index.name))
+        ranges, used = _ranges(best, conditions)
+        covered = _is_covered(node, conditions, used)
+        return Plan(best, ranges, descending, covered, _not_used(query) if query.index and not wanted else None)
+    if sort and sort != [("_id",)]:
+        raise BadRequest(NO_SORT, error="no_usable_index")
+    warning = f"{_not_used(query)}\n{NO_INDEX}" if query.index else NO_INDEX
+    return Plan(None, [_id_range(conditions)], descending, False, warning)
+
+
+Conjunct = tuple[Path, str, Any]
+
+
+def _conjuncts(node: Node) -> list[Conjunct]:
+    """The simple conditions that every match fulfils."""
+    if isinstance(node, Field):
+        return _field_conjuncts(node.path, node.node)
+    if isinstance(node, Combination) and node.kind == "and":
+        return [one for inner in node.nodes for one in _conjuncts(inner)]
+    return []
+
+
+def _field_conjuncts(path: Path, node: Node) -> list[Conjunct]:
+    if isinstance(node, Condition):
+        return [(path, node.operator, node.argument)]
+    if isinstance(node, Field):
+        return _field_conjuncts(path + node.path, node.node)
+    if node.kind == "and":
+        return [one for inner in node.nodes for one in _field_conjuncts(path, inner)]
+    return []
+
+
+def _demands(node: Node, path: Path) -> bool:
+    """Whether every document that matches has the field."""
+    if isinstance(node, Field):
+        if node.path != path:
+            return node.path == path[: len(node.path)] and _demands(node.node, path[len(node.path) :])
+        return not (isinstance(node.node, Condition) and node.node.operator == "$exists" and node.node.argument is False)
+    if isinstance(node, Combination) and node.kind == "and":
+        return any(_demands(inner, path) for inner in node.nodes)
+    if isinstance(node, Combination) and node.kind == "or":
+        return bool(node.nodes) and all(_demands(inner, path) for inner in node.nodes)
+    return False
+
+
+def _is_usable(index: Index, node: Node, conditions: Sequence[Conjunct], sort: Sequence[Path], named: tuple[str, ...]) -> bool:
+    if index.where and not (named and _is_named(index, named)):
+        return False  # a partial index leaves documents out: only who names it wants that
+    demanded = all(path in _IMPLICIT or path in sort or _demands(node, path) for path in index.paths)
+    return demanded and _has_order(index, conditions, sort)
+
+
+def _has_order(index: Index, conditions: Sequence[Conjunct], sort: Sequence[Path]) -> bool:
+    """Whether the index gives the sort's order: its fields begin with the sort's, but for fields with one value."""
+    if not sort:
+        return True
+    constant = {path for path, operator, _ in conditions if operator == "$eq"}
+    paths = list(index.paths)
+    while paths and paths[: len(sort)] != list(sort) and paths[0] in constant:
+        paths.pop(0)
+    return paths[: len(sort)] == list(sort)
+
+
+def _is_named(index: Index, name: tuple[str, ...]) -> bool:
+    return index.ddoc == name[0] and (len(name) == 1 or index.name == name[1])
+
+
+def _not_used(query: Query) -> str:
+    name = ", ".join((f"_design/{query.index[0]}", *query.index[1:]))
+    return f"{name} was not used because it does not contain a valid index for this query."
+
+
+def _bound_fields(index: Index, conditions: Sequence[Conjunct]) -> int:
+    """How many leading fields the ranges narrow."""
+    bound = {path for path, operator, _ in conditions if operator in ("$eq", "$lt", "$lte", "$gt", "$gte")}
+    count = 0
+    for path in index.paths:
+        if path not in bound:
+            break
+        count += 1
+    return count
+
+
+def _ranges(index: Index, conditions: Sequence[Conjunct]) -> tuple[list[Range], list[Conjunct]]:
+    """Key ranges: equal leading fields, then bounds of the next one; and the conditions they decide."""
+    prefix = b""
+    used: list[Conjunct] = []
+    for path in index.paths:
+        equal = next((one for one in conditions if one[0] == path and one[1] == "$eq"), None)
+        if equal is not None:
+            prefix += collation.key(equal[2])
+            used.append(equal)
+            continue
+        bounds = [one for one in conditions if one[0] == path and one[1] in ("$lt", "$lte", "$gt", "$gte")]
+        return [_bounded(prefix, bounds)], used + bounds
+    return [(prefix, prefix + collation.AFTER)], used
+
+
+def _bounded(prefix: bytes, bounds: Sequence[Conjunct]) -> Range:
+    start, stop = prefix, prefix + collation.AFTER
+    for _, operator, argument in bounds:
+        at = prefix + collation.key(argument)
+        if operator == "$gte":
+            start = max(start, at)
+        elif operator == "$gt":
+            start = max(start, at + collation.AFTER)
+        elif operator == "$lt":
+            stop = min(stop, at)
+        else:
+            stop = min(stop, at + collation.AFTER)
+    return start, stop
+
+
+def _is_covered(node: Node, conditions: Sequence[Conjunct], used: Sequence[Conjunct]) -> bool:
+    """Every part of the selector is a simple condition, and the ranges have decided each."""
+    return _size(node) == len(conditions) == len(used)
+
+
+def _size(node: Node) -> int:
+    if isinstance(node, Field):
+        return _size(node.node)
+    if isinstance(node, Combination):
+        return sum(map(_size, node.nodes)) if node.kind == "and" else 1_000_000
+    return 1
+
+
+def _id_range(conditions: Sequence[Conjunct]) -> Range:
+    """Ids in byte order; bounds of other types than text leave the range open: the matcher decides."""
+    start, stop = b"", b"\xff"
+    for path, operator, argument in conditions:
+        if path != ("_id",) or not isinstance(argument, str):
+            continue
+        at = argument.encode("utf-8", "replace")
+        if operator in ("$eq", "$gte", "$gt"):
+            start = max(start, at)
+        if operator in ("$eq", "$lte"):
+            stop = min(stop, at + b"\0")
+        elif operator == "$lt":
+            stop = min(stop, at)
+    return start, stop

@@ -1,0 +1,330 @@
+"""Mango selectors: check them, and compile them into functions (pure; no SQL).
+
+The semantics are CouchDB 3.5's: conditions on a missing field never match, but `$exists: false`; values of any type
+compare in CouchDB's order; negations are pushed down to the conditions. Regular expressions run in RE2, whose time is
+linear in the text, so that no pattern can hang the server; what RE2 does not know (look-around, back-references) is refused.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cozyd.documents import collation
+from cozyd.documents.store import Doc
+from cozyd.errors import BadRequest
+
+Test = Callable[[Any], bool]
+Path = tuple[str, ...]
+
+MISSING = object()
+_TYPES: Mapping[str, Test] = {
+    "null": lambda value: value is None,
+    "boolean": lambda value: isinstance(value, bool),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "string": lambda value: isinstance(value, str),
+    "array": lambda value: isinstance(value, list),
+    "object": lambda value: isinstance(value, dict),
+}
+_INVERSE = {"$lt": "$gte", "$gte": "$lt", "$gt": "$lte", "$lte": "$gt", "$eq": "$ne", "$ne": "$eq", "$in": "$nin", "$nin": "$in"}
+_NESTED = ("$elemMatch", "$allMatch", "$keyMapMatch")
+_LONGEST_PATTERN = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One operator on the current value; `node` of those that hold a selector of their own."""
+
+    operator: str
+    argument: Any = None
+    node: "Node | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a field's value has to be."""
+
+    path: Path
+    node: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """`and`, `or` of several nodes; `not` of one."""
+
+    kind: str
+    nodes: tuple["Node", ...]
+
+
+Node = Condition | Field | Combination
+
+
+def parse(selector: Any) -> Node:
+    """Read and normalise a selector.
+
+    :raises BadRequest: `invalid_operator`, or an operator's argument is of the wrong type (`bad_arg`).
+    """
+    if not isinstance(selector, Mapping):
+        raise BadRequest("Selector must be a JSON object", error="invalid_selector_json")
+    return _push_negations(_parse_object(selector), negated=False)
+
+
+def matcher(selector: Mapping[str, Any]) -> Callable[[Doc], bool]:
+    """A function that tells whether a document matches.
+
+    :raises BadRequest: as `parse`.
+    """
+    return compile_node(parse(selector))
+
+
+def field_path(name: str) -> Path:
+    """The parts of a field's name; a dot escaped by a backslash belongs to its part."""
+    return _split(name)
+
+
+@lru_cache(maxsize=4096)
+def _split(name: str) -> Path:
+    if "\\" not in name:
+        return tuple(name.split("."))
+    return tuple(part.replace("\\.", ".").replace("\\\\", "\\") for part in re.split(r"(?<!\\)\.", name))
+
+
+def value_at(value: Any, path: Path) -> Any:
+    """The value at a path, `MISSING` when there is none; array elements are reached by number."""
+    for part in path:
+        if isinstance(value, Mapping):
+            value = value.get(part, MISSING)
+        elif isinstance(value, list) and part.isdigit():
+            value = value[int(part)] if int(part) < len(value) else MISSING
+        else:
+            return MISSING
+        if value is MISSING:
+            return MISSING
+    return value
+
+
+# -- parsing ------------------------------------------------------------------------------------------------------------
+
+
+def _parse_object(selector: Mapping[str, Any]) -> Node:
+    nodes = tuple(_parse_member(name, argument) for name, argument in selector.items())
+    return nodes[0] if len(nodes) == 1 else Combination("and", nodes)
+
+
+def _parse_member(name: str, argument: Any) -> Node:
+    if name.startswith("$"):
+        return _parse_operator(name, argument)
+    return Field(field_path(name), _parse_value(argument))
+
+
+def _parse_value(argument: Any) -> Node:
+    """What stands behind a field: a literal, operators, or sub-fields."""
+    if not isinstance(argument, Mapping) or not argument:
+        return Condition("$eq", argument)
+    return _parse_object(argument)
+
+
+def _parse_operator(name: str, argument: Any) -> Node:
+    if name in ("$and", "$or", "$nor"):
+        _expect(isinstance(argument, list), name, argument)
+        nodes = tuple(_parse_value(one) if isinstance(one, Mapping) else _refuse(name, argument) for one in argument)
+        if name == "$nor":
+            return Combination("not", (Combination("or", nodes),))
+        return Combination(name[1:], nodes)
+    if name == "$not":
+        return Combination("not", (_parse_value(argument),))
+    if name in _NESTED:
+        _expect(isinstance(argument, Mapping), name, argument)
+        return Condition(name, argument, _push_negations(_parse_value(argument), negated=False))
+    check = _ARGUMENTS.get(name)
+    if check is None:
+        raise BadRequest(f"Invalid operator: {name}", error="invalid_operator")
+    _expect(check(argument), name, argument)
+    if name == "$regex":
+        _pattern(argument)
+    return Condition(name, argument)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_ARGUMENTS: Mapping[str, Test] = {
+    **dict.fromkeys(("$lt", "$lte", "$eq", "$ne", "$gte", "$gt"), lambda _: True),
+    **dict.fromkeys(("$in", "$nin", "$all"), lambda argument: isinstance(argument, list)),
+    "$exists": lambda argument: isinstance(argument, bool),
+    "$type": lambda argument: argument in _TYPES if isinstance(argument, str) else False,
+    "$size": lambda argument: _is_whole(argument) and argument >= 0,
+    "$mod": lambda argument: isinstance(argument, list) and len(argument) == 2 and all(map(_is_whole, argument)) and argument[0] != 0,
+    "$regex": lambda argument: isinstance(argument, str) and len(argument) <= _LONGEST_PATTERN,
+    "$beginsWith": lambda argument: isinstance(argument, str),
+}
+
+
+def _expect(holds: bool, name: str, argument: Any) -> None:
+    if not holds:
+        _refuse(name, argument)
+
+
+def _refuse(name: str, argument: Any) -> Node:
+    shown = repr(argument)
+    raise BadRequest(f"Bad argument for operator {name}: {shown[:200]}", error="bad_arg")
+
+
+def _push_negations(node: Node, *, negated: bool) -> Node:
+    """The same selector with every `not` at a condition, or gone."""
+    if isinstance(node, Field):
+        return Field(node.path, _push_negations(node.node, negated=negated))
+    if isinstance(node, Combination):
+        if node.kind == "not":
+            return _push_negations(node.nodes[0], negated=not negated)
+        kind = {"and": "or", "or": "and"}[node.kind] if negated else node.kind
+        return Combination(kind, tuple(_push_negations(one, negated=negated) for one in node.nodes))
+    if not negated:
+        return node
+    if node.operator in _INVERSE:
+        return Condition(_INVERSE[node.operator], node.argument)
+    if node.operator == "$exists":
+        return Condition("$exists", not node.argument)
+    return Combination("not", (node,))
+
+
+# -- compiling ----------------------------------------------------------------------------------------------------------
+
+
+def compile_node(node: Node) -> Test:
+    """A node as a function of the current value."""
+    if isinstance(node, Field):
+        return _compile_field(node)
+    if isinstance(node, Condition):
+        return _compile_condition(node)
+    tests = [compile_node(one) for one in node.nodes]
+    if node.kind == "not":
+        return lambda value: not tests[0](value)
+    if node.kind == "or":
+        return lambda value: any(test(value) for test in tests)
+    return lambda value: all(test(value) for test in tests)
+
+
+def _compile_field(field: Field) -> Test:
+    test, path = compile_node(field.node), field.path
+    absent = isinstance(field.node, Condition) and field.node.operator == "$exists" and field.node.argument is False
+    if len(path) == 1 and not absent:
+        name = path[0]
+        return lambda value: isinstance(value, dict) and name in value and test(value[name])
+
+    def match(value: Any) -> bool:
+        found = value_at(value, path)
+        return absent if found is MISSING else test(found)
+
+    return match
+
+
+def _compile_condition(condition: Condition) -> Test:
+    operator, argument = condition.operator, condition.argument
+    if operator in ("$eq", "$ne"):
+        equal = _equals(argument)
+        return equal if operator == "$eq" else lambda value: not equal(value)
+    if operator in ("$lt", "$lte", "$gt", "$gte"):
+        return _compare(operator, argument)
+    if operator in ("$in", "$nin"):
+        within = _within(argument)
+        return within if operator == "$in" else lambda value: not within(value)
+    if condition.node is not None:
+        return _compile_nested(operator, compile_node(condition.node))
+    if operator == "$type":
+        return _TYPES[argument]
+    return _COMPILERS[operator](argument)
+
+
+def _equals(argument: Any) -> Test:
+    wanted, kind = collation.key(argument), type(argument)
+
+    def equal(value: Any) -> bool:
+        if type(value) is kind and value == argument:
+            return True
+        return collation.key(value) == wanted
+
+    return equal
+
+
+def _compare(operator: str, argument: Any) -> Test:
+    bound = collation.key(argument)
+    tests: Mapping[str, Test] = {
+        "$lt": lambda value: collation.key(value) < bound,
+        "$lte": lambda value: collation.key(value) <= bound,
+        "$gt": lambda value: collation.key(value) > bound,
+        "$gte": lambda value: collation.key(value) >= bound,
+    }
+    return tests[operator]
+
+
+def _within(arguments: Sequence[Any]) -> Test:
+    wanted = {collation.key(argument) for argument in arguments}
+
+    def within(value: Any) -> bool:
+        if isinstance(value, list) and any(collation.key(item) in wanted for item in value):
+            return True
+        return collation.key(value) in wanted
+
+    return within
+
+
+def _compile_nested(operator: str, test: Test) -> Test:
+    if operator == "$elemMatch":
+        return lambda value: isinstance(value, list) and any(test(item) for item in value)
+    if operator == "$allMatch":
+        return lambda value: isinstance(value, list) and bool(value) and all(test(item) for item in value)
+    return lambda value: isinstance(value, dict) and any(test(name) for name in value)
+
+
+def _all(arguments: Sequence[Any]) -> Test:
+    tests = [_equals(argument) for argument in arguments]
+
+    def match(value: Any) -> bool:
+        if not isinstance(value, list) or not tests:
+            return False
+        if len(arguments) == 1 and isinstance(arguments[0], list) and tests[0](value):
+            return True
+        return all(any(test(item) for item in value) for test in tests)
+
+    return match
+
+
+@lru_cache(maxsize=256)
+def _pattern(text: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    try:
+        return re2.compile(text, options)
+    except re2.error as cause:
+        raise BadRequest(f"Bad argument for operator $regex: {text[:200]}", error="bad_arg") from cause
+
+
+def _regex(text: str) -> Test:
+    pattern = _pattern(text)
+    return lambda value: isinstance(value, str) and pattern.search(value) is not None
+
+
+def _mod(argument: Sequence[int]) -> Test:
+    divisor, remainder = argument
+
+    def match(value: Any) -> bool:
+        # Erlang's rem has the sign of the dividend
+        return _is_whole(value) and value - divisor * int(value / divisor) == remainder
+
+    return match
+
+
+_COMPILERS: Mapping[str, Callable[[Any], Test]] = {
+    "$exists": lambda argument: lambda _: bool(argument),
+    "$size": lambda argument: lambda value: isinstance(value, list) and len(value) == argument,
+    "$beginsWith": lambda argument: lambda value: isinstance(value, str) and value.startswith(argument),
+    "$all": _all,
+    "$regex": _regex,
+    "$mod": _mod,
+}

@@ -1,0 +1,165 @@
+"""The embedded driver: one SQLite file for each tenant."""
+
+import secrets
+import shutil
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cozyd.documents.sqlite.database import Database, translated
+from cozyd.documents.sqlite.rows import Tables
+from cozyd.documents.sqlite.store import SqliteStore
+from cozyd.documents.sqlite.writing import Transaction
+from cozyd.documents.store import DocumentStore, Projection
+from cozyd.errors import Conflict, NotFound, Unavailable
+
+SUFFIX = ".sqlite"
+
+
+class SqliteBackend:
+    """All tenants of a folder.
+
+    :param folder: one file for each tenant lies in it; made when it is not there.
+    :param projections: the table of projections.
+    :param lenient: doctypes where a taken unique row is left out instead of refusing the document.
+    :param open_tenants: how many keep connections open; the least used give theirs back.
+    """
+
+    def __init__(
+        self, folder: Path, projections: Sequence[Projection], *, lenient: frozenset[str] = frozenset(), open_tenants: int = 64
+    ) -> None:
+        self._folder = folder
+        self._projections = projections
+        self._lenient = lenient
+        self._open_tenants = open_tenants
+        self._lock = threading.Lock()
+        self._tenants: dict[str, tuple[Database, SqliteStore]] = {}
+        self._warm_lock = threading.Lock()
+        self._warm: deque[Database] = deque()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def open(self, tenant: str) -> DocumentStore:
+        """See `DocumentBackend.open`."""
+        with self._lock:
+            known = self._tenants.get(tenant)
+            if known is not None:
+                return known[1]
+            path = self._path(tenant)
+            if not path.exists():
+                raise NotFound(f"There is no tenant {tenant}")
+            return self._load(tenant, path)
+
+    def create(self, tenant: str) -> DocumentStore:
+        """See `DocumentBackend.create`."""
+        with self._lock:
+            path = self._path(tenant)
+            if path.exists():
+                raise Conflict(f"The tenant {tenant} exists")
+            unfinished = path.with_suffix(".new")
+            _remove(unfinished)
+            Database(unfinished).create(_new_epoch())
+            unfinished.rename(path)
+            return self._load(tenant, path)
+
+    def destroy(self, tenant: str) -> None:
+        """See `DocumentBackend.destroy`."""
+        with self._lock:
+            self._forget(tenant)
+            _remove(self._path(tenant))
+
+    def tenants(self) -> Iterator[str]:
+        """See `DocumentBackend.tenants`."""
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            yield path.name.removesuffix(SUFFIX)
+
+    def backup(self, tenant: str, path: str) -> None:
+        """See `DocumentBackend.backup`."""
+        self.open(tenant)
+        database, _ = self._tenants[tenant]
+        with database.reading() as connection:
+            connection.execute("PRAGMA query_only = OFF")
+            try:
+                connection.execute("VACUUM INTO ?", (path,))
+            finally:
+                connection.execute("PRAGMA query_only = ON")
+
+    def restore(self, tenant: str, path: str) -> None:
+        """See `DocumentBackend.restore`."""
+        with self._lock:
+            target = self._path(tenant)
+            copied = target.with_suffix(".restored")
+            _remove(copied)
+            shutil.copyfile(path, copied)
+            _begin_epoch(copied)
+            self._forget(tenant)
+            _remove(target)
+            copied.rename(target)
+
+    def ping(self) -> None:
+        """See `DocumentBackend.ping`."""
+        if not self._folder.is_dir():
+            raise Unavailable("The folder of the documents is gone")
+
+    def close(self) -> None:
+        """See `DocumentBackend.close`."""
+        with self._lock:
+            for tenant in list(self._tenants):
+                self._forget(tenant)
+
+    def _opened(self, database: Database) -> None:
+        """A tenant got connections: those that got theirs longest ago give them back, beyond the limit."""
+        with self._warm_lock:
+            self._warm.append(database)
+            tired = self._warm.popleft() if len(self._warm) > self._open_tenants else None
+        if tired is not None and tired is not database:
+            tired.rest()
+
+    def _path(self, tenant: str) -> Path:
+        if not tenant or not tenant.replace("_", "").replace("-", "").isalnum():
+            raise NotFound("A tenant's name has letters, digits, - and _ only")
+        return self._folder / f"{tenant}{SUFFIX}"
+
+    def _load(self, tenant: str, path: Path) -> SqliteStore:
+        database = Database(path, self._opened)
+        tables = Tables(self._projections)
+        with database.writing() as connection:
+            doctypes = dict(connection.execute("SELECT name, num FROM doctype").fetchall())
+            new = tables.load(connection, doctypes)
+            transaction = Transaction(connection, tables, doctypes, self._lenient)
+            for table in new:
+                for doctype in table.projection.of if table.projection is not None else ():
+                    transaction.build(table, doctype)
+            transaction.finish()
+        store = SqliteStore(database, tables, doctypes, self._lenient)
+        self._tenants[tenant] = (database, store)
+        return store
+
+    def _forget(self, tenant: str) -> None:
+        known = self._tenants.pop(tenant, None)
+        if known is not None:
+            known[0].rest()
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(6)
+
+
+def _begin_epoch(path: Path) -> None:
+    """A restored file lives on under a new epoch; it knows how far the past ones were exact."""
+    with translated():
+        connection = sqlite3.connect(path)
+        try:
+            seq, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone()
+            connection.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?)", (epoch, seq))
+            connection.execute("UPDATE meta SET epoch = ?", (_new_epoch(),))
+            connection.commit()
+            connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

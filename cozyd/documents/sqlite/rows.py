@@ -1,0 +1,248 @@
+"""Rows of projections and Mango indexes, and their totals, kept in the document's own transaction."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cozyd import jsons
+from cozyd.documents import collation
+from cozyd.documents.mango import Index, index_from_design
+from cozyd.documents.store import Key, Projection, Stored
+from cozyd.errors import Conflict
+
+PROJECTIONS_DOCTYPE = 0
+"""`idx.doctype` of projections, which may span doctypes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row to be: key bytes as stored, the key as JSON, its value as JSON."""
+
+    key: bytes
+    name: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A projection or an index under its number in the file."""
+
+    num: int
+    projection: Projection | None = None
+    index: Index | None = None
+
+    def encode(self, key: Key) -> bytes:
+        """A key, or a prefix of one, as stored."""
+        if self.projection is not None and self.projection.unique:
+            return collation.exact(key)
+        return collation.tuple_key(key)
+
+    def lines(self, stored: Stored) -> dict[bytes, Line]:
+        """The rows a live document has, by key."""
+        if self.index is not None:
+            values = self.index.keys(stored.doc)
+            return {} if values is None else {(key := collation.tuple_key(values)): Line(key, None, None)}
+        assert self.projection is not None
+        rows = self.projection.of[stored.ref.doctype](stored)
+        lines = (Line(self.encode(key), jsons.dump(list(key)), None if value is None else jsons.dump(value)) for key, value in rows)
+        return {line.key: line for line in lines}
+
+
+class Tables:
+    """Which tables a doctype feeds, in one tenant's file.
+
+    :param projections: every projection of the server.
+    """
+
+    def __init__(self, projections: Sequence[Projection]) -> None:
+        self._projections = projections
+        self._by_name: dict[str, Table] = {}
+        self._by_doctype: dict[str, list[Table]] = {}
+        self._indexes: dict[str, list[Table]] = {}
+
+    def load(self, connection: sqlite3.Connection, doctypes: Mapping[str, int]) -> list[Table]:
+        """Read the numbers; answers projections that are new to this file and have to be built."""
+        known = dict(connection.execute("SELECT name, num FROM idx WHERE doctype = ?", (PROJECTIONS_DOCTYPE,)).fetchall())
+        new: list[Table] = []
+        for projection in self._projections:
+            num = known.get(projection.name)
+            if num is None:
+                cursor = connection.execute("INSERT INTO idx (doctype, name) VALUES (?, ?)", (PROJECTIONS_DOCTYPE, projection.name))
+                num = int(cursor.lastrowid or 0)
+                new.append(Table(num, projection))
+            self._by_name[projection.name] = table = Table(num, projection)
+            for doctype in projection.of:
+                self._by_doctype.setdefault(doctype, []).append(table)
+        for doctype, num in doctypes.items():
+            self.load_indexes(connection, doctype, num)
+        return new
+
+    def load_indexes(self, connection: sqlite3.Connection, doctype: str, num: int) -> None:
+        """Read the Mango indexes of a doctype from its design documents."""
+        sql = "SELECT id, text FROM doc WHERE doctype = ? AND id >= '_design/' AND id < '_design0' AND deleted = 0"
+        numbers = dict(connection.execute("SELECT name, num FROM idx WHERE doctype = ?", (num,)).fetchall())
+        found = []
+        for id, text in connection.execute(sql, (num,)).fetchall():
+            for index in index_from_design(jsons.load_object(text) | {"_id": id}):
+                name = index_name(index)
+                if name in numbers:
+                    found.append(Table(numbers[name], index=index))
+        self._indexes[doctype] = found
+
+    def projection(self, name: str) -> Table:
+        """The table of a projection."""
+        return self._by_name[name]
+
+    def projections(self) -> Sequence[Table]:
+        """Every projection's table."""
+        return list(self._by_name.values())
+
+    def indexes(self, doctype: str) -> Sequence[Table]:
+        """The Mango indexes of a doctype."""
+        return self._indexes.get(doctype, ())
+
+    def fed_by(self, doctype: str) -> Sequence[Table]:
+        """Every table that documents of the doctype have rows in."""
+        projections, indexes = self._by_doctype.get(doctype), self._indexes.get(doctype)
+        if not indexes:
+            return projections or ()
+        return [*(projections or ()), *indexes]
+
+    def forget(self, doctype: str) -> None:
+        """A doctype was dropped."""
+        self._indexes.pop(doctype, None)
+
+
+def index_name(index: Index) -> str:
+    """An index' name in the file."""
+    return f"{index.ddoc}/{index.name}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a transaction adds to the totals, written once at its end."""
+
+    deltas: dict[tuple[int, bytes], list[int | float]] = field(default_factory=dict)
+    seqs: dict[tuple[int, bytes], int] = field(default_factory=dict)
+
+    def add(self, table: Table, name: bytes | None, value: bytes | None, sign: int, seq: int) -> None:
+        """Count a row in or out under each prefix of its key."""
+        projection = table.projection
+        if projection is None or name is None:
+            return
+        key = jsons.load(name)
+        amount = sign * jsons.load(value) if projection.reduce == "sum" and value is not None else 0
+        for length in range(projection.depth + 1):
+            at = (table.num, table.encode(key[:length]))
+            delta = self.deltas.setdefault(at, [0, 0])
+            delta[0] += sign
+            delta[1] += amount
+            if projection.feed:
+                self.seqs[at] = seq
+
+    def flush(self, connection: sqlite3.Connection) -> None:
+        """Write the totals."""
+        rows = [(idx, prefix, *delta, self.seqs.get((idx, prefix), 0)) for (idx, prefix), delta in self.deltas.items()]
+        connection.executemany(
+            "INSERT INTO total VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "count = count + excluded.count, sum = sum + excluded.sum, seq = max(seq, excluded.seq)",
+            rows,
+        )
+
+
+class Rows:
+    """Brings the rows of documents up to date inside one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, tables: Tables) -> None:
+        self._connection = connection
+        self._tables = tables
+        self.tally = Tally()
+
+    def replace(
+        self, doc: int, old: Stored | None, new: Stored | None, seq: int, *, strict: bool, changed: Iterable[str] | None = None
+    ) -> None:
+        """Replace a document's rows.
+
+        :param doc: its number in the file.
+        :param new: None: it is gone.
+        :param strict: a unique row that is taken is a Conflict, else it is left out.
+        :param changed: top-level fields a patch changed; None: any may have.
+        :raises Conflict: see `strict`; nothing is written then.
+        """
+        known = new or old
+        assert known is not None
+        ref = known.ref
+        tables = [table for table in self._tables.fed_by(ref.doctype) if _looks_at(table, changed)]
+        if not tables or ref.id.startswith("_design/"):
+            return
+        wanted = {table.num: (table.lines(new) if new is not None else {}) for table in tables}
+        found = self._found(doc, wanted) if old is not None else {}
+        for table in tables:
+            self._drop_taken(table, doc, wanted[table.num], strict=strict)
+        for table in tables:
+            self._write(table, ref.id, doc, found.get(table.num, {}), wanted[table.num], seq)
+
+    def add(self, table: Table, doc: int, stored: Stored, seq: int) -> None:
+        """Write the rows of one document into a table that has none of it yet; taken unique ones are left out."""
+        lines = table.lines(stored) if not stored.ref.id.startswith("_design/") else {}
+        self._drop_taken(table, doc, lines, strict=False)
+        self._write(table, stored.ref.id, doc, {}, lines, seq)
+
+    def _found(self, doc: int, wanted: Mapping[int, Any]) -> dict[int, dict[bytes, Line]]:
+        found: dict[int, dict[bytes, Line]] = {}
+        sql = "SELECT idx, key, name, value FROM entry WHERE doc = ? AND gone = 0"
+        for idx, key, name, value in self._connection.execute(sql, (doc,)):
+            if idx in wanted:
+                found.setdefault(idx, {})[key] = Line(key, name, value)
+        return found
+
+    def _drop_taken(self, table: Table, doc: int, lines: dict[bytes, Line], *, strict: bool) -> None:
+        """Leave out rows of a unique projection that another document has."""
+        if table.projection is None or not table.projection.unique:
+            return
+        for key in list(lines):
+            sql = "SELECT doc FROM entry WHERE idx = ? AND key = ? AND gone = 0 AND doc <> ?"
+            if self._connection.execute(sql, (table.num, key, doc)).fetchone():
+                if strict:
+                    raise Conflict(f"{table.projection.name} is taken", source=table.projection.name)
+                del lines[key]
+
+    def _write(self, table: Table, id: str, doc: int, found: dict[bytes, Line], wanted: dict[bytes, Line], seq: int) -> None:
+        feed = table.projection is not None and table.projection.feed
+        for key, line in found.items():
+            if key in wanted and wanted[key] == line:
+                continue
+            if key not in wanted:
+                self._remove(table, id, doc, line, seq if feed else None)
+            elif table.projection is not None:
+                self.tally.add(table, line.name, line.value, -1, seq)
+        for key, line in wanted.items():
+            if found.get(key) == line:
+                continue
+            if feed and key not in found:
+                self._connection.execute("DELETE FROM entry WHERE idx = ? AND key = ? AND gone = 1", (table.num, key))
+            self._connection.execute(
+                "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                (table.num, key, id, doc, line.name, line.value, seq if feed else None),
+            )
+            self.tally.add(table, line.name, line.value, 1, seq)
+
+    def _remove(self, table: Table, id: str, doc: int, line: Line, seq: int | None) -> None:
+        at = (table.num, line.key, id, doc)
+        if seq is None:
+            self._connection.execute("DELETE FROM entry WHERE idx = ? AND key = ? AND id = ? AND doc = ?", at)
+        else:
+            sql = "UPDATE entry SET gone = 1, value = NULL, seq = ? WHERE idx = ? AND key = ? AND id = ? AND doc = ?"
+            self._connection.execute(sql, (seq, *at))
+        self.tally.add(table, line.name, line.value, -1, seq or 0)
+
+
+def _looks_at(table: Table, changed: Iterable[str] | None) -> bool:
+    """Whether a change of these top-level fields can move the table's rows."""
+    if changed is None:
+        return True
+    if table.index is not None:
+        return table.index.where is not None or any(path[0] in changed for path in table.index.paths)
+    reads = table.projection.reads if table.projection is not None else frozenset()
+    return not reads or not reads.isdisjoint(changed)

@@ -1,0 +1,551 @@
+"""`SqliteStore`: the documents of one tenant in one file (docs/documents.md)."""
+
+import json
+import re
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+from cozyd import jsons
+from cozyd.documents import mango
+from cozyd.documents.revtree import Tree
+from cozyd.documents.sqlite import upkeep
+from cozyd.documents.sqlite.database import Database
+from cozyd.documents.sqlite.rows import Tables
+from cozyd.documents.sqlite.writing import Transaction, clean
+from cozyd.documents.store import Batch, Change, Doc, Feed, FeedRow, Info, Key, Page, Query, React, Ref, Row, Stored, Total
+from cozyd.errors import BadRequest, Conflict, CozyError, NotFound, SeqGone
+
+NO_DATABASE = "Database does not exist."
+SCANNED_MUCH = (
+    "The number of documents examined is high in proportion to the number of results returned. "
+    "Consider adding a more specific index to improve this."
+)
+_SEQ = re.compile(r"(\d{1,18})-([0-9a-f]{1,32})")
+_FIRST, _LAST = "", "\U0010ffff"
+
+
+class SqliteStore:
+    """One tenant's documents.
+
+    :param database: its file.
+    :param tables: which projections and indexes its documents feed.
+    :param doctypes: doctype -> number in the file.
+    :param lenient: doctypes where a taken unique row is left out instead of refusing the document.
+    """
+
+    atomic: ClassVar[bool] = True
+
+    def __init__(self, database: Database, tables: Tables, doctypes: dict[str, int], lenient: frozenset[str]) -> None:
+        self._database = database
+        self._tables = tables
+        self._doctypes = doctypes
+        self._lenient = lenient
+        self._tell: Callable[[Sequence[Change]], None] | None = None
+
+    # -- documents --------------------------------------------------------------------------------------------------
+
+    def get(self, ref: Ref, rev: str | None = None) -> Stored:
+        """See `DocumentStore.get`."""
+        num = self._number(ref.doctype)
+        sql = "SELECT rev, deleted, text, private, num FROM doc WHERE doctype = ? AND id = ?"
+        with self._database.reading(snapshot=rev is not None) as connection:
+            row = connection.execute(sql, (num, ref.id)).fetchone()
+            if row is None:
+                raise NotFound("missing")
+            if rev is not None and rev != row[0]:
+                found = connection.execute("SELECT deleted, text FROM rev WHERE doc = ? AND rev = ?", (row[4], rev)).fetchone()
+                if found is None or found[1] is None:
+                    raise NotFound("missing")
+                return Stored(ref, rev, found[1], deleted=bool(found[0]))
+        if row[1] and rev is None:
+            raise NotFound("deleted")
+        return Stored(ref, row[0], row[2], deleted=bool(row[1]), private=row[3])
+
+    def get_many(self, doctype: str, ids: Sequence[str], *, deleted: bool = False) -> Sequence[Stored | None]:
+        """See `DocumentStore.get_many`."""
+        num = self._find_number(doctype)
+        if num is None:
+            return [None] * len(ids)
+        found: dict[str, Stored] = {}
+        sql = (
+            "SELECT d.id, d.rev, d.deleted, d.text, d.private FROM json_each(?) j JOIN doc d ON d.doctype = ? AND d.id = j.value "
+            "WHERE d.deleted <= ?"
+        )
+        with self._database.reading() as connection:
+            for id, rev, gone, text, private in connection.execute(sql, (json.dumps(list(ids)), num, deleted)):
+                found[id] = Stored(Ref(doctype, id), rev, text, deleted=bool(gone), private=private)
+        return [found.get(id) for id in ids]
+
+    def all(
+        self,
+        doctype: str,
+        *,
+        start: str = "",
+        end: str | None = None,
+        limit: int | None = None,
+        skip: int = 0,
+        descending: bool = False,
+        docs: bool = True,
+    ) -> Page:
+        """See `DocumentStore.all`."""
+        num = self._number(doctype)
+        low, high = (end or _FIRST, start or _LAST) if descending else (start, _LAST if end is None else end)
+        columns = "text, private" if docs else "x'7b7d', NULL"
+        order = "DESC" if descending else "ASC"
+        sql = (
+            f"SELECT id, rev, {columns} FROM doc WHERE doctype = ? AND id >= ? AND id <= ? AND deleted = 0 "  # noqa: S608
+            f"ORDER BY id {order} LIMIT ? OFFSET ?"
+        )
+        with self._database.reading(snapshot=True) as connection:
+            rows = connection.execute(sql, (num, low, high, -1 if limit is None else limit, skip)).fetchall()
+            total = connection.execute("SELECT count FROM doctype WHERE num = ?", (num,)).fetchone()
+        found = [Stored(Ref(doctype, id), rev, text, private=private) for id, rev, text, private in rows]
+        return Page(found, total=total[0] if total else 0)
+
+    # -- queries ----------------------------------------------------------------------------------------------------
+
+    def find(self, doctype: str, query: Query) -> Page:
+        """See `DocumentStore.find`."""
+        num = self._number(doctype)
+        began = time.perf_counter()
+        tables = self._tables.indexes(doctype)
+        plan = mango.plan(query, [table.index for table in tables if table.index is not None])
+        match = None if plan.covered else mango.matcher(query.selector)
+        reader = _Reader(doctype, num, plan, next((table.num for table in tables if table.index == plan.index), None))
+        with self._database.reading(snapshot=True) as connection:
+            rows = reader.read(connection, query, match)
+        stats = {
+            "total_keys_examined": reader.examined if plan.index is not None else 0,
+            "total_docs_examined": reader.examined,
+            "total_quorum_docs_examined": 0,
+            "results_returned": len(rows),
+            "execution_time_ms": round((time.perf_counter() - began) * 1000, 3),
+        }
+        warnings = [plan.warning] if plan.warning else []
+        if not plan.warning and reader.examined > 10 * max(1, len(rows)):
+            warnings.append(SCANNED_MUCH)
+        return Page(rows, bookmark=reader.bookmark, warning="\n".join(warnings) or None, stats=stats)
+
+    def rows(
+        self,
+        projection: str,
+        prefix: Key = (),
+        *,
+        start: Key | None = None,
+        end: Key | None = None,
+        after: tuple[Key, str] | None = None,
+        since: str | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+        descending: bool = False,
+    ) -> Sequence[Row]:
+        """See `DocumentStore.rows`."""
+        table = self._tables.projection(projection)
+        low = table.encode(prefix) if start is None else table.encode(start)
+        high = (table.encode(prefix) if end is None else table.encode(end)) + b"\xff"
+        where, values = ["e.idx = ?", "e.key >= ?", "e.key < ?"], [table.num, low, high]
+        if after is not None:
+            where.append(f"(e.key, e.id) {'<' if descending else '>'} (?, ?)")
+            values += [table.encode(after[0]), after[1]]
+        with self._database.reading(snapshot=True) as connection:
+            last, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone()
+            if since is not None:
+                where.append("e.seq > ?")
+                values.append(self._known_seq(connection, since, last, epoch))
+            else:
+                where.append("e.gone = 0")
+            order = "e.seq" if since is not None else "e.key DESC, e.id DESC" if descending else "e.key, e.id"
+            sql = (
+                "SELECT e.name, e.id, d.rev, e.value, e.seq, e.gone, t.name FROM entry e JOIN doc d ON d.num = e.doc "  # noqa: S608
+                f"JOIN doctype t ON t.num = d.doctype WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
+            )
+            found = connection.execute(sql, (*values, -1 if limit is None else limit, skip)).fetchall()
+        return [_row(one, epoch) for one in found]
+
+    def total(self, projection: str, prefix: Key = ()) -> Total:
+        """See `DocumentStore.total`."""
+        table = self._tables.projection(projection)
+        sql = "SELECT t.count, t.sum, t.seq, m.epoch FROM meta m LEFT JOIN total t ON t.idx = ? AND t.prefix = ?"
+        with self._database.reading() as connection:
+            count, amount, seq, epoch = connection.execute(sql, (table.num, table.encode(prefix))).fetchone()
+        return Total(count or 0, amount or 0, f"{seq or 0}-{epoch}")
+
+    def changes(
+        self,
+        doctype: str,
+        *,
+        since: str = "",
+        limit: int | None = None,
+        descending: bool = False,
+        docs: bool = False,
+        ids: Iterable[str] | None = None,
+        match: Callable[[Doc], bool] | None = None,
+    ) -> Feed:
+        """See `DocumentStore.changes`."""
+        num = self._number(doctype)
+        wanted = None if ids is None else frozenset(ids)
+        columns = "text, private" if docs or match else "NULL, NULL"
+        sql = (
+            f"SELECT id, rev, seq, deleted, leaves, num, {columns} FROM doc WHERE doctype = ? AND seq > ? "  # noqa: S608
+            f"ORDER BY seq {'DESC' if descending else 'ASC'}"
+        )
+        rows: list[FeedRow] = []
+        with self._database.reading(snapshot=True) as connection:
+            last, epoch = self._last(connection, num)
+            position = 0 if descending else self._since(connection, since, last, epoch)
+            for id, rev, seq, deleted, leaves, doc, text, private in connection.execute(sql, (num, position)):
+                if wanted is not None and id not in wanted:
+                    continue
+                stored = None if text is None else Stored(Ref(doctype, id), rev, text, deleted=bool(deleted), private=private)
+                if match is not None and stored is not None and not match(stored.doc):
+                    continue
+                named = [rev] if leaves == 1 else self._read_tree(connection, doc).leaves
+                rows.append(FeedRow(id, f"{seq}-{epoch}", named, bool(deleted), stored if docs else None))
+                if limit is not None and len(rows) >= limit:
+                    break
+            ended = limit is None or len(rows) < limit
+            at = last if (ended and not descending) or not rows else int(rows[0 if descending else -1].seq.partition("-")[0])
+            pending = (
+                connection.execute("SELECT count(*) FROM doc WHERE doctype = ? AND seq > ?", (num, at)).fetchone()[0] if not ended else 0
+            )
+        return Feed(rows, f"{at}-{epoch}", pending)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch, react: React | None = None, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
+        """See `DocumentStore.commit`."""
+        with self._transaction() as (transaction, changes):
+            stale = [ref for ref, rev in while_at if not transaction.holds(ref, rev)]
+            for write in batch:
+                try:
+                    changes.append(transaction.apply(write))
+                except Conflict as conflict:
+                    if conflict.source:
+                        raise Conflict(conflict.detail, refs=[write.ref], source=conflict.source) from conflict
+                    stale.append(write.ref)
+            if stale:
+                raise Conflict(refs=stale)
+            self._react(transaction, changes, react)
+        return changes
+
+    def commit_each(self, batch: Batch, react: React | None = None) -> Sequence[Change | CozyError]:
+        """See `DocumentStore.commit_each`."""
+        answers: list[Change | CozyError] = []
+        with self._transaction() as (transaction, changes):
+            answers += [_attempt(transaction.apply, write) for write in batch]
+            changes += [answer for answer in answers if isinstance(answer, Change)]
+            self._react(transaction, changes, react)
+        return answers
+
+    def graft(self, doctype: str, docs: Sequence[Doc], react: React | None = None) -> Sequence[Change | CozyError]:
+        """See `DocumentStore.graft`."""
+        answers: list[Change | CozyError] = []
+        with self._transaction() as (transaction, changes):
+            transaction.make(doctype)
+            for doc in docs:
+                answer = _attempt(lambda one: transaction.graft(doctype, one), doc)
+                if answer is not None:
+                    answers.append(answer)
+            changes += [answer for answer in answers if isinstance(answer, Change)]
+            self._react(transaction, changes, react)
+        return answers
+
+    def listen(self, tell: Callable[[Sequence[Change]], None]) -> None:
+        """See `DocumentStore.listen`."""
+        self._tell = tell
+
+    @staticmethod
+    def _react(transaction: Transaction, changes: list[Change], react: React | None) -> None:
+        if react is None or not changes:
+            return
+        for write in react(tuple(changes), transaction.triggers_seq()):
+            if write.rev is None and transaction.exists(write.ref):
+                continue
+            changes.append(transaction.apply(write))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[Transaction, list[Change]]]:
+        """A write transaction; what it changed is told after it is durable, still under the writer's lock."""
+        with self._database.lock:
+            changes: list[Change] = []
+            known = dict(self._doctypes)
+            try:
+                with self._database.writing() as connection:
+                    transaction = Transaction(connection, self._tables, self._doctypes, self._lenient)
+                    yield transaction, changes
+                    transaction.finish()
+            except BaseException:
+                self._doctypes.clear()
+                self._doctypes.update(known)
+                self._reload_indexes(changes)
+                raise
+            if changes and self._tell is not None:
+                self._tell(changes)
+
+    def _reload_indexes(self, changes: Sequence[Change]) -> None:
+        """A transaction that was rolled back may have touched the indexes known in memory."""
+        doctypes = {change.new.ref.doctype for change in changes if change.new.ref.id.startswith("_design/")}
+        if not doctypes:
+            return
+        with self._database.reading(snapshot=True) as connection:
+            for doctype in doctypes & self._doctypes.keys():
+                self._tables.load_indexes(connection, doctype, self._doctypes[doctype])
+
+    # -- revisions --------------------------------------------------------------------------------------------------
+
+    def tree(self, ref: Ref) -> Tree:
+        """See `DocumentStore.tree`."""
+        with self._database.reading(snapshot=True) as connection:
+            row = connection.execute("SELECT num FROM doc WHERE doctype = ? AND id = ?", (self._number(ref.doctype), ref.id)).fetchone()
+            if row is None:
+                raise NotFound("missing")
+            return self._read_tree(connection, row[0])
+
+    def leaves(self, ref: Ref, revs: Sequence[str] | Literal["all"] = "all", *, latest: bool = False) -> Sequence[Stored]:
+        """See `DocumentStore.leaves`."""
+        tree = self.tree(ref)
+        wanted = list(tree.leaves) if revs == "all" else list(revs)
+        if latest and revs != "all":
+            wanted = list(dict.fromkeys(leaf for rev in revs for leaf in tree.grown_into(rev)))
+        found = []
+        for rev in wanted:
+            try:
+                found.append(self.get(ref, rev))
+            except NotFound:
+                continue
+        return found
+
+    def missing_revs(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Sequence[str], Sequence[str]]]:
+        """See `DocumentStore.missing_revs`."""
+        num = self._find_number(doctype)
+        found: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
+        with self._database.reading(snapshot=True) as connection:
+            for id, wanted in revs.items():
+                row = connection.execute("SELECT num FROM doc WHERE doctype = ? AND id = ?", (num, id)).fetchone()
+                tree = self._read_tree(connection, row[0]) if row else Tree()
+                missing = tree.missing(wanted)
+                if missing:
+                    found[id] = (missing, tree.possible_ancestors(missing))
+        return found
+
+    @staticmethod
+    def _read_tree(connection: Any, doc: int) -> Tree:
+        tree = Tree()
+        for rev, parent, deleted in connection.execute("SELECT rev, parent, deleted FROM rev WHERE doc = ?", (doc,)):
+            tree.parents[rev] = parent
+            if deleted:
+                tree.deleted.add(rev)
+        return tree
+
+    # -- local documents --------------------------------------------------------------------------------------------
+
+    def local(self, doctype: str, id: str) -> Doc | None:
+        """See `DocumentStore.local`."""
+        with self._database.reading() as connection:
+            sql = "SELECT rev, text FROM local WHERE doctype = ? AND id = ?"
+            row = connection.execute(sql, (self._number(doctype), id)).fetchone()
+        return None if row is None else {"_id": f"_local/{id}", "_rev": f"0-{row[0]}"} | jsons.load_object(row[1])
+
+    def set_local(self, doctype: str, id: str, body: Doc) -> str:
+        """See `DocumentStore.set_local`."""
+        text = jsons.dump(clean(body))
+        with self._database.writing() as connection:
+            num = self._number(doctype)
+            sql = "INSERT INTO local VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET rev = rev + 1, text = excluded.text RETURNING rev"
+            rev = connection.execute(sql, (num, id, text)).fetchone()[0]
+        return f"0-{rev}"
+
+    # -- doctypes ---------------------------------------------------------------------------------------------------
+
+    def info(self, doctype: str) -> Info:
+        """See `DocumentStore.info`."""
+        sql = "SELECT count, deleted, size, t.seq, epoch FROM doctype t, meta WHERE num = ?"
+        with self._database.reading() as connection:
+            row = connection.execute(sql, (self._number(doctype),)).fetchone()
+        if row is None:
+            raise NotFound(NO_DATABASE)
+        return Info(row[0], row[1], f"{row[3]}-{row[4]}", row[2])
+
+    def doctypes(self) -> Sequence[str]:
+        """See `DocumentStore.doctypes`."""
+        return sorted(self._doctypes)
+
+    def make(self, doctype: str) -> bool:
+        """See `DocumentStore.make`."""
+        with self._transaction() as (transaction, _):
+            transaction.make(doctype)
+            return doctype in transaction.made
+
+    def drop(self, doctype: str) -> None:
+        """See `DocumentStore.drop`."""
+        with self._database.lock:
+            num = self._number(doctype)
+            with self._database.writing() as connection:
+                upkeep.drop(connection, self._tables, num)
+            self._doctypes.pop(doctype, None)
+            self._tables.forget(doctype)
+
+    def purge(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> None:
+        """See `DocumentStore.purge`."""
+        self._number(doctype)
+        with self._transaction() as (transaction, _):
+            for id, leaves in revs.items():
+                for rev in leaves:
+                    transaction.purge(Ref(doctype, id), rev)
+
+    # -- upkeep -----------------------------------------------------------------------------------------------------
+
+    def check(self) -> Iterator[str]:
+        """See `DocumentStore.check`."""
+        with self._database.reading(snapshot=True) as connection:
+            findings = list(upkeep.findings(connection, self._tables, self._doctypes))
+        yield from findings
+
+    def tidy(self) -> None:
+        """See `DocumentStore.tidy`."""
+        with self._transaction() as (transaction, _):
+            upkeep.restore_left_out(transaction, self._tables, self._doctypes)
+        with self._database.maintaining() as connection:
+            upkeep.tidy(connection)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _number(self, doctype: str) -> int:
+        num = self._find_number(doctype)
+        if num is None:
+            raise NotFound(NO_DATABASE)
+        return num
+
+    def _find_number(self, doctype: str) -> int | None:
+        return self._doctypes.get(doctype)
+
+    @staticmethod
+    def _last(connection: Any, num: int) -> tuple[int, str]:
+        row: tuple[int, str] = connection.execute("SELECT t.seq, m.epoch FROM doctype t, meta m WHERE t.num = ?", (num,)).fetchone()
+        return row
+
+    @staticmethod
+    def _known_seq(connection: Any, since: str, last: int, epoch: str) -> int:
+        """The number of a sequence this file had.
+
+        :raises BadRequest: it has not the form of one.
+        :raises SeqGone: it is of a lost future.
+        """
+        found = _SEQ.fullmatch(since)
+        if found is None:
+            raise BadRequest("the sequence is malformed")
+        number, of = int(found.group(1)), found.group(2)
+        if of != epoch:
+            row = connection.execute("SELECT last FROM epoch WHERE name = ?", (of,)).fetchone()
+            if row is None or number > row[0]:
+                raise SeqGone("the sequence is of a future that was lost")
+        elif number > last:
+            raise SeqGone("the sequence is of a future that was lost")
+        return number
+
+    def _since(self, connection: Any, since: str, last: int, epoch: str) -> int:
+        if since in ("", "0"):
+            return 0
+        if since == "now":
+            return last
+        if since.isdigit():
+            return 0
+        highest = connection.execute("SELECT seq FROM meta").fetchone()[0]
+        try:
+            return self._known_seq(connection, since, highest, epoch)
+        except SeqGone:
+            return 0
+
+
+class _Reader:
+    """Reads the documents of a plan, one key range after the other."""
+
+    def __init__(self, doctype: str, num: int, plan: mango.Plan, table: int | None) -> None:
+        self._doctype = doctype
+        self._num = num
+        self._plan = plan
+        self._table = table
+        self.examined = 0
+        self.bookmark: str | None = None
+
+    def read(self, connection: Any, query: Query, match: Callable[[Doc], bool] | None) -> Sequence[Stored]:
+        """The matching documents, `query.skip` left out, at most `query.limit`."""
+        found: list[Stored] = []
+        position = _read_bookmark(query.bookmark)
+        skip = query.skip
+        for key, stored in self._candidates(connection, position):
+            self.examined += 1
+            if match is not None and not match(stored.doc):
+                continue
+            if skip:
+                skip -= 1
+                continue
+            found.append(stored)
+            if len(found) >= query.limit:
+                self.bookmark = _write_bookmark(key, stored.ref.id)
+                return found
+        if found:
+            self.bookmark = _write_bookmark(key, stored.ref.id)
+        return found
+
+    def _candidates(self, connection: Any, position: tuple[bytes, str] | None) -> Iterator[tuple[bytes, Stored]]:
+        ranges = self._plan.ranges if not self._plan.descending else tuple(reversed(self._plan.ranges))
+        for start, stop in ranges:
+            for key, id, rev, text, private in connection.execute(*self._statement(start, stop, position)):
+                yield key, Stored(Ref(self._doctype, id), rev, text, private=private)
+
+    def _statement(self, start: bytes, stop: bytes, position: tuple[bytes, str] | None) -> tuple[str, list[Any]]:
+        beyond, order = ("<", "DESC") if self._plan.descending else (">", "ASC")
+        if self._table is None:
+            values: list[Any] = [self._num, start.decode(errors="replace"), _LAST if stop == b"\xff" else stop.decode(errors="replace")]
+            sql = (
+                "SELECT x'', id, rev, text, private FROM doc WHERE doctype = ? AND id >= ? AND id < ? AND deleted = 0 "
+                "AND NOT (id >= '_design/' AND id < '_design0')"
+            )
+            if position is not None:
+                sql += f" AND id {beyond} ?"
+                values.append(position[1])
+            return f"{sql} ORDER BY id {order}", values
+        values = [self._table, start, stop]
+        sql = "SELECT e.key, d.id, d.rev, d.text, d.private FROM entry e JOIN doc d ON d.num = e.doc "
+            "WHERE e.idx = ? AND e.key >= ? AND e.key < ?"
+        if position is not None:
+            sql += f" AND (e.key, e.id) {beyond} (?, ?)"
+            values += position
+        return f"{sql} ORDER BY e.key {order}, e.id {order}", values
+
+
+def _write_bookmark(key: bytes, id: str) -> str:
+    return urlsafe_b64encode(jsons.dump([key.hex(), id])).decode()
+
+
+def _read_bookmark(bookmark: str | None) -> tuple[bytes, str] | None:
+    """Where a bookmark points: the last row that was sent; so it survives writes.
+
+    :raises BadRequest: it is none of ours.
+    """
+    if not bookmark or bookmark == "nil":
+        return None
+    try:
+        key, id = jsons.load(urlsafe_b64decode(bookmark))
+        return bytes.fromhex(key), str(id)
+    except (ValueError, TypeError, BadRequest) as cause:
+        raise BadRequest(f"Invalid bookmark value: {bookmark[:100]}", error="invalid_bookmark") from cause
+
+
+def _row(found: Sequence[Any], epoch: str) -> Row:
+    name, id, rev, value, seq, gone, doctype = found
+    key = tuple(jsons.load(name))
+    seq_text = "" if seq is None else f"{seq}-{epoch}"
+    return Row(key, Ref(doctype, id), rev, None if value is None else jsons.load(value), seq_text, bool(gone))
+
+
+def _attempt(step: Callable[[Any], Any], argument: Any) -> Any:
+    """What a step answers, or the error it ended with; a step that fails has written nothing."""
+    try:
+        return step(argument)
+    except CozyError as error:
+        return error

@@ -1,0 +1,101 @@
+"""Checks and upkeep of a tenant's file."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from cozyd import jsons
+from cozyd.documents.sqlite.rows import Table, Tables
+from cozyd.documents.sqlite.writing import Transaction
+from cozyd.documents.store import Ref, Stored
+
+
+def drop(connection: sqlite3.Connection, tables: Tables, num: int) -> None:
+    """Delete a doctype with everything that hangs on it; totals are counted again."""
+    connection.execute("DELETE FROM entry WHERE doc IN (SELECT num FROM doc WHERE doctype = ?)", (num,))
+    connection.execute("DELETE FROM rev WHERE doc IN (SELECT num FROM doc WHERE doctype = ?)", (num,))
+    for name in ("doc", "idx", "local"):
+        connection.execute(f"DELETE FROM {name} WHERE doctype = ?", (num,))  # noqa: S608
+    connection.execute("DELETE FROM doctype WHERE num = ?", (num,))
+    for table in tables.projections():
+        recount(connection, table)
+
+
+def recount(connection: sqlite3.Connection, table: Table) -> None:
+    """Count a projection's totals from its rows; the seqs stay."""
+    counted = count(connection, table)
+    known = {prefix for (prefix,) in connection.execute("SELECT prefix FROM total WHERE idx = ?", (table.num,))}
+    for prefix in known | counted.keys():
+        number, amount = counted.get(prefix, (0, 0))
+        connection.execute(
+            "INSERT INTO total VALUES (?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET count = excluded.count, sum = excluded.sum",
+            (table.num, prefix, number, amount),
+        )
+
+
+def count(connection: sqlite3.Connection, table: Table) -> dict[bytes, tuple[int, int]]:
+    """A projection's totals, from its rows."""
+    assert table.projection is not None
+    found: dict[bytes, tuple[int, int]] = {}
+    for name, value in connection.execute("SELECT name, value FROM entry WHERE idx = ? AND gone = 0", (table.num,)):
+        key = jsons.load(name)
+        amount = jsons.load(value) if table.projection.reduce == "sum" and value is not None else 0
+        for length in range(table.projection.depth + 1):
+            prefix = table.encode(tuple(key[:length]))
+            number, total = found.get(prefix, (0, 0))
+            found[prefix] = (number + 1, total + amount)
+    return found
+
+
+def findings(connection: sqlite3.Connection, tables: Tables, doctypes: Mapping[str, int]) -> Iterator[str]:
+    """What is wrong with a tenant's data, one sentence each."""
+    for (line,) in connection.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"The database file is damaged: {line}"
+    for doctype, num in doctypes.items():
+        counts = connection.execute("SELECT sum(deleted = 0), sum(deleted) FROM doc WHERE doctype = ?", (num,)).fetchone()
+        noted = connection.execute("SELECT count, deleted FROM doctype WHERE num = ?", (num,)).fetchone()
+        if (counts[0] or 0, counts[1] or 0) != noted:
+            yield f"{doctype} has {counts[0] or 0} documents, {noted[0] if noted else 0} are noted"
+    for table in tables.projections():
+        yield from _wrong_totals(connection, table)
+    for table, doctype, stored, key in left_out(connection, tables, doctypes):
+        name = table.projection.name if table.projection is not None else ""
+        yield f"{doctype} {stored.ref.id} has no row in {name}: {key.decode(errors='replace')!r} is taken"
+
+
+def _wrong_totals(connection: sqlite3.Connection, table: Table) -> Iterator[str]:
+    counted = count(connection, table)
+    assert table.projection is not None
+    for prefix, number, amount in connection.execute("SELECT prefix, count, sum FROM total WHERE idx = ?", (table.num,)):
+        if counted.pop(prefix, (0, 0)) != (number, amount):
+            yield f"A total of {table.projection.name} is wrong"
+    for _ in counted:
+        yield f"A total of {table.projection.name} is missing"
+
+
+def left_out(connection: sqlite3.Connection, tables: Tables, doctypes: Mapping[str, int]) -> Iterator[tuple[Table, str, Stored, bytes]]:
+    """Documents whose unique row was taken when they were written."""
+    for table in tables.projections():
+        if table.projection is None or not table.projection.unique:
+            continue
+        have = set(connection.execute("SELECT key, doc FROM entry WHERE idx = ? AND gone = 0", (table.num,)))
+        for doctype in table.projection.of:
+            sql = "SELECT num, id, rev, text, private FROM doc WHERE doctype = ? AND deleted = 0"
+            for num, id, rev, text, private in connection.execute(sql, (doctypes.get(doctype),)).fetchall():
+                if id.startswith("_design/"):
+                    continue
+                stored = Stored(Ref(doctype, id), rev, text, private=private)
+                yield from ((table, doctype, stored, key) for key in table.lines(stored) if (key, num) not in have)
+
+
+def restore_left_out(transaction: Transaction, tables: Tables, doctypes: Mapping[str, int]) -> None:
+    """Give documents their unique rows whose twin has gone meanwhile."""
+    for table, _, stored, _ in list(left_out(transaction.connection, tables, doctypes)):
+        transaction.refresh(table, stored)
+
+
+def tidy(connection: sqlite3.Connection) -> None:
+    """Statistics for the planner, and free pages back to the disk."""
+    connection.execute("PRAGMA optimize")
+    connection.execute("PRAGMA incremental_vacuum")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,6 @@
+from collections.abc import Sequence
+
+class BaseCollator:
+    def collation_elements(self, normalized_string: str) -> Sequence[Sequence[int]]: ...
+
+class Collator_10_0_0(BaseCollator): ...

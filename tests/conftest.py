@@ -1,0 +1,36 @@
+"""Fixtures every test may use: an in-process stack, its HTTP client, and a served process."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.serving import PASSPHRASE, Served
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for the session with alice and bob; tests keep to documents of their own."""
+    with Served(tmp_path_factory.mktemp("served") / "data").add_instances() as server:
+        yield server
+
+
+@pytest.fixture()
+def fresh(tmp_path: Path) -> Iterator[Served]:
+    """A server of one test's own with alice."""
+    server = Served(tmp_path / "data").add_alice()
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def passphrase() -> str:
+    """The passphrase of the served instances."""
+    return PASSPHRASE
+
+
+def needs(program: str) -> None:
+    """Skip, with a reason, when a Debian program is missing."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed: run scripts/install-debian.sh")

@@ -1,0 +1,131 @@
+"""A served process: what tests of real clients, faults and benchmarks talk to."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+CLI = [sys.executable, "-m", "cozyd"]
+PASSPHRASE = "correct horse battery"
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Served:
+    """`cozyd serve` on a free port over a data folder, with the command line beside it.
+
+    :param folder: the data folder; what is in it is served again.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.environ = os.environ | {"COZYD_STORAGE_PATH": str(folder), "COZYD_SERVER_PORT": str(self.port)} | dict(environ or {})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base(self) -> str:
+        """The address by the alias that every client resolves."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def domain(self) -> str:
+        """The first instance's domain."""
+        return f"alice.localhost:{self.port}"
+
+    def cli(self, *arguments: str) -> str:
+        """Run a command; its standard output."""
+        done = subprocess.run([*CLI, *arguments], env=self.environ, capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"cozyd {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def add_instances(self) -> Self:
+        """alice on localhost, bob on 127.0.0.1."""
+        self.add_alice()
+        self.cli("instances", "add", f"bob.localhost:{self.port}", "--alias", f"127.0.0.1:{self.port}", "--passphrase", PASSPHRASE)
+        return self
+
+    def add_alice(self) -> Self:
+        """alice alone, as the wire recordings want her."""
+        names = ["--email", "wire@example.org", "--public-name", "wire"]
+        self.cli("instances", "add", self.domain, "--alias", f"localhost:{self.port}", "--passphrase", PASSPHRASE, *names)
+        return self
+
+    def token(self, *scope: str, domain: str | None = None) -> str:
+        """A CLI token."""
+        return self.cli("token", domain or self.domain, *scope).strip().splitlines()[-1]
+
+    def password(self, *reach: str, domain: str | None = None, name: str = "test") -> str:
+        """A device password; reach as options: `--contacts`, `--files`..."""
+        reach = reach or ("--contacts", "--calendars", "--files")
+        return self.cli("passwords", "add", domain or self.domain, name, *reach).strip().splitlines()[-1].strip()
+
+    def start(self, *, within: float = 20) -> float:
+        """Start the server; seconds until `/status` answered."""
+        began = time.monotonic()
+        log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
+        self.process = subprocess.Popen([*CLI, "serve"], env=self.environ, stdout=log, stderr=log, start_new_session=True)
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() - began > within:
+                raise RuntimeError(f"the server did not start: {self.log()[-3000:]}")
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/status")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(20)
+
+    def log(self) -> str:
+        """What the server said so far."""
+        return (self.folder.parent / f"{self.folder.name}.log").read_text(errors="replace")
+
+    def memory(self) -> int:
+        """Resident memory in bytes."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def run(command: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a program, output captured as text."""
+    return subprocess.run(list(command), capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
