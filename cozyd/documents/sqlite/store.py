@@ -510,8 +510,10 @@ class _Reader:
                 values.append(position[1])
             return f"{sql} ORDER BY id {order}", values
         values = [self._table, start, stop]
-        sql = "SELECT e.key, d.id, d.rev, d.text, d.private FROM entry e JOIN doc d ON d.num = e.doc "
+        sql = (
+            "SELECT e.key, d.id, d.rev, d.text, d.private FROM entry e JOIN doc d ON d.num = e.doc "
             "WHERE e.idx = ? AND e.key >= ? AND e.key < ?"
+        )
         if position is not None:
             sql += f" AND (e.key, e.id) {beyond} (?, ?)"
             values += position

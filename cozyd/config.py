@@ -1,0 +1,203 @@
+"""`cozyd.toml` and `COZYD_*` -> one frozen `Config`; every default and its check (docs/config.md is made from here)."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+FILE_NAME = "cozyd.toml"
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the text names file and key."""
+
+
+def option(default: Any, doc: str, *, low: int | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field that is an option: its default, what it is for, and what it may be."""
+    return field(default=default, metadata={"doc": doc, "low": low, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`[server]`: where and how the process listens."""
+
+    host: str = option("127.0.0.1", "Address to listen on; `0.0.0.0` for every network of the machine.")
+    port: int = option(8080, "TCP port; 0 picks a free one.", low=0)
+    scheme: str = option("http", "Scheme of the addresses the server gives out: `https` behind a TLS proxy.", choices=("http", "https"))
+    threads: int = option(8, "Threads that work on requests.", low=1)
+    trusted_proxy: str = option("", "Address of the reverse proxy whose `X-Forwarded-For` and `-Proto` are believed.")
+    connections: int = option(4000, "Connections open at once.", low=10)
+    head_timeout: int = option(20, "Seconds a client may take to send a request's head.", low=1)
+    body_timeout: int = option(30, "Seconds without a byte after which a body is given up.", low=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """`[storage]`: where the data lies."""
+
+    path: Path = option(Path("~/.local/share/cozyd"), "One folder for everything: documents, files, lock, admin socket.")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`[limits]`: the largest request bodies, in bytes."""
+
+    upload: int = option(1 << 40, "A file's content.", low=1)
+    body: int = option(16 << 20, "Any other request: documents, calendars, address books.", low=1 << 16)
+    form: int = option(1 << 16, "A form of the log-in pages.", low=1 << 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """`[log]`: what is said on standard error."""
+
+    level: str = option("info", "The least level that is written.", choices=("debug", "info", "warning", "error"))
+    format: str = option("text", "For people, or one JSON object a line.", choices=("text", "json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration."""
+
+    server: Server = field(default_factory=Server)
+    storage: Storage = field(default_factory=Storage)
+    limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)
+    source: str = ""
+
+
+TABLES: Mapping[str, type] = {"server": Server, "storage": Storage, "limits": Limits, "log": Log}
+
+
+def load(path: Path | None, environ: Mapping[str, str], options: Mapping[tuple[str, str], Any]) -> Config:
+    """Read the configuration: an option wins over the environment, that over the file, that over the default.
+
+    :param path: the file named on the command line; None: the first found of the usual places, or none.
+    :param environ: `COZYD_SERVER_PORT` for `port` in `[server]`.
+    :param options: (table, key) -> value from the command line; None values count as absent.
+    :raises ConfigError: unknown key, wrong type, bad value.
+    """
+    file = _find(path, environ)
+    given = _read(file) if file is not None else {}
+    where = str(file) if file is not None else "the configuration"
+    for name in given:
+        _known(name, TABLES, where, "table")
+    values = {name: _table(name, kind, given.get(name, {}), environ, options, where) for name, kind in TABLES.items()}
+    for name in environ:
+        _check_variable(name)
+    return Config(**values, source=str(file or ""))
+
+
+def every_option() -> Iterator[tuple[str, str, Field[Any]]]:
+    """(table, key, its definition) of every option."""
+    for name, kind in TABLES.items():
+        for item in fields(kind):
+            yield name, item.name, item
+
+
+def document() -> str:
+    """docs/config.md."""
+    lines = [
+        "# Configuration",
+        "One file, `cozyd.toml`, from `--config`, `$COZYD_CONFIG`, `./`, `~/.config/cozyd/` or `/etc/cozyd/`, in this order. No file",
+        "is fine too. Each key may come as an environment variable (`COZYD_SERVER_PORT`); a command's option wins over the",
+        "environment, that over the file. `cozyd config show` prints what is in force, `cozyd config check` says what to do about it.",
+        "This page is made from `cozyd/config.py`.",
+    ]
+    for name, kind in TABLES.items():
+        lines += [
+            "",
+            f"## `[{name}]`",
+            (kind.__doc__ or "").split(": ", 1)[1].capitalize(),
+            "",
+            "| key | default | meaning |",
+            "|---|---|---|",
+        ]
+        for item in fields(kind):
+            choices = f" One of {', '.join(f'`{one}`' for one in item.metadata['choices'])}." if item.metadata["choices"] else ""
+            lines.append(f"| `{item.name}` | `{_shown(item.default)}` | {item.metadata['doc']}{choices} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, int | Path) else f'"{value}"'
+
+
+def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = path or (Path(environ["COZYD_CONFIG"]) if environ.get("COZYD_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise ConfigError(f"{named}: there is no such file")
+        return named
+    home = Path(environ.get("HOME", "/"))
+    places = (Path(FILE_NAME), home / ".config" / "cozyd" / FILE_NAME, Path("/etc/cozyd") / FILE_NAME)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"{file}: {cause}") from cause
+
+
+def _known(name: str, known: Mapping[str, Any], where: str, what: str) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+    raise ConfigError(f"{where}: unknown {what} {name}{hint}")
+
+
+def _table(name: str, kind: type, given: Any, environ: Mapping[str, str], options: Mapping[tuple[str, str], Any], where: str) -> Any:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}: {name} has to be a table")
+    known = {item.name: item for item in fields(kind)}
+    for key in given:
+        _known(key, known, f"{where} [{name}]", "key")
+    hints = get_type_hints(kind)
+    values = {}
+    for key, item in known.items():
+        variable = f"COZYD_{name}_{key}".upper()
+        if options.get((name, key)) is not None:
+            values[key] = _check(options[name, key], hints[key], item, f"option --{key.replace('_', '-')}")
+        elif variable in environ:
+            values[key] = _check(_from_text(environ[variable], hints[key], variable), hints[key], item, variable)
+        elif key in given:
+            values[key] = _check(given[key], hints[key], item, f"{where}: {name}.{key}")
+        else:
+            values[key] = _check(item.default, hints[key], item, f"{name}.{key}")
+    return kind(**values)
+
+
+def _from_text(text: str, kind: type, variable: str) -> Any:
+    if kind is not int:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{variable}: a whole number is expected, not {text!r}") from None
+
+
+def _check(value: Any, kind: type, item: Field[Any], where: str) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value).expanduser()
+    if not isinstance(value, kind) or isinstance(value, bool):
+        expected = {int: "a whole number", str: "text", Path: "a path"}[kind]
+        raise ConfigError(f"{where}: {expected} is expected, not {value!r}")
+    low, choices = item.metadata["low"], item.metadata["choices"]
+    if low is not None and value < low:
+        raise ConfigError(f"{where}: {value} is too small, the least is {low}")
+    if choices and value not in choices:
+        raise ConfigError(f"{where}: {value!r} is none of {', '.join(choices)}")
+    return value
+
+
+def _check_variable(name: str) -> None:
+    """A misspelt variable is an error, as a misspelt key is; those that tests set are not ours."""
+    if not name.startswith("COZYD_") or name == "COZYD_CONFIG" or name.startswith("COZYD_TEST_"):
+        return
+    known = {f"COZYD_{table}_{key}".upper(): None for table, key, _ in every_option()}
+    _known(name, known, "the environment", "variable")
