@@ -1,0 +1,62 @@
+"""A content on its way in: a blob that never grows past the room there is."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from cozyd.errors import QuotaExceeded
+from cozyd.files.blobs import PIECE, Blob, NewBlob, Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much an owner has left.
+
+    :param used: bytes taken now.
+    :param quota: bytes she may take, None: no limit.
+    :param freed: bytes that the write gives back.
+    """
+
+    used: int
+    quota: int | None
+    freed: int = 0
+
+    def check(self, size: int) -> None:
+        """:raises QuotaExceeded: so many bytes do not fit."""
+        if self.quota is not None and self.used - self.freed + size > self.quota:
+            raise QuotaExceeded("There is not enough room left")
+
+
+class Upload:
+    """A `NewBlob` that checks the quota as the bytes come."""
+
+    def __init__(self, blob: NewBlob, room: Room) -> None:
+        self._blob = blob
+        self._room = room
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        self._blob.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._blob.__exit__(kind, error, trace)
+
+    def write(self, data: bytes) -> int:
+        """See `NewBlob.write`."""
+        self._size += len(data)
+        self._room.check(self._size)
+        return self._blob.write(data)
+
+    def fill(self, source: BinaryIO) -> None:
+        """See `NewBlob.fill`."""
+        if isinstance(source, Spool):
+            self._room.check(self._size + source.size)
+            self._blob.fill(source)
+            return
+        while piece := source.read(PIECE):
+            self.write(piece)
+
+    def seal(self) -> Blob:
+        """See `NewBlob.seal`."""
+        return self._blob.seal()
