@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response
 
 from cozyd import jsons
-from cozyd.errors import CozyError
+from cozyd.errors import BadRequest, CozyError
 
 MEDIA_TYPE = "application/vnd.api+json"
 Resource = dict[str, Any]
@@ -67,3 +67,8 @@ def error_object(error: CozyError) -> Resource:
 def error_answer(error: CozyError) -> Response:
     """An error as a response."""
     return Response(jsons.dump({"errors": [error_object(error)]}), error.status, content_type=MEDIA_TYPE)
+
+
+def bad_cursor() -> BadRequest:
+    """The error of a `page[cursor]` that is none."""
+    return BadRequest("Invalid page cursor", source="page[cursor]")

@@ -12,12 +12,16 @@ from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
-from cozyd.documents.store import DocumentStore
+from cozyd.documents.store import DocumentStore, Ref
+from cozyd.errors import NotFound
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.locks import Locks
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
+
+
+SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,14 @@ class Instance:
         """How many bytes her files may take; None: no limit."""
         text = self.doc.get("disk_quota")
         return int(text) if text and int(text) > 0 else None
+
+    def public_name(self) -> str:
+        """How others see her."""
+        try:
+            name = self.docs.kept(SETTINGS).doc.get("public_name")
+        except NotFound:
+            name = None
+        return str(name or self.domain.split(".", 1)[0])
 
     def url(self, path: str = "/") -> str:
         """An address on her main domain."""

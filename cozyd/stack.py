@@ -55,8 +55,9 @@ class Stack:
         self._folder_lock = _lock_folder(config.storage.path)
         self._backend: DocumentBackend = SqliteBackend(config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT)
         self.hub = LocalHub()
+        self.blobs = LocalBlobs(config.storage.path / "blobs")
         self.drivers = Drivers(
-            blobs=LocalBlobs(config.storage.path / "blobs"),
+            blobs=self.blobs,
             hub=self.hub,
             locks=LocalLocks(),
             cache=LocalCache(),

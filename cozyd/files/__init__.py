@@ -136,7 +136,10 @@ class Files:
 
     def children(self, dir: Dir, *, after: After | None = None, skip: int = 0, limit: int | None = None) -> Sequence[Node]:
         """The children, as `rows` lists them."""
-        rows = self.rows(dir, after=after, skip=skip, limit=limit)
+        return self.named(self.rows(dir, after=after, skip=skip, limit=limit))
+
+    def named(self, rows: Sequence[Row]) -> Sequence[Node]:
+        """The nodes of rows, in their order."""
         found = self._docs.get_many(FILES, [row.ref.id for row in rows])
         return [node_of(stored) for stored in found if stored is not None]
 
@@ -208,6 +211,10 @@ class Files:
         body |= {"size": str(blob.size), "md5sum": blob.md5, "internal_vfs_id": internal}
         write = Write(Ref(FILES, id), body=body, rev=replaces.rev if replaces else None, about=self._about(home))
         return self._docs.commit([write], while_at=[(home.stored.ref, home.rev)])[0].new
+
+    def discard(self, blob: Blob) -> None:
+        """Remove a sealed blob that no document will name."""
+        self._blobs.delete(self._area, [blob.key])
 
     # -- folders ----------------------------------------------------------------------------------------------------
 
@@ -441,6 +448,13 @@ class Files:
         for child in self.children(node) if deep else ():
             writes += self._copying(child, id, f"{path}/{child.name}", child.name, made, deep=True, fields=fields)
         return writes
+
+    def free_copy_name(self, home: Dir, name: str) -> str:
+        """A name for a copy that nothing in the folder has."""
+        number = 1
+        while self.find(home, tree.copy_name(name, number)) is not None:
+            number += 1
+        return tree.copy_name(name, number)
 
     # -- a new instance ---------------------------------------------------------------------------------------------
 

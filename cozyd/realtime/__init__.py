@@ -1,0 +1,84 @@
+"""`Hub` port and the local driver; `Park`, how a view waits for a change."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from cozyd.documents.store import Change
+
+log = logging.getLogger("cozyd.realtime")
+
+Deliver = Callable[[Sequence[Change]], None]
+
+
+class Hub(Protocol):
+    """Changes on their way to whoever listens, in every process."""
+
+    def publish(self, domain: str, changes: Sequence[Change]) -> None:
+        """Tell a commit's changes; never raises, never blocks. Order: per document; by seq within one process."""
+
+    def subscribe(self, domain: str, deliver: Deliver) -> Callable[[], None]:
+        """Have the changes of a domain delivered, each commit's whole, on a foreign thread.
+
+        :param deliver: must only enqueue.
+        :returns: how to stop.
+        """
+
+    def close(self) -> None:
+        """Forget every subscriber."""
+
+
+class LocalHub:
+    """The hub of one process: a call for each subscriber, on the publisher's thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._subscribers: dict[str, tuple[Deliver, ...]] = {}
+
+    def publish(self, domain: str, changes: Sequence[Change]) -> None:
+        """See `Hub.publish`."""
+        for deliver in self._subscribers.get(domain, ()):
+            try:
+                deliver(changes)
+            except Exception:  # a subscriber's fault is not the writer's
+                log.exception("a subscriber of %s failed", domain)
+
+    def subscribe(self, domain: str, deliver: Deliver) -> Callable[[], None]:
+        """See `Hub.subscribe`."""
+        with self._lock:
+            self._subscribers[domain] = (*self._subscribers.get(domain, ()), deliver)
+
+        def stop() -> None:
+            with self._lock:
+                left = tuple(one for one in self._subscribers.get(domain, ()) if one is not deliver)
+                if left:
+                    self._subscribers[domain] = left
+                else:
+                    self._subscribers.pop(domain, None)
+
+        return stop
+
+    def close(self) -> None:
+        """See `Hub.close`."""
+        with self._lock:
+            self._subscribers.clear()
+
+
+class Park(BaseException):
+    """Raised by a view that has nothing to say yet: its thread is freed and the same request runs again later.
+
+    A BaseException, so that no error handler between the view and the server takes it for a failure.
+
+    :param doctypes: whose changes wake it.
+    :param until: when it runs again at the latest.
+    :param say: bytes sent meanwhile, behind the answer's head (which is 200, JSON); a heartbeat.
+    """
+
+    def __init__(self, domain: str, doctypes: Iterable[str], until: datetime, *, say: bytes = b"") -> None:
+        super().__init__()
+        self.domain = domain
+        self.doctypes = frozenset(doctypes)
+        self.until = until
+        self.say = say

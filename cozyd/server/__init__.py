@@ -1,0 +1,63 @@
+"""The composition root: `serve(config)` joins stack, services, DAV mounts and the HTTP server."""
+
+import logging
+import signal
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+from blueprints import create_app
+from blueprints.admin import create_admin_app
+from cozyd import telemetry
+from cozyd.config import Config
+from cozyd.files.blobs import Spool
+from cozyd.server.http import Limits, Listener, Server
+from cozyd.server.wsgi import Front
+from cozyd.stack import Stack
+from dav import mounts
+
+log = logging.getLogger("cozyd.server")
+
+ADMIN_SOCKET = "admin.sock"
+
+
+def build(stack: Stack) -> Server:
+    """The server over a stack: the public listener, and the admin's socket file in the data folder."""
+    config = stack.config
+    front = Front(stack, create_app(stack).wsgi_app, mounts(stack), config.limits)
+    listeners = [
+        Listener(front, front, tcp=(config.server.host, config.server.port)),
+        Listener(create_admin_app(stack).wsgi_app, unix=config.storage.path / ADMIN_SOCKET),
+    ]
+    return Server(
+        listeners,
+        hub=stack.hub,
+        spool=partial(Spool, stack.blobs.temporary),
+        threads=config.server.threads,
+        limits=Limits(config.server.head_timeout, config.server.body_timeout, config.server.connections),
+        trusted_proxy=config.server.trusted_proxy,
+    )
+
+
+def serve(config: Config, *, ready: Callable[[Stack], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    :param ready: called once everything listens, before the first request.
+    :raises Locked: another process has the data folder.
+    """
+    telemetry.set_up(config.log.level, config.log.format)
+    stack = Stack.open(config)
+    try:
+        server = build(stack)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, partial(_stop, server))
+        if ready is not None:
+            ready(stack)
+        log.info("listening on http://%s:%s", config.server.host, server.port)
+        server.run()
+    finally:
+        stack.close()
+
+
+def _stop(server: Server, _number: int, _frame: FrameType | None) -> None:
+    server.stop()
