@@ -39,7 +39,9 @@ setup(
     packages=[
         "cozyd",
         "cozyd.auth",
+        "cozyd.cli",
         "cozyd.documents",
+        "cozyd.documents.sqlite",
         "cozyd.files",
         "cozyd.pim",
         "cozyd.realtime",

@@ -63,6 +63,8 @@ def _preflight() -> Response:
 
 
 def _after(response: Response) -> Response:
+    if response.status_code == 204:
+        response.headers.pop("Content-Type", None)
     origin = request.environ.get("HTTP_ORIGIN")
     if origin and not request.path.startswith("/auth/"):
         response.headers["Access-Control-Allow-Origin"] = origin

@@ -7,6 +7,7 @@ access fails when the application is made, so nothing is open by mistake (docs/a
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from flask import Blueprint, g, request
@@ -188,6 +189,7 @@ class Service(Blueprint):
         super().add_url_rule(rule, endpoint, _guarded(view_func, access), provide_automatic_options, **options)
 
 
+@cache
 def _guarded(view: Callable[..., Any], access: Access) -> Callable[..., Any]:
     if access is public:
         return view

@@ -24,7 +24,12 @@ _PATCHABLE = ("name", "dir_id", "tags", "updated_at", "executable", "encrypted",
 @service.get("/<id>", access=asks("GET"))
 def read(id: str) -> Response:
     """A folder with its children, or a file; HEAD says whether it is there."""
-    return _shown(_allowed("GET", instance().files.get(id)))
+    node = _allowed("GET", instance().files.get(id))
+    if request.method == "HEAD":
+        there = Response(status=200)
+        del there.headers["Content-Type"]
+        return there
+    return _shown(node)
 
 
 @service.get("/metadata", access=asks("GET"))

@@ -28,3 +28,8 @@ PROJECTIONS: tuple[Projection, ...] = (
     *PIM_PROJECTIONS,
     Projection("hosts", of={INSTANCES: _hosts}, reads=frozenset(("domain", "domain_aliases", "old_domain")), unique=True),
 )
+
+CONTACTS_INDEXES = (IndexDefinition("by-me", ("me",)), IndexDefinition("by-groups", ("relationships.groups.data",)))
+FILES = Doctype("io.cozy.files", protected=frozenset())
+DOCTYPES: Mapping[str, Doctype] = {one.name: one for one in (Doctype("io.cozy.contacts",indexes=CONTACTS_INDEXES, lenient=True), *PIM_DOCTYPES)}
+LENIENT = frozenset(name for name, doctype in DOCTYPES.items() if doctype.lenient)

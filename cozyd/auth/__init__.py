@@ -33,6 +33,7 @@ SHORT_SESSION = timedelta(seconds=300)
 SEEN_EVERY = timedelta(hours=24)
 USED_EVERY = timedelta(hours=1)
 
+SHOWN_FOR = 600.0
 ATTEMPTS, ATTEMPTS_WINDOW = 10, 300
 ACCOUNT_ATTEMPTS, ACCOUNT_WINDOW = 300, 3600
 
@@ -198,6 +199,20 @@ class Auth:
         """
         stored = self._docs.get(Ref(DEVICES, id))
         self._docs.delete(stored.ref, stored.rev)
+
+    def show_for_a_while(self, text: str) -> str:
+        """Keep a text in memory for ten minutes, for pages that show it; answers its key."""
+        key = secrets.token_urlsafe(16)
+        self._cache.set(self._shown_key(key), text.encode(), SHOWN_FOR)
+        return key
+
+    def shown(self, key: str) -> str | None:
+        """A text that was kept lately."""
+        found = self._cache.get(self._shown_key(key))
+        return found.decode() if found is not None else None
+
+    def _shown_key(self, key: str) -> str:
+        return f"shown/{self._record()['domain']}/{key}"
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,108 @@
+"""Pages the server draws: templates, languages, assets, security headers, CSRF (docs/http/auth.md, section 4)."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from functools import cache, lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from flask import Response, request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from blueprints._request import same_secret
+from blueprints._text import LANGUAGES, text
+from cozyd.errors import BadRequest, CozyError, Forbidden
+
+CSRF_COOKIE, CSRF_LIFE = "_csrf", 3600
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def folder(name: str) -> Path:
+    """Where `pages` or `assets` lie: in the installed package, or in the checkout."""
+    import cozyd
+
+    package = Path(cozyd.__file__).parent
+    installed = package / "_static" / name
+    return installed if installed.is_dir() else package.parent / "static" / name
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(loader=FileSystemLoader(folder("pages")), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+@lru_cache(maxsize=256)
+def asset_hash(name: str) -> str:
+    """Ten hex digits of an asset's content."""
+    return hashlib.sha256((folder("assets") / name).read_bytes()).hexdigest()[:10]
+
+
+def asset_url(name: str) -> str:
+    """The address of an asset under its hashed name, which is immutable."""
+    base, _, extension = name.rpartition(".")
+    return f"/assets/{base}.{asset_hash(name)}.{extension}"
+
+
+def locale() -> str:
+    """The language the reader prefers among ours."""
+    return request.accept_languages.best_match(LANGUAGES) or "en"
+
+
+def words() -> Any:
+    """The text function of the reader's language."""
+    return partial(text, locale())
+
+
+def page(template: str, /, status: int = 200, **values: Any) -> Response:
+    """A page as a response; private, and with the policy that lets it load nothing but our own files."""
+    values |= {"locale": locale(), "t": words(), "asset": asset_url}
+    answer = Response(_templates().get_template(template).render(values), status, content_type="text/html; charset=utf-8")
+    answer.headers.update(security_headers())
+    return answer
+
+
+def security_headers() -> Mapping[str, str]:
+    """The headers of every page."""
+    return {
+        "Content-Security-Policy": POLICY,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "Vary": "Cookie, Accept-Language",
+    }
+
+
+def error_page(error: CozyError) -> Response:
+    """An error for a person."""
+    known = f"error.{error.status}" if error.status in (401, 403, 404) else "error.other"
+    return page("error.html", error.status, title=words()(known), detail=error.detail)
+
+
+def csrf_token() -> str:
+    """The token of this browser's forms, an old one if it has one."""
+    return request.cookies.get(CSRF_COOKIE) or secrets.token_urlsafe(24)
+
+
+def with_csrf(answer: Response, token: str, path: str) -> Response:
+    """Set the cookie that forms below a path are compared with."""
+    answer.set_cookie(CSRF_COOKIE, token, max_age=CSRF_LIFE, path=path, secure=request.is_secure, httponly=True, samesite="Strict")
+    return answer
+
+
+def check_csrf() -> None:
+    """Refuse a form that was not drawn for this browser (double submit).
+
+    :raises BadRequest: it has no token.
+    :raises Forbidden: it has another.
+    """
+    given = request.form.get("csrf_token")
+    if not given:
+        raise BadRequest("missing csrf token in the form parameter")
+    if not same_secret(given, request.cookies.get(CSRF_COOKIE, "")):
+        raise Forbidden("invalid csrf token")

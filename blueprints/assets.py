@@ -1,0 +1,59 @@
+"""`/assets/*`, favicon, robots.txt, security.txt (docs/http/assets.md)."""
+
+import mimetypes
+import re
+from pathlib import Path
+
+from flask import Response, request
+
+from blueprints import _pages
+from blueprints._request import Service, public
+from cozyd.errors import NotFound
+
+service = Service("assets", __name__, errors="page")
+
+_HASHED = re.compile(r"(.+)\.([0-9a-f]{10})\.([a-z0-9]+)")
+
+
+@service.get("/assets/<path:name>", access=public)
+def asset(name: str) -> Response:
+    """A file of the pages; its hashed name never changes its content."""
+    hashed = _HASHED.fullmatch(name)
+    if hashed is not None:
+        plain = f"{hashed.group(1)}.{hashed.group(3)}"
+        answer = _sent(plain)
+        if _pages.asset_hash(plain) != hashed.group(2):
+            raise _missing()
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return answer
+    answer = _sent(name)
+    answer.headers["Cache-Control"] = "public, no-cache"
+    return answer.make_conditional(request)
+
+
+@service.get("/favicon.ico", access=public)
+def favicon() -> Response:
+    """The mark."""
+    return asset("images/mark.svg")
+
+
+@service.get("/robots.txt", access=public)
+def robots() -> Response:
+    """A personal cloud is not for search engines."""
+    return Response("User-agent: *\nDisallow: /\n", content_type="text/plain; charset=utf-8")
+
+
+def _sent(name: str) -> Response:
+    top = _pages.folder("assets").resolve()
+    path: Path = (top / name).resolve()
+    if not path.is_relative_to(top) or not path.is_file():
+        raise _missing()
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    answer = Response(path.read_bytes(), content_type="text/javascript" if kind.endswith("javascript") else kind)
+    answer.set_etag(_pages.asset_hash(str(path.relative_to(top))))
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return answer
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no such file")

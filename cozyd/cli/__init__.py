@@ -1,0 +1,41 @@
+"""The `cozyd` command: a client of the admin application, and `serve` (docs/cli.md)."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cozyd import __version__
+from cozyd.cli.instances import instances, token
+from cozyd.cli.passwords import passwords
+from cozyd.cli.serving import config_group, serve_command
+from cozyd.config import ConfigError, load
+from cozyd.errors import CozyError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "path", type=click.Path(path_type=Path), help="Configuration file.")
+@click.version_option(__version__, prog_name="cozyd")
+@click.pass_context
+def cozyd(context: click.Context, path: Path | None) -> None:
+    """A personal cloud: contacts, calendars, files and documents for every device."""
+    try:
+        context.obj = load(path, os.environ, {})
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+cozyd.add_command(serve_command)
+cozyd.add_command(config_group)
+cozyd.add_command(instances)
+cozyd.add_command(token)
+cozyd.add_command(passwords)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; errors are one sentence on standard error, and exit status 1."""
+    try:
+        cozyd(arguments, prog_name="cozyd")
+    except CozyError as error:
+        raise SystemExit(f"Error: {error.detail}") from error

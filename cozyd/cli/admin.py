@@ -1,0 +1,99 @@
+"""Requests to the admin application: at the running server's socket file, or in this process when no server runs.
+
+So no command disagrees with the server's caches.
+"""
+
+import http.client
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+
+from cozyd import jsons
+from cozyd.config import Config
+from cozyd.errors import BadRequest, Locked
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a socket file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=600)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket file."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask(config: Config, method: str, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Send a request; the parsed answer, or its text.
+
+    :param path: parts are quoted by `at`.
+    :raises click.ClickException: the answer is an error; its text says which.
+    """
+    given = {name: value for name, value in (parameters or {}).items() if value not in (None, "")}
+    target = f"{path}?{urlencode(given)}" if given else path
+    status, body = _send(config, method, target)
+    if status >= 400:
+        raise click.ClickException(_reason(body, status))
+    return _parsed(body)
+
+
+def at(*parts: str) -> str:
+    """A path of the admin application."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _send(config: Config, method: str, target: str) -> tuple[int, bytes]:
+    try:
+        return _in_this_process(config, method, target)
+    except Locked:
+        return _at_the_server(config.storage.path, method, target)
+
+
+def _at_the_server(folder: Path, method: str, target: str) -> tuple[int, bytes]:
+    from cozyd.server import ADMIN_SOCKET
+
+    connection = _UnixConnection(folder / ADMIN_SOCKET)
+    try:
+        connection.request(method, target)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except OSError as cause:
+        raise click.ClickException(f"the process that uses {folder} does not answer: {cause}") from cause
+    finally:
+        connection.close()
+
+
+def _in_this_process(config: Config, method: str, target: str) -> tuple[int, bytes]:
+    from werkzeug.test import Client
+
+    from blueprints.admin import create_admin_app
+    from cozyd.stack import Stack
+
+    stack = Stack.open(config)
+    try:
+        answer = Client(create_admin_app(stack)).open(target, method=method)
+        return answer.status_code, answer.get_data()
+    finally:
+        stack.close()
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return jsons.load(body)
+    except BadRequest:
+        return body.decode()
+
+
+def _reason(body: bytes, status: int) -> str:
+    found = _parsed(body)
+    if isinstance(found, dict) and found.get("errors"):
+        return str(found["errors"][0]["detail"])
+    return f"the server answered {status}"

@@ -1,0 +1,3 @@
+"""stub"""
+PROJECTIONS = ()
+DOCTYPES = ()
