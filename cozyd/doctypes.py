@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from cozyd.documents.doctype import Doctype, IndexDefinition
 from cozyd.documents.store import Projection, Stored
 from cozyd.files.tree import PROJECTIONS as FILES_PROJECTIONS
-from cozyd.pim.rows import DOCTYPES as PIM_DOCTYPES
+from cozyd.pim import ical
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
+from cozyd.pim.rows import follow_up
 
 INSTANCES = "instances"
 
@@ -29,7 +30,15 @@ PROJECTIONS: tuple[Projection, ...] = (
     Projection("hosts", of={INSTANCES: _hosts}, reads=frozenset(("domain", "domain_aliases", "old_domain")), unique=True),
 )
 
-CONTACTS_INDEXES = (IndexDefinition("by-me", ("me",)), IndexDefinition("by-groups", ("relationships.groups.data",)))
-FILES = Doctype("io.cozy.files", protected=frozenset())
-DOCTYPES: Mapping[str, Doctype] = {one.name: one for one in (Doctype("io.cozy.contacts",indexes=CONTACTS_INDEXES, lenient=True), *PIM_DOCTYPES)}
-LENIENT = frozenset(name for name, doctype in DOCTYPES.items() if doctype.lenient)
+_TABLE = (
+    Doctype(
+        "io.cozy.contacts",
+        protected=frozenset(("by-me", "by-groups", "contacts-by-email")),
+        indexes=(IndexDefinition("by-me", ("me",)), IndexDefinition("by-groups", ("relationships.groups.data",))),
+        lenient=True,
+    ),
+    Doctype(ical.EVENTS, normalise=ical.normalise_event, follow_up=follow_up, lenient=True),
+    Doctype(ical.TODOS, normalise=ical.normalise_todo, follow_up=follow_up, lenient=True),
+)
+DOCTYPES: Mapping[str, Doctype] = {one.name: one for one in _TABLE}
+LENIENT = frozenset(one.name for one in _TABLE if one.lenient)

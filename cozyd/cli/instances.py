@@ -28,7 +28,12 @@ def instances() -> None:
 @click.pass_obj
 def add(config: Config, domain: str, as_json: bool, aliases: tuple[str, ...], quota: str | None, **options: str | None) -> None:
     """Make an instance on DOMAIN (host and port as browsers show it)."""
-    named = {"Passphrase": options["passphrase"], "Email": options["email"], "PublicName": options["public_name"], "Locale": options["locale"]}
+    named = {
+        "Passphrase": options["passphrase"],
+        "Email": options["email"],
+        "PublicName": options["public_name"],
+        "Locale": options["locale"],
+    }
     made = ask(config, "POST", "/instances", {"Domain": domain, "DomainAliases": ",".join(aliases), "DiskQuota": quota} | named)
     _print_one(made["data"], as_json)
 
@@ -67,7 +72,9 @@ def show(config: Config, domain: str, as_json: bool) -> None:
 @click.option("--quota", metavar="SIZE", help="What her files may take; -1 for no limit.")
 @_json
 @click.pass_obj
-def set_(config: Config, domain: str, aliases: tuple[str, ...], no_alias: bool, locale: str | None, quota: str | None, as_json: bool) -> None:
+def set_(
+    config: Config, domain: str, aliases: tuple[str, ...], no_alias: bool, locale: str | None, quota: str | None, as_json: bool
+) -> None:
     """Change an instance."""
     changes: dict[str, Any] = {"Locale": locale, "DiskQuota": quota}
     if aliases or no_alias:

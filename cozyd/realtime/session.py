@@ -130,7 +130,9 @@ def event_text(change: Change) -> bytes:
 
 def _is_subscription(payload: Any) -> bool:
     return (
-        isinstance(payload, dict) and isinstance(payload.get("type", ""), str) and (payload.get("id") is None or isinstance(payload["id"], str))
+        isinstance(payload, dict)
+        and isinstance(payload.get("type", ""), str)
+        and (payload.get("id") is None or isinstance(payload["id"], str))
     )
 
 

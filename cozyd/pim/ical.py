@@ -1,0 +1,190 @@
+"""`io.cozy.calendar.events` and `.todos` <-> iCalendar (pure; RFC 5545; the table is in docs/pim.md).
+
+One object is one document: a master and its overridden instances. An object that came by CalDAV is kept as it was sent;
+`patch` changes only the lines of the fields an app has changed.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cozyd.documents.store import Doc
+from cozyd.errors import Invalid
+from cozyd.pim import occurrence, times
+from cozyd.pim.calfields import EVENT_FIELDS, TODO_FIELDS, Context, Mapped
+from cozyd.pim.content import Component, make, tree
+from cozyd.pim.fields import look, place, text_of, tidy
+from cozyd.pim.zones import Zones
+
+LARGEST = 1 << 20
+EVENTS, TODOS = "io.cozy.calendar.events", "io.cozy.calendar.todos"
+COMPONENTS: Mapping[str, str] = {"VEVENT": EVENTS, "VTODO": TODOS}
+MOST_OVERRIDES = 2000
+_OWN_STAMPS = ("DTSTAMP", "LAST-MODIFIED")
+
+
+def parse(raw: bytes) -> Component:
+    """A calendar object resource (RFC 4791, section 4.1).
+
+    :raises Invalid: `valid-calendar-data`, `valid-calendar-object-resource`, `supported-calendar-component` or `max-resource-size`.
+    """
+    if len(raw) > LARGEST:
+        raise Invalid("The object is larger than 1 MiB", source="max-resource-size")
+    try:
+        calendar = tree(raw, "VCALENDAR")
+    except Invalid as error:
+        raise Invalid(error.detail, source="valid-calendar-data") from error
+    if calendar.get("METHOD") is not None:
+        raise Invalid("METHOD is for invitations, not for stored objects", source="valid-calendar-object-resource")
+    mine = [one for one in calendar.components() if one.name != "VTIMEZONE"]
+    kinds = {one.name for one in mine}
+    if len(kinds) != 1:
+        raise Invalid("One kind of component is expected", source="valid-calendar-object-resource")
+    if not kinds <= COMPONENTS.keys():
+        raise Invalid(f"{min(kinds)} is not stored here", source="supported-calendar-component")
+    _check_components(calendar, mine)
+    return calendar
+
+
+def _check_components(calendar: Component, mine: list[Component]) -> None:
+    uids = {one.value("UID").strip() for one in mine}
+    if len(uids) != 1 or not min(uids):
+        raise Invalid("All components of an object have one UID", source="valid-calendar-object-resource")
+    if len([one for one in mine if one.get("RECURRENCE-ID") is None]) > 1:
+        raise Invalid("The object has two masters", source="valid-calendar-object-resource")
+    if len(mine) > MOST_OVERRIDES:
+        raise Invalid("The object has too many overridden instances", source="max-instances")
+    zones = Zones(calendar)
+    for one in mine:
+        start = one.get("DTSTART")
+        if start is None and one.name == "VEVENT":
+            raise Invalid("An event needs a DTSTART", source="valid-calendar-data")
+        if start is not None and times.read(start, zones) is None:
+            raise Invalid("DTSTART is no time", source="valid-calendar-data")
+
+
+def kind_of(calendar: Component) -> str:
+    """VEVENT or VTODO."""
+    return next(one.name for one in calendar.components() if one.name in COMPONENTS)
+
+
+def uid_of(calendar: Component) -> str:
+    """The object's UID."""
+    return main_of(calendar).value("UID").strip()
+
+
+def main_of(calendar: Component) -> Component:
+    """The master; of an object that has none, its first overridden instance."""
+    mine = calendar.components(*COMPONENTS)
+    return next((one for one in mine if one.get("RECURRENCE-ID") is None), mine[0])
+
+
+def fields_of(kind: str) -> tuple[Mapped, ...]:
+    """What is mapped of a kind of component."""
+    return EVENT_FIELDS if kind == "VEVENT" else TODO_FIELDS
+
+
+def read(calendar: Component) -> Doc:
+    """The JSON fields an object maps to, by dotted path; absent ones are None."""
+    context = Context(calendar, Zones(calendar))
+    main = main_of(calendar)
+    found = {one.path: tidy(one.read(main, context)) for one in fields_of(main.name)}
+    if main.get("RECURRENCE-ID") is not None:
+        return found | {"orphan": True, "overrides": None}
+    return found | {"overrides": occurrence.read_overrides(calendar, main, context), "orphan": None}
+
+
+def apply(calendar: Component, doc: Doc) -> Doc:
+    """A document with the fields of an object; what an object has no place for stays."""
+    found = dict(doc)
+    for path, value in read(calendar).items():
+        place(found, path, value)
+    return with_bounds(found, kind_of(calendar))
+
+
+def patch(calendar: Component, doc: Doc, changed: set[str]) -> None:
+    """Change the lines of these fields, and no other."""
+    context = Context(calendar, Zones(calendar))
+    main = main_of(calendar)
+    if main.get("RECURRENCE-ID") is not None:
+        return
+    before = main.get("DTSTART")
+    known = times.read(before, context.zones) if before is not None else None
+    for one in fields_of(main.name):
+        if one.path in changed:
+            one.write(main, look(doc, one.path), doc, context)
+    now = main.get("DTSTART")
+    moved = times.read(now, context.zones) if now is not None else None
+    if known is not None and moved is not None and known.all_day == moved.all_day and known.wall != moved.wall:
+        occurrence.shift(calendar, main, moved.wall - known.wall, context)
+    if "overrides" in changed:
+        occurrence.write_overrides(calendar, main, doc, context)
+    if changed & {"start", "end", "dueDate", "rrule", "overrides", "status", "timezone"} and main.get("ORGANIZER") is None:
+        number = main.value("SEQUENCE")
+        main.set("SEQUENCE", make("SEQUENCE", str(int(number) + 1 if number.isdigit() else 1)))
+
+
+def create(doc: Doc, kind: str, uid: str, stamp: str) -> bytes:
+    """An object for a document that an app has made.
+
+    :param stamp: time of its DTSTAMP, ISO 8601.
+    """
+    text = (
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//cozyd//cozyd//EN\r\n"
+        f"BEGIN:{kind}\r\nUID:{uid}\r\nDTSTAMP:{_compact(stamp)}\r\nEND:{kind}\r\nEND:VCALENDAR\r\n"
+    )
+    calendar = tree(text.encode(), "VCALENDAR")
+    context = Context(calendar, Zones(calendar))
+    main = main_of(calendar)
+    for one in fields_of(kind):
+        value = look(doc, one.path)
+        if tidy(value) is not None:
+            one.write(main, value, doc, context)
+    if doc.get("overrides"):
+        occurrence.write_overrides(calendar, main, doc, context)
+    return calendar.render()
+
+
+def stamp(calendar: Component, time: str) -> None:
+    """Set DTSTAMP and LAST-MODIFIED to the time of the change."""
+    main = main_of(calendar)
+    for name in _OWN_STAMPS:
+        if main.get(name) is not None or name == "DTSTAMP":
+            main.set(name, make(name, _compact(time)))
+
+
+def _compact(time: str) -> str:
+    found = times.from_json(time, "")
+    if found is None or found.all_day:
+        return "19700101T000000Z"
+    return re.sub(r"Z?$", "Z", times.value(found))
+
+
+def with_bounds(doc: Doc, kind: str) -> Doc:
+    """The document with `bounds`: UTC from the first start to the last end, for time ranges."""
+    bounds = occurrence.bounds(doc, kind)
+    found = {name: value for name, value in doc.items() if name != "bounds"}
+    return found | ({"bounds": bounds} if bounds else {})
+
+
+def normalise_event(new: Doc, old: Doc | None) -> Doc:
+    """An event as it is stored from an app's write: moved override keys, bounds."""
+    return with_bounds(_moved_keys(new, old), "VEVENT")
+
+
+def normalise_todo(new: Doc, old: Doc | None) -> Doc:
+    """A todo as it is stored from an app's write."""
+    return with_bounds(_moved_keys(new, old), "VTODO")
+
+
+def _moved_keys(new: Doc, old: Doc | None) -> Doc:
+    """When only the start of a recurring event moved, its overrides move with it."""
+    if not old or not isinstance(new.get("overrides"), dict) or new.get("overrides") != old.get("overrides"):
+        return new
+    before = times.from_json(text_of(old.get("start")), text_of(old.get("timezone")))
+    now = times.from_json(text_of(new.get("start")), text_of(new.get("timezone")))
+    if before is None or now is None or before.all_day != now.all_day or before.wall == now.wall:
+        return new
+    delta = now.wall - before.wall
+    moved = {occurrence.moved_key(key, delta): value for key, value in new["overrides"].items()}
+    return dict(new) | {"overrides": moved}

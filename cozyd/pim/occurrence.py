@@ -1,0 +1,308 @@
+"""Occurrences of a recurring object: overrides <-> EXDATE, RDATE and RECURRENCE-ID, moved starts, bounds (pure; docs/pim.md)."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cozyd.documents.store import Doc
+from cozyd.pim import recurrence, times
+from cozyd.pim.calfields import EVENT_FIELDS, TODO_FIELDS, Context, Mapped, read_end
+from cozyd.pim.content import Component, Line
+from cozyd.pim.fields import look, place, text_of, tidy
+from cozyd.pim.times import ENDLESS, WIDENED, When
+from cozyd.pim.zones import to_utc
+
+_NOT_IN_OVERRIDES = frozenset(("timezone", "rrule"))
+_LONGEST_EXPANSION = 5000
+
+
+def _fields(kind: str) -> tuple[Mapped, ...]:
+    return EVENT_FIELDS if kind == "VEVENT" else TODO_FIELDS
+
+
+# -- overrides ----------------------------------------------------------------------------------------------------------
+
+
+def read_overrides(calendar: Component, main: Component, context: Context) -> Doc | None:
+    """`overrides`: original wall time -> what differs; `excluded` of an EXDATE, nothing of an RDATE."""
+    zone = _main_zone(main, context)
+    found: Doc = {key: {"excluded": True} for key, _ in _listed(main, "EXDATE", zone, context)}
+    found |= {key: {} for key, _ in _listed(main, "RDATE", zone, context)}
+    for child in _children(calendar, main):
+        line = child.get("RECURRENCE-ID")
+        when = times.read(line, context.zones) if line is not None else None
+        if line is None or when is None:
+            continue
+        key = _in_zone(when, zone).key()
+        found[key] = _difference(main, child, context)
+        if line.first("RANGE").upper() == "THISANDFUTURE":
+            found[key]["partial"] = True
+    return found or None
+
+
+def _children(calendar: Component, main: Component) -> list[Component]:
+    return [one for one in calendar.components(main.name) if one is not main and one.get("RECURRENCE-ID") is not None]
+
+
+def _main_zone(main: Component, context: Context) -> When | None:
+    line = main.get("DTSTART")
+    return times.read(line, context.zones) if line is not None else None
+
+
+def _in_zone(when: When, start: When | None) -> When:
+    """A time as wall time of the master's zone."""
+    if start is None or when.all_day or start.all_day or start.zone is None or when.zone == start.zone or when.floating:
+        return when
+    return When(when.moment().astimezone(start.zone).replace(tzinfo=None), zone_name=start.zone_name, zone=start.zone)
+
+
+def _listed(main: Component, name: str, start: When | None, context: Context) -> Iterator[tuple[str, Line]]:
+    for line in main.all(name):
+        for text in line.value.split(","):
+            when = times.parse(text.strip().partition("/")[0], line.first("TZID"), context.zones)
+            if when is not None:
+                yield _in_zone(when, start).key(), line
+
+
+def _difference(main: Component, child: Component, context: Context) -> Doc:
+    found: Doc = {}
+    for one in _fields(main.name):
+        if one.path in _NOT_IN_OVERRIDES:
+            continue
+        value = tidy(one.read(child, context))
+        if one.path in ("start", "end", "dueDate") or value != tidy(one.read(main, context)):
+            place(found, one.path, value)
+            if value is None and one.path not in ("start", "end", "dueDate"):
+                found[one.path] = None
+    return found
+
+
+def write_overrides(calendar: Component, main: Component, doc: Doc, context: Context) -> None:
+    """Change exceptions and overridden instances so that they give the document's overrides."""
+    given = doc.get("overrides")
+    wanted: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    start = _main_zone(main, context)
+    excluded = {key for key, value in wanted.items() if isinstance(value, Mapping) and value.get("excluded") is True}
+    added = {key for key, value in wanted.items() if value == {} or value is None}
+    _write_list(main, "EXDATE", excluded, start, context)
+    _write_list(main, "RDATE", added, start, context)
+    known = {}
+    for child in _children(calendar, main):
+        line = child.get("RECURRENCE-ID")
+        when = times.read(line, context.zones) if line is not None else None
+        known[_in_zone(when, start).key() if when is not None else ""] = child
+    others = {key: value for key, value in wanted.items() if key not in excluded | added and isinstance(value, Mapping)}
+    calendar.remove(*(child for key, child in known.items() if key not in others))
+    for key, value in others.items():
+        _write_child(calendar, main, known.get(key), key, value, doc, context)
+
+
+def _write_list(main: Component, name: str, wanted: set[str], start: When | None, context: Context) -> None:
+    have: dict[str, Line] = dict(_listed(main, name, start, context))
+    for line in main.all(name):
+        texts = [text for text in line.value.split(",") if _key_of(text, line, start, context) in wanted]
+        if not texts:
+            main.remove(line)
+        elif len(texts) != len(line.value.split(",")):
+            main.replace(line, line.with_value(",".join(texts)))
+    for key in sorted(wanted - have.keys()):
+        when = _from_key(key, start, context)
+        if when is not None:
+            main.insert(times.write(name, when), after=(name, "RRULE", "DTSTART"))
+
+
+def _key_of(text: str, line: Line, start: When | None, context: Context) -> str:
+    when = times.parse(text.strip().partition("/")[0], line.first("TZID"), context.zones)
+    return _in_zone(when, start).key() if when is not None else ""
+
+
+def _from_key(key: str, start: When | None, context: Context) -> When | None:
+    """The time a key means: wall time in the master's zone."""
+    found = times.from_json(key, "", context.zones)
+    if found is None or start is None or found.all_day:
+        return found
+    return When(found.wall, start.all_day, start.utc, start.zone_name, start.zone)
+
+
+def _write_child(calendar: Component, main: Component, child: Component | None, key: str, value: Doc, doc: Doc, context: Context) -> None:
+    if child is None:
+        when = _from_key(key, _main_zone(main, context), context)
+        if when is None:
+            return
+        child = _new_child(main, when, context)
+        calendar.children.insert(_behind(calendar, main), child)
+    before = _difference(main, child, context)
+    merged = {name: item for name, item in doc.items() if name != "overrides"} | dict(value)
+    for one in _fields(main.name):
+        if one.path not in _NOT_IN_OVERRIDES and one.path in value and tidy(look(value, one.path)) != tidy(look(before, one.path)):
+            one.write(child, look(value, one.path), merged, context)
+
+
+def _new_child(main: Component, when: When, context: Context) -> Component:
+    """An overridden instance that is as the master would be there."""
+    start = _main_zone(main, context)
+    skipped = ("RRULE", "EXDATE", "RDATE", "EXRULE", "DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID")
+    children: list[Line | Component] = [one for one in main.children if not (isinstance(one, Line) and one.name in skipped)]
+    children += [times.write("RECURRENCE-ID", when), times.write("DTSTART", when)]
+    name = "DTEND" if main.name == "VEVENT" else "DUE"
+    end = read_end(main, context, name)
+    if end is not None and start is not None:
+        children.append(times.write(name, when.moved(end.wall - start.wall)))
+    return Component(main.name, main.begin, children, main.end)
+
+
+def _behind(calendar: Component, main: Component) -> int:
+    return max(number for number, one in enumerate(calendar.children) if isinstance(one, Component) and one.name == main.name) + 1
+
+
+# -- a moved start ------------------------------------------------------------------------------------------------------
+
+
+def shift(calendar: Component, main: Component, delta: timedelta, context: Context) -> None:
+    """The start has moved: exceptions and the names of overridden instances move by the same wall time."""
+    for name in ("EXDATE", "RDATE"):
+        for line in main.all(name):
+            moved = [_shifted(text, line, delta, context) for text in line.value.split(",")]
+            main.replace(line, line.with_value(",".join(moved)))
+    for child in _children(calendar, main):
+        line = child.get("RECURRENCE-ID")
+        when = times.read(line, context.zones) if line is not None else None
+        if line is not None and when is not None:
+            child.replace(line, line.with_value(times.value(when.moved(delta))))
+
+
+def _shifted(text: str, line: Line, delta: timedelta, context: Context) -> str:
+    head, slash, rest = text.strip().partition("/")
+    when = times.parse(head, line.first("TZID"), context.zones)
+    return f"{times.value(when.moved(delta))}{slash}{rest}" if when is not None else text
+
+
+def moved_key(key: str, delta: timedelta) -> str:
+    """A key of `overrides` after the start has moved."""
+    found = times.from_json(key, "")
+    return found.moved(delta).key() if found is not None else key
+
+
+# -- bounds -------------------------------------------------------------------------------------------------------------
+
+
+def bounds(doc: Doc, kind: str) -> Doc | None:
+    """UTC from the first start to the last end; endless rules end in 9999; floating and all-day ones are widened by 14 h."""
+    zone_name = text_of(doc.get("timezone"))
+    start = times.from_json(text_of(doc.get("start")), zone_name)
+    end = times.from_json(text_of(doc.get("end" if kind == "VEVENT" else "dueDate")), zone_name)
+    first = start or end
+    if first is None:
+        return None
+    moments = [(first.moment(), _end_moment(first, end))]
+    for key, value in _override_items(doc):
+        changed = times.from_json(text_of(value.get("start")) or key, zone_name)
+        until = times.from_json(text_of(value.get("end")), zone_name)
+        if changed is not None and value.get("excluded") is not True:
+            moments.append((changed.moment(), _end_moment(changed, until) if until else changed.moment() + (moments[0][1] - moments[0][0])))
+    low, high = min(moment for moment, _ in moments), max(until for _, until in moments)
+    endless = False
+    if isinstance(doc.get("rrule"), Mapping):
+        last = _last(doc["rrule"], first)
+        endless = last is None
+        if last is not None:
+            high = max(high, to_utc(last, None if first.utc else first.zone) + (moments[0][1] - moments[0][0]))
+    if first.floating or first.all_day:
+        low, high = _widened(low, -WIDENED), _widened(high, WIDENED)
+    return {"start": times.utc_text(low), "end": ENDLESS if endless else times.utc_text(high)}
+
+
+def _widened(moment: datetime, delta: timedelta) -> datetime:
+    try:
+        return moment + delta
+    except OverflowError:
+        return moment
+
+
+def _override_items(doc: Doc) -> list[tuple[str, Doc]]:
+    overrides = doc.get("overrides")
+    if not isinstance(overrides, Mapping):
+        return []
+    return [(key, value) for key, value in overrides.items() if isinstance(value, dict)]
+
+
+def _end_moment(start: When, end: When | None) -> datetime:
+    if end is not None and end.moment() >= start.moment():
+        return end.moment()
+    return start.moment() + timedelta(days=1) if start.all_day else start.moment()
+
+
+def rule_of(rrule: Mapping[str, Any]) -> recurrence.Rule:
+    """The rule of a document.
+
+    :raises TooComplex: it is not iterated here.
+    """
+    if rrule.get("partial") is True:
+        raise recurrence.TooComplex
+    until = times.from_json(text_of(rrule.get("until")), "")
+    days = [f"{one.get('nthOfPeriod') or ''}{text_of(one.get('day'))}" for one in rrule.get("byDay") or () if isinstance(one, dict)]
+    pieces = [f"FREQ={text_of(rrule.get('frequency'))}"]
+    for name, key in (("INTERVAL", "interval"), ("COUNT", "count"), ("WKST", "firstDayOfWeek")):
+        if rrule.get(key):
+            pieces.append(f"{name}={rrule[key]}")
+    for name, key in (("BYMONTHDAY", "byMonthDay"), ("BYMONTH", "byMonth"), ("BYSETPOS", "bySetPosition")):
+        if isinstance(rrule.get(key), list):
+            pieces.append(f"{name}={','.join(map(str, rrule[key]))}")
+    if days:
+        pieces.append("BYDAY=" + ",".join(days))
+    end = None
+    if until is not None:
+        end = until.wall + timedelta(days=1) - timedelta(seconds=1) if until.all_day else until.wall
+    return recurrence.parse(";".join(pieces), end)
+
+
+def _last(rrule: Mapping[str, Any], start: When) -> datetime | None:
+    try:
+        return recurrence.last(rule_of(rrule), start.wall)
+    except recurrence.TooComplex:
+        return None
+
+
+def happens_between(doc: Doc, kind: str, low: datetime, high: datetime) -> bool:
+    """Whether some occurrence of a document touches a time range (RFC 4791, section 9.9); odd rules count as yes."""
+    zone_name = text_of(doc.get("timezone"))
+    start = times.from_json(text_of(doc.get("start")), zone_name)
+    end = times.from_json(text_of(doc.get("end" if kind == "VEVENT" else "dueDate")), zone_name)
+    rrule = doc.get("rrule")
+    if start is None or not isinstance(rrule, Mapping):
+        return True
+    length = _end_moment(start, end) - start.moment()
+    overrides = dict(_override_items(doc))
+    if any(_override_touches(key, value, zone_name, length, low, high) for key, value in overrides.items()):
+        return True
+    zone = None if start.utc else start.zone
+    beyond = _wall_of(low - length - timedelta(days=1), zone)
+    try:
+        for number, wall in enumerate(recurrence.occurrences(rule_of(rrule), start.wall, beyond=beyond)):
+            moment = to_utc(wall, zone)
+            if moment >= high or number > _LONGEST_EXPANSION:
+                return number > _LONGEST_EXPANSION
+            key = When(wall, start.all_day).key()
+            if key not in overrides and (moment + length > low or (not length and moment >= low)):
+                return True
+    except recurrence.TooComplex:
+        return True
+    return False
+
+
+def _override_touches(key: str, value: Doc, zone_name: str, length: timedelta, low: datetime, high: datetime) -> bool:
+    if value.get("excluded") is True:
+        return False
+    start = times.from_json(text_of(value.get("start")) or key, zone_name)
+    if start is None:
+        return True
+    end = times.from_json(text_of(value.get("end")), zone_name)
+    until = _end_moment(start, end) if end is not None else start.moment() + length
+    return start.moment() < high and (until > low or start.moment() >= low)
+
+
+def _wall_of(moment: datetime, zone: Any) -> datetime:
+    try:
+        return moment.astimezone(zone or UTC).replace(tzinfo=None)
+    except (OverflowError, ValueError):
+        return moment.replace(tzinfo=None)
