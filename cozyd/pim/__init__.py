@@ -15,7 +15,7 @@ from cozyd.locks import Locks
 from cozyd.pim import ical, occurrence, vcard
 from cozyd.pim.content import make
 from cozyd.pim.rows import DAV, DAV_UID, DEFAULT_BOOK, DEFAULT_CALENDAR
-from cozyd.pim.text import CONTACTS, new_record, record_of, text
+from cozyd.pim.resource import CONTACTS, new_record, record_of, text
 from cozyd.pim.times import ENDLESS, utc_text
 
 Kind = Literal["book", "calendar"]

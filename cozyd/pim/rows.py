@@ -7,7 +7,7 @@ from typing import Any
 from cozyd.documents.store import Change, Key, Projection, Stored, Write
 from cozyd.pim import ical, occurrence
 from cozyd.pim.fields import text_of
-from cozyd.pim.text import CONTACTS, KIND_OF, etag, modified, record_of, text
+from cozyd.pim.resource import CONTACTS, KIND_OF, etag, modified, record_of, text
 
 log = logging.getLogger("cozyd.pim")
 
