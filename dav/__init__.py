@@ -1,2 +1,15 @@
-"""stub"""
-def mounts(stack): return {}
+"""The DAV mounts: contacts and calendars by Radicale, files by WsgiDAV, over the same rooms as the JSON services."""
+
+from collections.abc import Mapping
+
+from cozyd.stack import Stack
+from dav import radicale, webdav
+from dav.access import App
+
+
+def mounts(stack: Stack) -> Mapping[str, App]:
+    """Path prefix -> WSGI application; each request brings its instance in `environ["cozyd.instance"]`.
+
+    :param stack: asked for the clock.
+    """
+    return {"/sync/dav": radicale.mount, "/sync/files": webdav.mount(stack.now)}

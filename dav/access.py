@@ -1,0 +1,196 @@
+"""Who asks a DAV mount, and how errors are told there (RFC 4918, RFC 4791, RFC 6352, RFC 6578)."""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from xml.sax.saxutils import escape
+
+from cozyd.auth.values import Credentials
+from cozyd.errors import BadRequest, BadToken, Conflict, CozyError, Forbidden, Invalid, NotFound, QuotaExceeded, SeqGone, Unauthorized
+from cozyd.instance import Instance
+from cozyd.permissions import Action, Principal
+from cozyd.pim import Collection
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+Headers = Sequence[tuple[str, str]]
+
+XML = "application/xml; charset=utf-8"
+_NAMESPACES = {"C": "urn:ietf:params:xml:ns:caldav", "CR": "urn:ietf:params:xml:ns:carddav", "D": "DAV:"}
+_PRECONDITIONS: Mapping[str, str] = {
+    "valid-calendar-data": "C:valid-calendar-data",
+    "valid-calendar-object-resource": "C:valid-calendar-object-resource",
+    "supported-calendar-component": "C:supported-calendar-component",
+    "max-instances": "C:max-instances",
+    "valid-address-data": "CR:valid-address-data",
+    "valid-sync-token": "D:valid-sync-token",
+    "need-privileges": "D:need-privileges",
+}
+_BY_KIND = ("no-uid-conflict", "max-resource-size")
+_REASONS: Mapping[int, str] = {
+    200: "OK",
+    201: "Created",
+    204: "No Content",
+    206: "Partial Content",
+    207: "Multi-Status",
+    304: "Not Modified",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Request Entity Too Large",
+    416: "Range Not Satisfiable",
+    423: "Locked",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    507: "Insufficient Storage",
+}
+
+
+@dataclass
+class Visit:
+    """One request of a DAV client: whose data, and who asks."""
+
+    instance: Instance
+    principal: Principal
+
+    def may(self, action: Action, doctype: str) -> bool:
+        """Whether the whole doctype is allowed."""
+        try:
+            self.principal.check(action, doctype)
+        except Forbidden:
+            return False
+        return True
+
+    @cached_property
+    def collections(self) -> Mapping[str, Collection]:
+        """The address books and calendars it may read, by id."""
+        return {one.id: one for one in self.instance.pim.collections() if self.reads(one)}
+
+    def collection(self, id: str) -> Collection:
+        """One of them.
+
+        :raises NotFound: there is none, or it may not be read.
+        """
+        found = self.collections.get(id)
+        if found is None:
+            raise NotFound("There is no such collection")
+        return found
+
+    def reads(self, collection: Collection) -> bool:
+        """Whether it may read what is in a collection."""
+        return all(self.may("GET", doctype) for doctype in collection.components.values())
+
+    def writes(self, collection: Collection) -> bool:
+        """Whether it may change what is in a collection."""
+        return all(self.may("PUT", doctype) for doctype in collection.components.values())
+
+
+_visit: ContextVar[Visit] = ContextVar("visit")
+
+
+def visit() -> Visit:
+    """The request this thread works on: plugins of Radicale get no environ."""
+    return _visit.get()
+
+
+def admit(environ: Environ) -> Visit:
+    """Identify the sender.
+
+    :raises Unauthorized, BadToken, TooManyRequests: nobody known.
+    """
+    refused: CozyError | None = environ.get("cozyd.refused")
+    if refused is not None:
+        raise refused
+    instance: Instance = environ["cozyd.instance"]
+    principal = instance.auth.identify(credentials(environ))
+    environ["cozyd.principal"] = principal
+    found = Visit(instance, principal)
+    _visit.set(found)
+    return found
+
+
+def credentials(environ: Environ) -> Credentials:
+    """Basic (a device password; the user name is not compared) or Bearer; never a cookie."""
+    scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    address, agent = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", "")
+    if scheme.lower() == "bearer":
+        return Credentials(bearer=value.strip(), address=address, agent=agent)
+    if scheme.lower() != "basic":
+        return Credentials(address=address, agent=agent)
+    try:
+        user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return Credentials(address=address, agent=agent)
+    return Credentials(basic=(user, password), address=address, agent=agent)
+
+
+def answer(start_response: StartResponse, status: int, headers: Headers = (), body: bytes = b"") -> Iterable[bytes]:
+    """A response."""
+    start_response(f"{status} {_REASONS.get(status, 'Unknown')}", [*headers, ("Content-Length", str(len(body)))] if status != 304 else list(headers))
+    return [body]
+
+
+def refuse(error: CozyError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """An error as a DAV client expects it, with the precondition's name where there is one."""
+    status, name = _status(error, environ), _precondition(error, environ)
+    headers: list[tuple[str, str]] = []
+    if status == 401:
+        headers.append(("WWW-Authenticate", 'Basic realm="cozyd", charset="UTF-8"'))
+    if error.retry_after is not None:
+        headers.append(("Retry-After", str(error.retry_after)))
+    if environ.get("REQUEST_METHOD") == "HEAD":
+        return answer(start_response, status, headers)
+    if name is None:
+        return answer(start_response, status, [*headers, ("Content-Type", "text/plain; charset=utf-8")], (error.detail + "\n").encode())
+    prefix, _, local = name.partition(":")
+    space = _NAMESPACES[prefix]
+    own = f' xmlns:{prefix}="{space}"' if prefix != "D" else ""
+    body = f'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"{own}><{prefix}:{local}/><!-- {_comment(error.detail)} --></D:error>'
+    return answer(start_response, status, [*headers, ("Content-Type", XML)], body.encode())
+
+
+def _comment(text: str) -> str:
+    return escape(text).replace("--", "- -")
+
+
+def _status(error: CozyError, environ: Environ) -> int:
+    if isinstance(error, Unauthorized | BadToken):
+        return 401
+    if isinstance(error, QuotaExceeded):
+        return 507
+    if isinstance(error, SeqGone):
+        return 403
+    if isinstance(error, Invalid):
+        return 403 if error.source in _PRECONDITIONS or error.source in _BY_KIND else 400
+    if isinstance(error, Conflict) and ("HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ):
+        return 412
+    return error.status
+
+
+def _precondition(error: CozyError, environ: Environ) -> str | None:
+    if isinstance(error, SeqGone):
+        return "D:valid-sync-token"
+    if error.source in _BY_KIND:
+        return ("C:" if environ.get("PATH_INFO", "").endswith(".ics") else "CR:") + error.source
+    return _PRECONDITIONS.get(error.source)
+
+
+def utf8_path(environ: Environ) -> str:
+    """PATH_INFO as text: PEP 3333 hands it over as Latin-1.
+
+    :raises BadRequest: it is not UTF-8.
+    """
+    try:
+        found: str = environ.get("PATH_INFO", "").encode("latin-1").decode()
+    except UnicodeError as cause:
+        raise BadRequest("The path is not UTF-8") from cause
+    return found

@@ -1,0 +1,61 @@
+"""GET and HEAD of files: ranges and conditions (RFC 9110), without holding a thread while the bytes leave."""
+
+from collections.abc import Iterable
+from email.utils import format_datetime
+from typing import Any
+
+from werkzeug.http import is_resource_modified, parse_range_header
+
+from cozyd.errors import RangeNotSatisfiable
+from cozyd.files import File, Files, Node
+from dav.access import Environ, StartResponse, answer
+
+PIECE = 1 << 18
+FOLDER = b"This is a folder. Open it with a WebDAV client; the page /sync/ of this address says how.\n"
+
+
+def get(files: Files, node: Node, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The content of a file, whole or in part; a hint for a person who opens a folder."""
+    if not isinstance(node, File):
+        body = FOLDER if environ["REQUEST_METHOD"] == "GET" else b""
+        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(FOLDER)))])
+        return [body]
+    tag = f'"{node.rev}"'
+    headers = [("ETag", tag), ("Last-Modified", format_datetime(node.mtime, usegmt=True)), ("Accept-Ranges", "bytes")]
+    if not is_resource_modified(environ, etag=node.rev, last_modified=node.mtime):
+        return answer(start_response, 304, headers)
+    headers += [("Content-Type", node.mime), ("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "sandbox; default-src 'none'")]
+    try:
+        start, stop = _range(node, tag, environ)
+    except RangeNotSatisfiable as error:
+        return answer(start_response, 416, [("Content-Range", f"bytes */{error.size}")])
+    status = "200 OK"
+    if (start, stop) != (0, node.blob.size):
+        status = "206 Partial Content"
+        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{node.blob.size}"))
+    headers.append(("Content-Length", str(stop - start)))
+    if environ["REQUEST_METHOD"] == "HEAD":
+        start_response(status, headers)
+        return [b""]
+    stream = files.read(node, start=start, stop=stop)
+    start_response(status, headers)
+    wrapper: Any = environ.get("wsgi.file_wrapper")
+    return wrapper(stream, PIECE) if wrapper is not None else iter(lambda: stream.read(PIECE), b"")
+
+
+def _range(file: File, tag: str, environ: Environ) -> tuple[int, int]:
+    """From, up to; several ranges, or an If-Range that does not hold, give all.
+
+    :raises RangeNotSatisfiable: no byte of it exists.
+    """
+    size = file.blob.size
+    asked, condition = environ.get("HTTP_RANGE"), environ.get("HTTP_IF_RANGE")
+    if not asked or (condition and condition not in (tag, format_datetime(file.mtime, usegmt=True))):
+        return 0, size
+    parsed = parse_range_header(asked)
+    if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
+        return 0, size
+    found = parsed.range_for_length(size)
+    if found is None:
+        raise RangeNotSatisfiable(size)
+    return found

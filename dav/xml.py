@@ -1,0 +1,112 @@
+"""Bodies of DAV requests as trees, and answers as text: no entities, no deep nesting, no tree for the answer."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.sax.saxutils import escape
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
+
+from cozyd.errors import BadRequest
+
+DEEPEST = 100
+PREFIXES: Mapping[str, str] = {
+    "DAV:": "D",
+    "urn:ietf:params:xml:ns:caldav": "C",
+    "urn:ietf:params:xml:ns:carddav": "CR",
+    "http://calendarserver.org/ns/": "CS",
+    "http://apple.com/ns/ical/": "ICAL",
+    "http://owncloud.org/ns": "oc",
+}
+_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus ' + " ".join(f'xmlns:{prefix}="{uri}"' for uri, prefix in PREFIXES.items()) + ">"
+_TAIL = "</D:multistatus>"
+
+
+class _Shallow(TreeBuilder):
+    """A tree that refuses to grow deep."""
+
+    depth = 0
+
+    def start(self, tag: str, attributes: dict[Any, Any], /) -> Element:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise BadRequest("The XML is nested too deep")
+        return super().start(tag, attributes)
+
+    def end(self, tag: str, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
+
+
+def parse(body: bytes) -> Element | None:
+    """The tree of a body, None of an empty one.
+
+    :raises BadRequest: malformed, with a DTD or entities, or nested too deep.
+    """
+    if not body.strip():
+        return None
+    parser = DefusedXMLParser(target=_Shallow(), forbid_dtd=True)
+    try:
+        parser.feed(body)
+        found: Element = parser.close()
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as cause:
+        raise BadRequest("The XML is malformed") from cause
+    return found
+
+
+def read_body(environ: dict[str, Any]) -> bytes:
+    """The whole body; it can be read again by who comes after."""
+    body: bytes = environ["wsgi.input"].read()
+    environ["wsgi.input"] = io.BytesIO(body)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    return body
+
+
+def asked(tree: Element | None) -> list[str] | None:
+    """The properties a PROPFIND or REPORT names, in Clark notation; None: all of them."""
+    if tree is None:
+        return None
+    found = tree.find("{DAV:}prop")
+    return None if found is None else [child.tag for child in found]
+
+
+def short(tag: str) -> str:
+    """A Clark name with a prefix that `multistatus` declares; others declare their own."""
+    space, _, local = tag.removeprefix("{").rpartition("}")
+    prefix = PREFIXES.get(space)
+    return f"{prefix}:{local}" if prefix else local
+
+
+def element(tag: str, content: str = "") -> str:
+    """An element, its content as it is."""
+    space, _, local = tag.removeprefix("{").rpartition("}")
+    prefix = PREFIXES.get(space)
+    name, own = (f"{prefix}:{local}", "") if prefix else (local, f' xmlns="{escape(space, {chr(34): "&quot;"})}"')
+    return f"<{name}{own}>{content}</{name}>" if content else f"<{name}{own}/>"
+
+
+def href(path: str) -> str:
+    """An href element's content; what RFC 3986 allows in a path stays."""
+    return escape(quote(path, safe="/:@!$&'()*+,;=~-._"))
+
+
+def response(path: str, found: str, missing: Sequence[str] = ()) -> str:
+    """One response: the properties that are there, and the names of those that are not."""
+    text = f"<D:response><D:href>{href(path)}</D:href><D:propstat><D:prop>{found}</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>"
+    if missing:
+        names = "".join(element(tag) for tag in missing)
+        text += f"<D:propstat><D:prop>{names}</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>"
+    return text + "</D:response>"
+
+
+def gone(path: str) -> str:
+    """A response of what is not there."""
+    return f"<D:response><D:href>{href(path)}</D:href><D:status>HTTP/1.1 404 Not Found</D:status></D:response>"
+
+
+def multistatus(responses: Iterable[str], tail: str = "") -> bytes:
+    """A whole 207 body."""
+    return "".join((_HEAD, *responses, tail, _TAIL)).encode()
