@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from xml.etree.ElementTree import tostring
+from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
 from wsgidav.dav_error import DAVError
 from wsgidav.dav_provider import DAVCollection, DAVNonCollection, DAVProvider
+from wsgidav.xml_tools import etree
 
 from cozyd.errors import Conflict, CozyError, Invalid, NotFound, QuotaExceeded
 from cozyd.files import Dir, File, Files, Node
-from cozyd.files.tree import check_name, guess_mime, write_time
+from cozyd.files.tree import check_name, guess_mime, read_time, write_time
 from dav.access import Environ, Visit
 from dav.files_listing import Extra
 
@@ -34,6 +35,10 @@ class FilesProvider(DAVProvider):  # type: ignore[misc]
             known[path] = self._find(path, environ)
         found: Folder | Document | None = known[path]
         return found
+
+    def ref_url_to_path(self, ref_url: str) -> str:
+        """Undo `get_ref_url`: the tenant comes first."""
+        return "/" + unquote(ref_url).lstrip("/").partition("/")[2]
 
     def _find(self, path: str, environ: Environ) -> "Folder | Document | None":
         files: Files = environ["cozyd.files"]
@@ -109,6 +114,7 @@ class _Common:
         """Rename or move, what stands there goes to the trash: one commit."""
         home, name, there = self._target(dest_path)
         self._done(lambda: self.files.patch(self._here(), name=name, dir_id=home.id, replaces=there))
+        self._carry_properties(dest_path, is_move=True)
         self.environ["cozyd.outcome"]["created"] = there is None
         return True
 
@@ -116,8 +122,20 @@ class _Common:
         """Copy, what stands there goes to the trash: one commit."""
         home, name, there = self._target(dest_path)
         self._done(lambda: self.files.copy(self._here(), home, name, replaces=there, deep=depth_infinity))
+        self._carry_properties(dest_path, is_move=False)
         self.environ["cozyd.outcome"]["created"] = there is None
         return True
+
+    def _carry_properties(self, dest_path: str, *, is_move: bool) -> None:
+        """Dead properties go along."""
+        manager = self.provider.prop_manager
+        there = f"/{self.environ['cozyd.domain']}{_quoted(dest_path)}"
+        if manager is None:
+            return
+        if is_move:
+            manager.move_properties(self.get_ref_url(), there, with_children=True)
+        else:
+            manager.copy_properties(self.get_ref_url(), there)
 
     def _here(self) -> Node:
         assert self.node is not None
@@ -170,6 +188,7 @@ class Folder(_Common, DAVCollection):  # type: ignore[misc]
         assert isinstance(self.node, Dir)
         made = Document(self.path.rstrip("/") + "/" + name, self.environ, None, home=self.node)
         self._done(lambda: check_name(name))
+        self.environ["cozyd.nodes"].clear()
         if self.environ["REQUEST_METHOD"] == "LOCK":
             made.end_write(with_errors=False)
         return made
@@ -263,8 +282,6 @@ def _times(environ: Environ) -> Mapping[str, str]:
 
 
 def _seconds(node: Node | None, name: str) -> float:
-    from cozyd.files.tree import read_time
-
     return read_time(str(node.stored.doc.get(name, ""))).timestamp() if node is not None else 0.0
 
 
@@ -291,16 +308,15 @@ def extra_properties(provider: FilesProvider, visit: Visit, environ: Environ) ->
 
 
 def _quoted(path: str) -> str:
-    from urllib.parse import quote
-
     return quote(path, safe="/!*'(),$-_|.~")
 
 
 def _content(value: Any) -> str:
     """A dead property's content as XML."""
-    if value is None or isinstance(value, str | int | float):
-        return escape(str(value or ""))
-    inner = escape(value.text or "") + "".join(tostring(child, encoding="unicode") for child in value)
+    if not value:
+        return ""
+    value = etree.fromstring(value)
+    inner: str = escape(value.text or "") + "".join(etree.tostring(child, encoding="unicode") for child in value)
     return inner
 
 
@@ -312,5 +328,12 @@ def _locks(provider: FilesProvider, ref: str, _environ: Environ) -> Iterator[str
         yield (
             f"<D:activelock><D:locktype><D:write/></D:locktype><D:lockscope><D:{lock['scope']}/></D:lockscope>"
             f"<D:depth>{lock['depth']}</D:depth><D:timeout>Second-{int(lock['timeout'])}</D:timeout>"
-            f"<D:locktoken><D:href>{escape(lock['token'])}</D:href></D:locktoken></D:activelock>"
+            f"{_owner(lock)}<D:locktoken><D:href>{escape(lock['token'])}</D:href></D:locktoken></D:activelock>"
         )
+
+
+def _owner(lock: Mapping[str, Any]) -> str:
+    """Who has said to hold a lock."""
+    given = lock.get("owner")
+    return f"<D:owner>{_content(given)}</D:owner>" if isinstance(given, bytes | str) and given else ""
+

@@ -12,7 +12,7 @@ from cozyd.files import File, Node
 from cozyd.files.tree import TRASH_NAME
 from cozyd.permissions import FILES, Action
 from dav import content, files_listing, xml
-from dav.access import App, Environ, StartResponse, Visit, admit, answer, refuse, utf8_path
+from dav.access import XML, App, Environ, StartResponse, Visit, admit, answer, refuse, utf8_path
 
 log = logging.getLogger("cozyd.dav")
 
@@ -74,7 +74,7 @@ def _serve(visit: Visit, environ: Environ, start_response: StartResponse, now: C
         _checked_path(_destination(environ))
     if method == "PROPPATCH":
         xml.parse(xml.read_body(environ))
-    return _application()(_prepared(environ, visit, now), _with_created(environ, start_response))
+    return _by_wsgidav(_prepared(environ, visit, now), start_response)
 
 
 def _checked_path(path: str) -> str:
@@ -155,6 +155,22 @@ def _prepared(environ: Environ, visit: Visit, now: Callable[[], datetime]) -> En
     }
 
 
+def _by_wsgidav(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """WsgiDAV's answer, its errors told as ours."""
+    from wsgidav.dav_error import DAVError
+
+    try:
+        return list(_application()(environ, _with_created(environ, start_response)))
+    except DAVError as error:
+        status: int = error.value
+        body = (error.context_info or error.get_user_info() or "").partition("\n")[0].encode() if status < 500 else b"An unexpected error occurred"
+        if status >= 500 and status != 507:
+            log.error("WsgiDAV failed", exc_info=error)
+        if error.err_condition is not None:
+            return answer(start_response, status, [("Content-Type", XML)], error.err_condition.as_string().encode())
+        return answer(start_response, status, [("Content-Type", "text/plain; charset=utf-8")], body + b"\n")
+
+
 def _with_created(environ: Environ, start_response: StartResponse) -> StartResponse:
     """WsgiDAV answers 204 to a COPY or MOVE that made something new: 201 (RFC 4918, sections 9.8.5 and 9.9.4)."""
 
@@ -184,7 +200,7 @@ def _application() -> App:
         {
             "provider_mapping": {"/": _application_provider()},
             "mount_path": "/sync/files",
-            "middleware_stack": ["wsgidav.error_printer.ErrorPrinter", RequestResolver],
+            "middleware_stack": [RequestResolver],
             "lock_storage": True,
             "property_manager": True,
             "mutable_live_props": ["{DAV:}getlastmodified"],
