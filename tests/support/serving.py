@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 CLI = [sys.executable, "-m", "cozyd"]
 PASSPHRASE = "correct horse battery"
@@ -34,6 +34,7 @@ class Served:
         self.port = port or free_port()
         self.environ = os.environ | {"COZYD_STORAGE_PATH": str(folder), "COZYD_SERVER_PORT": str(self.port)} | dict(environ or {})
         self.process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
 
     @property
     def base(self) -> str:
@@ -76,8 +77,8 @@ class Served:
     def start(self, *, within: float = 20) -> float:
         """Start the server; seconds until `/status` answered."""
         began = time.monotonic()
-        log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
-        self.process = subprocess.Popen([*CLI, "serve"], env=self.environ, stdout=log, stderr=log, start_new_session=True)
+        self._log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
+        self.process = subprocess.Popen([*CLI, "serve"], env=self.environ, stdout=self._log, stderr=self._log, start_new_session=True)
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() - began > within:
                 raise RuntimeError(f"the server did not start: {self.log()[-3000:]}")
@@ -99,6 +100,7 @@ class Served:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self._close_log()
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
@@ -106,7 +108,14 @@ class Served:
             return 0
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(20)
+        status = self.process.wait(20)
+        self._close_log()
+        return status
+
+    def _close_log(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def log(self) -> str:
         """What the server said so far."""

@@ -1,0 +1,59 @@
+"""The recorded exchanges of a cozy-stack, played against a fresh instance (docs/wire.md lists what is open and why)."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.serving import PASSPHRASE, Served, run
+
+HERE = Path(__file__).parent
+DOCTYPES = ["contacts", "files", "permissions", "jobs", "triggers", "settings", "apps", "konnectors", "bills", "notifications", "intents", "sharings", "sessions", "oauth.clients", "doctypes", "photos.albums", "nothings", "remote.requests", "accounts", "jobs.logs", "exports"]
+MISC = {
+    f"misc/{name}"
+    for name in ("status", "version", "unknown-route", "data-bad-method", "cors-preflight", "cors-simple", "well-known-change-password")
+} | {"misc/move-export-anonymous"}
+AUTH = {
+    f"auth/{name}"
+    for name in ("login-page", "login-without-csrf", "login-wrong", "home-redirect", "login-page-again", "login", "home-logged-in", "logout")
+}
+LATER = re.compile(
+    r"data/references|files/(reference|find|downloads|archive|changes|versions)|"
+    r"auth/(register|client|authorize|token|access|refresh|sessions|session)|misc/(notification|intent|sharing|remote)"
+)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Name of a failed step -> what differs."""
+    server = Served(tmp_path_factory.mktemp("wire") / "data").add_alice()
+    with server:
+        token = server.token(*(f"io.cozy.{name}" for name in DOCTYPES))
+        place = ["--base", f"http://127.0.0.1:{server.port}", "--domain", server.domain]
+        done = run([sys.executable, str(HERE / "wire.py"), "check", *place, "--token", token, "--passphrase", PASSPHRASE], timeout=120)
+    parts = re.split(r"^FAIL (\S+)", done.stdout, flags=re.MULTILINE)
+    assert re.search(r"\d+ passed, \d+ failed", done.stdout), done.stdout + done.stderr
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def names() -> list[str]:
+    found: list[str] = list(json.loads((HERE / "expected.json").read_text()))
+    return [name for name in found if name.startswith(("data/", "files/")) or name in AUTH | MISC]
+
+
+@pytest.mark.parametrize("name", [name for name in names() if not LATER.match(name)])
+def test_the_step_holds(outcome: dict[str, str], name: str):
+    assert name not in outcome, outcome.get(name)
+
+
+def test_at_least_130_steps_hold(outcome: dict[str, str]):
+    total = len(json.loads((HERE / "expected.json").read_text()))
+    assert total - len(outcome) >= 130
+
+
+def test_the_list_of_open_steps_is_true(outcome: dict[str, str]):
+    text = (HERE.parent.parent / "docs" / "wire.md").read_text()
+    listed = set(re.findall(r"`([a-z]+/[a-z0-9-]+)`", text))
+    assert listed == set(outcome)
