@@ -1,0 +1,187 @@
+"""The log-in and the connect page in real Chromium: they work, fit, and can be used by everybody.
+
+Screenshots go to `$COZYD_TEST_SCREENSHOTS`, or a temporary folder that the test names.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.conftest import needs
+from tests.support.serving import PASSPHRASE, Served
+
+CHROMIUM = "/usr/bin/chromium"
+SIZES = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 800}}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    needs("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    named = os.environ.get("COZYD_TEST_SCREENSHOTS")
+    found = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def opened(browser: Browser, **options: Any) -> BrowserContext:
+    return browser.new_context(locale="en-GB", **options)
+
+
+def log_in(page: Page, base: str) -> None:
+    page.goto(base + "/")
+    page.get_by_label("Passphrase").fill(PASSPHRASE)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/sync/*")
+
+
+def address(served: Served) -> str:
+    return f"http://{served.domain}"
+
+
+FITS = "() => document.documentElement.scrollWidth <= window.innerWidth"
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgb = (color) => { canvas.clearRect(0,0,1,1); canvas.fillStyle = color; canvas.fillRect(0,0,1,1); return canvas.getImageData(0,0,1,1).data; };
+  const light = ([r,g,b]) => { const [x,y,z] = [r,g,b].map(v => { v/=255; return v <= .03928 ? v/12.92 : ((v+.055)/1.055)**2.4; }); return .2126*x+.7152*y+.0722*z; };
+  const back = (node) => { for (; node; node = node.parentElement) { const c = rgb(getComputedStyle(node).backgroundColor); if (c[3] > 200) return c; } return [255,255,255,255]; };
+  const bad = [];
+  for (const node of document.querySelectorAll('h1,h2,p,label,legend,a,button,dt,dd,code,summary,li')) {
+    const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility() || node.classList.contains('skip')) continue;
+    const [a, b] = [light(rgb(getComputedStyle(node).color)), light(back(node))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) bad.push(`${node.tagName} ${node.textContent.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return bad;
+}"""
+UNNAMED = """() => [...document.querySelectorAll('input:not([type=hidden]):not([hidden]),button,a,summary')]
+  .filter(node => !(node.textContent.trim() || node.labels?.length || node.getAttribute('aria-label')))
+  .map(node => node.outerHTML.slice(0, 80))"""
+
+
+def check_page(page: Page) -> None:
+    """What holds for every page: it fits, is readable, and everything in it has a name."""
+    assert page.evaluate(FITS), "the page scrolls sideways"
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(UNNAMED) == []
+    assert page.locator("h1").count() == 1
+    assert page.locator("main").count() == 1
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_look_right(browser: Browser, served: Served, folder: Path, size: str, scheme: str):
+    context = opened(browser, viewport=SIZES[size], color_scheme=scheme)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(address(served) + "/")
+    page.screenshot(path=folder / f"login-{size}-{scheme}.png", full_page=True)
+    check_page(page)
+    log_in(page, address(served))
+    page.screenshot(path=folder / f"connect-{size}-{scheme}.png", full_page=True)
+    check_page(page)
+    assert problems == []
+    context.close()
+
+
+def test_a_wrong_passphrase_says_so_and_lets_nobody_in(browser: Browser, served: Served):
+    context = opened(browser)
+    page = context.new_page()
+    page.goto(address(served) + "/")
+    page.get_by_label("Passphrase").fill("not mine")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").wait_for()
+    assert "incorrect" in page.get_by_role("alert").inner_text()
+    page.goto(address(served) + "/sync/")
+    assert "/auth/login" in page.url
+    context.close()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
+def test_she_makes_and_revokes_a_device_password(browser: Browser, served: Served, script: bool):
+    import base64
+    import http.client
+
+    def propfind(password: str, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+        credentials = base64.b64encode(f"me:{password}".encode()).decode()
+        connection.request("PROPFIND", path, headers={"Host": served.domain, "Authorization": f"Basic {credentials}", "Depth": "0"})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    context = opened(browser, java_script_enabled=script)
+    page = context.new_page()
+    log_in(page, address(served))
+    name = f"Phone {script}"
+    page.get_by_label("Name of the device").fill(name)
+    page.get_by_label("Files").uncheck()
+    page.get_by_role("button", name="Make the password").click()
+    password = page.locator("[data-password]").inner_text()
+    assert propfind(password, "/sync/dav/me/contacts/") == 207
+    assert propfind(password, "/sync/files/") == 403
+    page.get_by_role("button", name=f"Revoke the password of {name}").click()
+    page.get_by_text("New device password").wait_for()
+    assert page.get_by_text(name, exact=True).count() == 0
+    assert propfind(password, "/sync/dav/me/contacts/") == 401
+    context.close()
+
+
+def test_the_whole_connect_page_works_by_keyboard(browser: Browser, served: Served):
+    context = opened(browser)
+    page = context.new_page()
+    page.goto(address(served) + "/")
+    page.keyboard.type(PASSPHRASE)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sync/*")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "name":
+            break
+    page.keyboard.type("By keyboard")
+    page.keyboard.press("Enter")
+    page.locator("[data-password]").wait_for()
+    assert page.get_by_text("Password for By keyboard").is_visible()
+    context.close()
+
+
+def test_the_apple_profile_has_both_accounts(browser: Browser, served: Served):
+    import plistlib
+
+    context = opened(browser)
+    page = context.new_page()
+    log_in(page, address(served))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the Apple profile").click()
+    profile = plistlib.loads(Path(download.value.path()).read_bytes())
+    assert [one["PayloadType"] for one in profile["PayloadContent"]] == ["com.apple.caldav.account", "com.apple.carddav.account"]
+    assert profile["PayloadContent"][0]["CalDAVPrincipalURL"] == "/sync/dav/me/"
+    context.close()
+
+
+def test_she_logs_out(browser: Browser, served: Served):
+    context = opened(browser)
+    page = context.new_page()
+    log_in(page, address(served))
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_label("Passphrase").wait_for()
+    page.goto(address(served) + "/sync/")
+    assert "/auth/login" in page.url
+    context.close()
