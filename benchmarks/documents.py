@@ -37,7 +37,14 @@ def measure(server: Served, folder: Path) -> None:
                     lambda clients=clients: wrk(f"{bare}/data/x/one", "", clients),
                 )
                 bar = 0.7 if clients == 1 else 0.6
-                rows.append((f"GET {doctype}, {clients} client(s)", f"{ours:.0f}/s, {ours / theirs:.2f} of the floor", f">= {bar}", verdict(ours / theirs >= bar)))
+                rows.append(
+                    (
+                        f"GET {doctype}, {clients} client(s)",
+                        f"{ours:.0f}/s, {ours / theirs:.2f} of the floor",
+                        f">= {bar}",
+                        verdict(ours / theirs >= bar),
+                    )
+                )
             rows.append(_puts(base, bare, head, doctype, folder))
     table("documents (a floor is bare Flask on waitress in the same run)", rows)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tests.support.serving import free_port
 
-SECONDS = 3
-ROUNDS = 1
+SECONDS = 10
+ROUNDS = 3
 
 
 def wrk(url: str, script: str, connections: int, seconds: int = SECONDS) -> float:

@@ -116,10 +116,7 @@ def with_revisions(docs: Documents, ref: Ref, asked: Mapping[str, str]) -> Any:
     if "open_revs" in asked:
         return _open_revs(docs, ref, asked["open_revs"], latest=latest, revs=asked.get("revs") == "true")
     rev = check_rev(asked["rev"]) if asked.get("rev") else None
-    if rev and latest:
-        stored = docs.leaves(ref, [rev], latest=True)[0]
-    else:
-        stored = docs.get(ref, rev)
+    stored = docs.leaves(ref, [rev], latest=True)[0] if rev and latest else docs.get(ref, rev)
     found = dict(stored.doc)
     if asked.get("revs") == "true":
         found["_revisions"] = revisions(docs, stored)

@@ -32,7 +32,9 @@ def folder(name: str) -> Path:
 
 @cache
 def _templates() -> Environment:
-    return Environment(loader=FileSystemLoader(folder("pages")), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=FileSystemLoader(folder("pages")), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from flask import Blueprint, g, request
+from flask import Blueprint, request
 
 from cozyd import jsons
 from cozyd.auth.values import Credentials
@@ -39,19 +39,18 @@ def instance() -> Instance:
 
 def credentials() -> Credentials:
     """What the request shows of who is asking: bearer token (header, Basic password, or query), cookie, address."""
-    header = request.headers.get("Authorization", "")
-    scheme, _, value = header.partition(" ")
-    bearer = value.strip() if scheme.lower() == "bearer" else None
-    basic = None
-    if scheme.lower() == "basic" and request.authorization is not None:
+    environ = request.environ
+    scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    bearer, basic = None, None
+    if scheme.lower() == "bearer":
+        bearer = value.strip()
+    elif scheme.lower() == "basic" and request.authorization is not None:
         basic = (request.authorization.username or "", request.authorization.password or "")
-    return Credentials(
-        bearer=bearer or request.args.get("bearer_token") or (basic[1] if basic else None),
-        basic=basic,
-        session=request.cookies.get(SESSION_COOKIE),
-        address=request.remote_addr or "",
-        agent=request.headers.get("User-Agent", ""),
-    )
+        bearer = basic[1]
+    elif "bearer_token=" in environ.get("QUERY_STRING", ""):
+        bearer = request.args.get("bearer_token")
+    session = request.cookies.get(SESSION_COOKIE) if "HTTP_COOKIE" in environ else None
+    return Credentials(bearer, basic, session, environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
 
 
 def principal() -> Principal:
@@ -60,11 +59,12 @@ def principal() -> Principal:
     :raises Unauthorized: no token in the request.
     :raises BadToken: it is wrong or expired.
     """
-    known: Principal | None = g.get("principal")
+    environ = request.environ
+    known: Principal | None = environ.get("cozyd.principal")
     if known is None:
         shown = credentials()
-        known = instance().auth.identify(Credentials(bearer=shown.bearer, address=shown.address, agent=shown.agent))
-        g.principal = request.environ["cozyd.principal"] = known
+        auth = environ["cozyd.instance"].auth
+        known = environ["cozyd.principal"] = auth.identify(Credentials(bearer=shown.bearer, address=shown.address, agent=shown.agent))
     return known
 
 
@@ -120,7 +120,7 @@ def number(name: str, default: int | None, *, low: int = 0, high: int | None = N
 
 def flag(name: str) -> bool:
     """A boolean from the query: `true` or `1`."""
-    return request.args.get(name, "").lower() in ("true", "1")
+    return bool(request.environ.get("QUERY_STRING")) and request.args.get(name, "").lower() in ("true", "1")
 
 
 def same_secret(left: str, right: str) -> bool:
@@ -132,7 +132,7 @@ def _owner() -> None:
     found = logged_in()
     if found is None:
         raise Unauthorized("You are not logged in")
-    g.principal = request.environ["cozyd.principal"] = found
+    request.environ["cozyd.principal"] = found
 
 
 def _known() -> None:

@@ -28,7 +28,8 @@ def asset(name: str) -> Response:
         return answer
     answer = _sent(name)
     answer.headers["Cache-Control"] = "public, no-cache"
-    return answer.make_conditional(request)
+    answer.make_conditional(request)
+    return answer
 
 
 @service.get("/favicon.ico", access=public)

@@ -52,7 +52,7 @@ def login() -> Response:
         auth.count_attempt(seen)
         if request.form.get("clear") == "1":
             passphrase = auth.derive(passphrase)
-        cookie = auth.log_in(passphrase, None, seen, long_run=_is_long_run())
+        cookie = auth.log_in(passphrase, seen, long_run=_is_long_run())
     except (Unauthorized, TooManyRequests) as error:
         return _refused(error)
     return _logged_in(target, cookie)

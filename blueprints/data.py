@@ -164,8 +164,8 @@ def normal_docs(doctype: str) -> Response:
     docs = instance().docs
     query = Query({"_id": {"$gt": None}}, limit=limit, skip=skip, bookmark=bookmark)
     page = docs.find(doctype, query)
-    designs = sum(1 for stored in docs.all(doctype, start="_design/", end="_design0", docs=False).rows if stored)
-    total = docs.info(doctype).count - designs
+    designs = docs.all(doctype, start="_design/", end="_design0", docs=False).rows
+    total = docs.info(doctype).count - len(designs)
     found = {"total_rows": total, "bookmark": page.bookmark or ""}
     return _documents.spliced(found, "rows", [stored.render() for stored in page.rows])
 
@@ -299,7 +299,7 @@ def _cut(stored: Stored, query: Query) -> bytes:
 
 
 def _cut_docs(doctype: str, options: _documents.ListOptions, fields: list[str]) -> Response:
-    options = cast(_documents.ListOptions, options | {"keys": None, "include_docs": True})
+    options = options | {"keys": None, "include_docs": True}
     page: Page = _documents.list_page(instance().docs, doctype, options)
     kept = [stored for stored in page.rows if not (stored.ref.id.startswith("_design/") and request.args.get("DesignDocs") == "false")]
     rows = [{"id": stored.ref.id, "rev": stored.rev, "doc": mango.project(stored.doc, fields)} for stored in kept]
@@ -309,12 +309,19 @@ def _cut_docs(doctype: str, options: _documents.ListOptions, fields: list[str]) 
 def _ref(doctype: str, id: str) -> Ref:
     """Where the URL points; ids are decoded query-style by clients: a `+` is a space (data.md, section 1)."""
     check_doctype(doctype)
-    raw = request.environ.get("cozyd.raw_path", "")
-    if raw:
-        id = unquote_plus(raw.split("/", 3)[3], errors="strict") if raw.count("/") >= 3 else id
+    raw: str = request.environ.get("REQUEST_URI", "")
+    if "%" in raw or "+" in raw:
+        id = _decoded(raw.partition("?")[0].split("/", 3)[3])
     if id.startswith("_"):
         raise BadRequest(f"Unsuported couchdb operation {id}", error="bad_id")
     return Ref(doctype, id)
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError as cause:
+        raise BadRequest("The id is not UTF-8") from cause
 
 
 def _allow_update(ref: Ref, fields: Doc) -> None:

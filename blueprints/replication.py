@@ -166,7 +166,7 @@ def _wait(doctype: str) -> None:
     began = request.environ.setdefault("cozyd.began", now)
     timeout = _count("timeout") or LONGEST_POLL
     heartbeat = _count("heartbeat") if request.args.get("heartbeat") != "true" else LONGEST_POLL
-    until = began + timedelta(milliseconds=min(timeout, LONGEST_POLL) if not heartbeat else heartbeat)
+    until = began + timedelta(milliseconds=heartbeat or min(timeout, LONGEST_POLL))
     if heartbeat:
         say = b"\n" if now >= until else b""
         raise Park(instance().domain, [doctype], now + timedelta(milliseconds=heartbeat), say=say)

@@ -103,8 +103,10 @@ def _qr(text: str) -> Markup:
     import segno
 
     out = io.BytesIO()
-    segno.make(text, error="m").save(out, kind="svg", xmldecl=False, svgns=True, border=0, dark="#111", light=None, omitsize=True, title=text)
-    return Markup(out.getvalue().decode())
+    segno.make(text, error="m").save(
+        out, kind="svg", xmldecl=False, svgns=True, border=0, dark="#111", light=None, omitsize=True, title=text
+    )
+    return Markup(out.getvalue().decode())  # noqa: S704 - segno escapes the title
 
 
 def _profile(password: str | None, reach: tuple[Reach, ...]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from cozyd.locks import Locks
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
 
-
 SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
 
 
@@ -92,7 +91,7 @@ class Instance:
     def public_name(self) -> str:
         """How others see her."""
         try:
-            name = self.docs.kept(SETTINGS).doc.get("public_name")
+            name = self.docs.get(SETTINGS).doc.get("public_name")
         except NotFound:
             name = None
         return str(name or self.domain.split(".", 1)[0])

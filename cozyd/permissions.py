@@ -24,13 +24,10 @@ _COZY_CLOSED = (
 )
 CLOSED = frozenset({f"io.cozy.{name}" for name in _COZY_CLOSED.split()} | {"instances", "com.bitwarden.profiles"})
 """Doctypes that no app may read or write through `/data`."""
-READ_ONLY = frozenset(
-    {
-        f"io.cozy.{name}"
-        for name in "jobs triggers apps konnectors files files.versions notifications remote.requests sessions.logins notes.steps notes.images".split()
-    }
-    | {"com.bitwarden.contacts"}
+_COZY_READ_ONLY = (
+    "jobs triggers apps konnectors files files.versions notifications remote.requests sessions.logins notes.steps notes.images"
 )
+READ_ONLY = frozenset({f"io.cozy.{name}" for name in _COZY_READ_ONLY.split()} | {"com.bitwarden.contacts"})
 """Doctypes that apps may read through `/data`; their own services write them."""
 
 
@@ -166,7 +163,7 @@ def parse_scope(scope: str) -> tuple[Rule, ...]:
 
 def _parse_rule(title: str, text: str) -> Rule:
     parts = text.split(":")
-    doctype, verbs, values, selector = (parts + ["", "", ""])[:4]
+    doctype, verbs, values, selector = [*parts, "", "", ""][:4]
     if len(parts) > 4 or not is_rule_type(doctype):
         raise _malformed()
     return Rule(

@@ -228,8 +228,8 @@ class Stack:
 
     def _open_instance(self, domain: str) -> Instance:
         ref = self._ref(domain)
-        prefix = self._records.kept(ref).doc["prefix"]
-        return Instance(lambda: self._records.kept(ref).doc, self._backend.open(prefix), self.drivers)
+        prefix = self._records.get(ref).doc["prefix"]
+        return Instance(lambda: self._records.get(ref).doc, self._backend.open(prefix), self.drivers)
 
     def _check_free(self, hosts: Sequence[str], *, mine: str = "") -> None:
         for host in hosts:

@@ -135,7 +135,9 @@ def credentials(environ: Environ) -> Credentials:
 
 def answer(start_response: StartResponse, status: int, headers: Headers = (), body: bytes = b"") -> Iterable[bytes]:
     """A response."""
-    start_response(f"{status} {_REASONS.get(status, 'Unknown')}", [*headers, ("Content-Length", str(len(body)))] if status != 304 else list(headers))
+    start_response(
+        f"{status} {_REASONS.get(status, 'Unknown')}", [*headers, ("Content-Length", str(len(body)))] if status != 304 else list(headers)
+    )
     return [body]
 
 
@@ -154,7 +156,8 @@ def refuse(error: CozyError, environ: Environ, start_response: StartResponse) ->
     prefix, _, local = name.partition(":")
     space = _NAMESPACES[prefix]
     own = f' xmlns:{prefix}="{space}"' if prefix != "D" else ""
-    body = f'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"{own}><{prefix}:{local}/><!-- {_comment(error.detail)} --></D:error>'
+    inner = f"<{prefix}:{local}/><!-- {_comment(error.detail)} -->"
+    body = f'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"{own}>{inner}</D:error>'
     return answer(start_response, status, [*headers, ("Content-Type", XML)], body.encode())
 
 

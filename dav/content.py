@@ -24,7 +24,11 @@ def get(files: Files, node: Node, environ: Environ, start_response: StartRespons
     headers = [("ETag", tag), ("Last-Modified", format_datetime(node.mtime, usegmt=True)), ("Accept-Ranges", "bytes")]
     if not is_resource_modified(environ, etag=node.rev, last_modified=node.mtime):
         return answer(start_response, 304, headers)
-    headers += [("Content-Type", node.mime), ("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "sandbox; default-src 'none'")]
+    headers += [
+        ("Content-Type", node.mime),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", "sandbox; default-src 'none'"),
+    ]
     try:
         start, stop = _range(node, tag, environ)
     except RangeNotSatisfiable as error:

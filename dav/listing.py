@@ -24,7 +24,10 @@ DATA = frozenset((f"{_C}calendar-data", f"{_CR}address-data"))
 _ROW: Mapping[str, Callable[[Any], str]] = {
     f"{_D}getetag": lambda value: f"&quot;{value['etag']}&quot;",
     f"{_D}resourcetype": lambda _: "",
-    f"{_D}getcontenttype": lambda value: MEDIA[value["comp"]].replace("; charset=utf-8", ";charset=utf-8") + ("" if value["comp"] == "VCARD" else f";component={value['comp']}"),
+    f"{_D}getcontenttype": lambda value: (
+        MEDIA[value["comp"]].replace("; charset=utf-8", ";charset=utf-8")
+        + ("" if value["comp"] == "VCARD" else f";component={value['comp']}")
+    ),
     f"{_D}getcontentlength": lambda value: str(value["size"]),
     f"{_D}getlastmodified": lambda value: format_datetime(read_time(value["mtime"]), usegmt=True),
 }

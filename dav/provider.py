@@ -25,7 +25,7 @@ def _as_dav_error(error: CozyError) -> DAVError:
     return DAVError(status, error.detail)
 
 
-class FilesProvider(DAVProvider):  # type: ignore[misc]
+class FilesProvider(DAVProvider):
     """Finds nodes by path; each request brings its tenant's files in the environ."""
 
     def get_resource_inst(self, path: str, environ: Environ) -> "Folder | Document | None":
@@ -167,7 +167,7 @@ class _Common:
             raise _as_dav_error(error) from error
 
 
-class Folder(_Common, DAVCollection):  # type: ignore[misc]
+class Folder(_Common, DAVCollection):
     """A folder."""
 
     def __init__(self, path: str, environ: Environ, node: Dir) -> None:
@@ -211,7 +211,7 @@ class _Sink:
         """Nothing was opened."""
 
 
-class Document(_Common, DAVNonCollection):  # type: ignore[misc]
+class Document(_Common, DAVNonCollection):
     """A file, or the name of one to be written.
 
     :param home: the folder of a new one.
@@ -298,7 +298,9 @@ def extra_properties(provider: FilesProvider, visit: Visit, environ: Environ) ->
         for ref in (base + _quoted(path), base + _quoted(path) + "/"):
             if manager is None:
                 break
-            known = manager.get_properties(ref) if names is None else [name for name in names if manager.get_property(ref, name) is not None]
+            known = (
+                manager.get_properties(ref) if names is None else [name for name in names if manager.get_property(ref, name) is not None]
+            )
             found |= {name: _content(manager.get_property(ref, name)) for name in known}
         if names is None or _LOCKDISCOVERY in names:
             found[_LOCKDISCOVERY] = "".join(_locks(provider, base + _quoted(path), environ))
@@ -336,4 +338,3 @@ def _owner(lock: Mapping[str, Any]) -> str:
     """Who has said to hold a lock."""
     given = lock.get("owner")
     return f"<D:owner>{_content(given)}</D:owner>" if isinstance(given, bytes | str) and given else ""
-

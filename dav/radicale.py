@@ -46,7 +46,8 @@ def _serve(visit: Visit, path: str, environ: Environ, start_response: StartRespo
     if method == "PUT" and len(parts) < 3:
         raise Invalid("One PUT stores one card or event: send each under a name of its own")
     if len(parts) == 3 and method in _RESOURCE:
-        return _RESOURCE[method](visit, visit.collection(parts[1]), parts[2], environ, start_response)
+        served: Iterable[bytes] = _RESOURCE[method](visit, visit.collection(parts[1]), parts[2], environ, start_response)
+        return served
     if method in ("GET", "HEAD") and len(parts) < 2:
         raise NotFound("There is nothing to see here: this address is for CalDAV and CardDAV clients")
     if method == "DELETE" and len(parts) == 2:

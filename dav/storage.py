@@ -51,7 +51,7 @@ class Rights(rights.BaseRights):
     def authorization(self, user: str, user_groups: Any, path: str) -> str:  # noqa: ARG002
         """Radicale's letters for a path."""
         parts = pathutils.strip_path(path).split("/")
-        if parts == [""] or parts == [USER]:
+        if parts in ([""], [USER]):
             return "RW" if parts == [USER] else "R"
         if parts[0] != USER or len(parts) > 3:
             return ""
@@ -252,7 +252,11 @@ def _meta(known: PimCollection) -> dict[str, str]:
     meta = dict(known.dead)
     meta["tag"] = "VCALENDAR" if known.kind == "calendar" else "VADDRESSBOOK"
     for name, ours in _PROPERTIES.items():
-        if ours in known.props and (not name.startswith("CR:") or known.kind == "book") and (not name.startswith("C:") or known.kind == "calendar"):
+        if (
+            ours in known.props
+            and (not name.startswith("CR:") or known.kind == "book")
+            and (not name.startswith("C:") or known.kind == "calendar")
+        ):
             meta[name] = known.props[ours]
     if known.kind == "calendar":
         meta["C:supported-calendar-component-set"] = ",".join(known.components)
@@ -270,5 +274,3 @@ def _split(props: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
 
 def _seconds(text: str | None, default: int) -> int:
     return int(read_time(text).timestamp()) if text else default
-
-

@@ -163,7 +163,11 @@ def _by_wsgidav(environ: Environ, start_response: StartResponse) -> Iterable[byt
         return list(_application()(environ, _with_created(environ, start_response)))
     except DAVError as error:
         status: int = error.value
-        body = (error.context_info or error.get_user_info() or "").partition("\n")[0].encode() if status < 500 else b"An unexpected error occurred"
+        body = (
+            (error.context_info or error.get_user_info() or "").partition("\n")[0].encode()
+            if status < 500
+            else b"An unexpected error occurred"
+        )
         if status >= 500 and status != 507:
             log.error("WsgiDAV failed", exc_info=error)
         if error.err_condition is not None:

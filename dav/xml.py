@@ -21,7 +21,11 @@ PREFIXES: Mapping[str, str] = {
     "http://apple.com/ns/ical/": "ICAL",
     "http://owncloud.org/ns": "oc",
 }
-_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus ' + " ".join(f'xmlns:{prefix}="{uri}"' for uri, prefix in PREFIXES.items()) + ">"
+_HEAD = (
+    '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus '
+    + " ".join(f'xmlns:{prefix}="{uri}"' for uri, prefix in PREFIXES.items())
+    + ">"
+)
 _TAIL = "</D:multistatus>"
 
 

@@ -16,7 +16,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
-@pytest.fixture()
+@pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Served]:
     """A server of one test's own with alice."""
     server = Served(tmp_path / "data").add_alice()

@@ -1,7 +1,7 @@
 """`Auth`: credentials -> `Principal`; log in, log out; device passwords (docs/http/auth.md).
 
-Nothing here trusts a copy: sessions, devices and the instance record are read through `Documents.kept`, so that a
-revocation counts from the next request on.
+Sessions, devices and the instance record are asked on each request (from memory, exact), so that a revocation counts from
+the next one on.
 """
 
 import base64
@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 from cozyd.auth import passwords, tokens
@@ -96,7 +97,7 @@ class Auth:
     def kdf(self) -> Kdf:
         """How clients derive what they send from the passphrase; the salt has no port."""
         try:
-            iterations = self._docs.kept(BITWARDEN).doc.get("passphrase_kdf_iterations")
+            iterations = self._docs.get(BITWARDEN).doc.get("passphrase_kdf_iterations")
         except NotFound:
             iterations = None
         host = str(self._record()["domain"]).split(":", 1)[0]
@@ -116,10 +117,9 @@ class Auth:
         if here > ATTEMPTS or account > ACCOUNT_ATTEMPTS:
             raise TooManyRequests("Too many attempts, try again in a few minutes", retry_after=ATTEMPTS_WINDOW)
 
-    def log_in(self, derived: str, code: str | None, seen: Credentials, *, long_run: bool = False) -> str:
+    def log_in(self, derived: str, seen: Credentials, *, long_run: bool = False) -> str:
         """Open a session for the derived passphrase; the attempt was counted before.
 
-        :param code: second factor, where the instance asks for one.
         :returns: the session cookie's value.
         :raises Unauthorized: it is not hers.
         """
@@ -240,7 +240,7 @@ class Auth:
 
     def _by_device(self, password: str) -> Principal:
         try:
-            stored = self._docs.kept(Ref(DEVICES, _device_id(password)))
+            stored = self._docs.get(Ref(DEVICES, _device_id(password)))
         except NotFound:
             raise Unauthorized("The password is unknown") from None
         device = _device(stored)
@@ -277,7 +277,7 @@ class Auth:
     def _alive(self, session_id: str) -> Stored | None:
         """A session that is neither ended nor too old; its last use is noted once a day."""
         try:
-            stored = self._docs.kept(Ref(SESSIONS, session_id))
+            stored = self._docs.get(Ref(SESSIONS, session_id))
         except NotFound:
             return None
         now, seen = self._now(), _time(stored.doc["last_seen"])
@@ -312,8 +312,16 @@ class Auth:
 
 def _secret(record: Mapping[str, Any], audience: str) -> bytes | None:
     """The key a kind of token is signed with."""
-    names = {"cli": "cli_secret", "app": "session_secret"}
-    return base64.b64decode(record[names[audience]]) if audience in names else None
+    name = _SECRETS.get(audience)
+    return _decoded(record[name]) if name is not None else None
+
+
+_SECRETS = {"cli": "cli_secret", "app": "session_secret"}
+
+
+@lru_cache(maxsize=1024)
+def _decoded(text: str) -> bytes:
+    return base64.b64decode(text)
 
 
 def _device_id(password: str) -> str:

@@ -26,7 +26,7 @@ def instances() -> None:
 @click.option("--quota", metavar="SIZE", help="What her files may take: 10GB, 500MB.")
 @_json
 @click.pass_obj
-def add(config: Config, domain: str, as_json: bool, aliases: tuple[str, ...], quota: str | None, **options: str | None) -> None:
+def add(config: Config, /, domain: str, as_json: bool, aliases: tuple[str, ...], quota: str | None, **options: str | None) -> None:
     """Make an instance on DOMAIN (host and port as browsers show it)."""
     named = {
         "Passphrase": options["passphrase"],

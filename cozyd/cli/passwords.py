@@ -21,7 +21,7 @@ def passwords() -> None:
 @click.option("--read-only", is_flag=True, help="It may not change anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def add(config: Config, domain: str, name: str, read_only: bool, as_json: bool, **reach: bool) -> None:
+def add(config: Config, /, domain: str, name: str, read_only: bool, as_json: bool, **reach: bool) -> None:
     """Make a password for a device; the password alone is on the last line. Without options it reaches everything."""
     chosen = [one for one, wanted in reach.items() if wanted] or list(reach)
     parameters = {"Name": name, "Reach": ",".join(chosen), "ReadOnly": "true" if read_only else ""}

@@ -24,8 +24,8 @@ def serve_command(config: Config, host: str | None, port: int | None, first_doma
     """Serve until Ctrl-C."""
     from cozyd.server import serve
 
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    config = dataclasses.replace(config, server=dataclasses.replace(config.server, **given))
+    server = dataclasses.replace(config.server, host=host or config.server.host, port=config.server.port if port is None else port)
+    config = dataclasses.replace(config, server=server)
     serve(config, ready=partial(first_run, first_domain) if first_domain else None)
 
 

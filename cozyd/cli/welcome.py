@@ -7,11 +7,12 @@ import click
 from cozyd.stack import Stack
 
 _WORDS = (
-    "amber apple aspen atlas birch bloom brook cedar chalk cloud coral crane delta drift ember fable falcon fern flint frost garnet glade "
-    "grove harbor hazel heron indigo iris ivory jade juniper kelp lagoon larch lemon lilac linden lotus lunar maple marble meadow mint moss "
-    "nectar nova oak oasis olive onyx opal orbit otter pearl pebble pine plume poppy quartz quill raven reed ridge river robin rowan sable "
-    "sage sierra silver slate solar spruce stone summit sunny swift tango terra thistle tide topaz tulip velvet violet walnut willow wren zephyr"
-).split()  # noqa: SIM905
+    "amber apple aspen atlas birch bloom brook cedar chalk cloud coral crane delta drift ember fable falcon fern flint frost "
+    "garnet glade grove harbor hazel heron indigo iris ivory jade juniper kelp lagoon larch lemon lilac linden lotus lunar "
+    "maple marble meadow mint moss nectar nova oak oasis olive onyx opal orbit otter pearl pebble pine plume poppy quartz "
+    "quill raven reed ridge river robin rowan sable sage sierra silver slate solar spruce stone summit sunny swift tango "
+    "terra thistle tide topaz tulip velvet violet walnut willow wren zephyr "
+).split()
 
 
 def passphrase() -> str:

@@ -10,7 +10,8 @@ from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Map, React,
 from cozyd.errors import Conflict, CozyError, NotFound
 
 TRIES = 3
-KEPT = 10_000
+KEPT, LARGEST_KEPT = 2_000, 8_192
+"""How many documents are kept in memory, and the largest text, in bytes."""
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Documents:
         self._kept_lock = threading.Lock()
         self._commits = 0
         store.listen(self._committed)
-        self.get, self.get_many, self.all, self.find = store.get, store.get_many, store.all, store.find
+        self.get_many, self.all, self.find = store.get_many, store.all, store.find
         self.rows, self.total, self.changes = store.rows, store.total, store.changes
         self.tree, self.leaves, self.missing_revs = store.tree, store.leaves, store.missing_revs
         self.local, self.set_local, self.info = store.local, store.set_local, store.info
@@ -122,24 +123,32 @@ class Documents:
                 continue
         return step()
 
-    # -- kept documents ---------------------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------------------------
 
-    def kept(self, ref: Ref) -> Stored:
-        """An exact copy of a document from memory: sessions, devices, settings; this process is its only writer.
+    def get(self, ref: Ref, rev: str | None = None) -> Stored:
+        """The winner, or the named revision while its body is kept: see `DocumentStore.get`.
 
-        :raises NotFound: it is not there.
+        Small documents that were read lately come from memory, as exact copies: this process is their only writer, and
+        each commit takes what it changed out before it is answered.
+        :raises NotFound: `missing` or `deleted`.
         """
-        known = self._kept.get(ref)
+        known = self._kept.get(ref) if rev is None else None
         if known is not None:
             return known
         commits = self._commits
-        stored = self._store.get(ref)
-        with self._kept_lock:
-            if self._commits == commits:
-                if len(self._kept) >= KEPT:
-                    self._kept.clear()
-                self._kept[ref] = stored
+        stored = self._store.get(ref, rev)
+        if rev is None and len(stored.text) <= LARGEST_KEPT:
+            self._keep(stored, commits)
         return stored
+
+    def _keep(self, stored: Stored, commits: int) -> None:
+        """Remember a document that was read, unless a commit came between."""
+        with self._kept_lock:
+            if self._commits != commits:
+                return
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[stored.ref] = stored
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

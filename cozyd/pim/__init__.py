@@ -6,7 +6,7 @@ A resource is the text of one document; there is no second storage. Every change
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
@@ -14,8 +14,8 @@ from cozyd.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFai
 from cozyd.locks import Locks
 from cozyd.pim import ical, occurrence, vcard
 from cozyd.pim.content import make
-from cozyd.pim.rows import DAV, DAV_UID, DEFAULT_BOOK, DEFAULT_CALENDAR
 from cozyd.pim.resource import CONTACTS, new_record, record_of, text
+from cozyd.pim.rows import DAV, DAV_UID, DEFAULT_BOOK, DEFAULT_CALENDAR
 from cozyd.pim.times import ENDLESS, utc_text
 
 Kind = Literal["book", "calendar"]
@@ -169,7 +169,7 @@ class Pim:
         last = _bound_text(high)
         found = [row for row in rows if not row.gone and _overlaps(row.value, first, last)]
         odd = [row for row in found if row.value.get("recurs")]
-        docs = {}
+        docs: dict[Ref, Stored] = {}
         for doctype in {row.ref.doctype for row in odd}:
             mine = [row.ref.id for row in odd if row.ref.doctype == doctype]
             docs |= {stored.ref: stored for stored in self._docs.get_many(doctype, mine) if stored is not None}

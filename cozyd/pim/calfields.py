@@ -483,7 +483,7 @@ _SHARED: tuple[Mapped, ...] = (
     _word("color", "COLOR"),
     Mapped("organizer", _read_organizer, _write_organizer),
     Mapped("attendee", _read_attendees, _write_attendees),
-    Mapped("alarms", lambda component, context: alarms.read(component), lambda c, value, _doc, _context: alarms.write(c, value)),
+    Mapped("alarms", lambda component, _: alarms.read(component), lambda c, value, _doc, _context: alarms.write(c, value)),
     _links("attachments", "ATTACH"),
     _links("conference", "CONFERENCE"),
 )

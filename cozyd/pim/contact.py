@@ -7,7 +7,7 @@ from cozyd.documents.store import Doc
 from cozyd.pim.fields import items_of, text_of
 
 NAME_ORDER = ("namePrefix", "givenName", "additionalName", "familyName", "nameSuffix")
-_WORK = frozenset("en pro professional office job work fr professionnel professionnelle bureau travail boulot taff".split())  # noqa: SIM905
+_WORK = frozenset("en pro professional office job work fr professionnel professionnelle bureau travail boulot taff".split())
 
 
 def full_name(name: Any) -> str:

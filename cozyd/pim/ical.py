@@ -6,7 +6,6 @@ One object is one document: a master and its overridden instances. An object tha
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.errors import Invalid

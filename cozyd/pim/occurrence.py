@@ -91,7 +91,7 @@ def write_overrides(calendar: Component, main: Component, doc: Doc, context: Con
         line = child.get("RECURRENCE-ID")
         when = times.read(line, context.zones) if line is not None else None
         known[_in_zone(when, start).key() if when is not None else ""] = child
-    others = {key: value for key, value in wanted.items() if key not in excluded | added and isinstance(value, Mapping)}
+    others = {key: value for key, value in wanted.items() if key not in excluded | added and isinstance(value, dict)}
     calendar.remove(*(child for key, child in known.items() if key not in others))
     for key, value in others.items():
         _write_child(calendar, main, known.get(key), key, value, doc, context)
@@ -161,9 +161,9 @@ def _behind(calendar: Component, main: Component) -> int:
 def shift(calendar: Component, main: Component, delta: timedelta, context: Context) -> None:
     """The start has moved: exceptions and the names of overridden instances move by the same wall time."""
     for name in ("EXDATE", "RDATE"):
-        for line in main.all(name):
-            moved = [_shifted(text, line, delta, context) for text in line.value.split(",")]
-            main.replace(line, line.with_value(",".join(moved)))
+        for listed in main.all(name):
+            moved = [_shifted(text, listed, delta, context) for text in listed.value.split(",")]
+            main.replace(listed, listed.with_value(",".join(moved)))
     for child in _children(calendar, main):
         line = child.get("RECURRENCE-ID")
         when = times.read(line, context.zones) if line is not None else None

@@ -5,6 +5,7 @@ A rule that never matches costs a bounded search; nothing below a day is iterate
 
 import calendar
 import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -191,9 +192,7 @@ def last(rule: Rule, start: datetime) -> datetime | None:
     if rule.count is None or rule.count > MOST_COUNTED:
         return None
     try:
-        found = start
-        for found in itertools.islice(occurrences(rule, start), rule.count):
-            pass
+        found = deque(itertools.islice(occurrences(rule, start), rule.count), maxlen=1).pop()
     except TooComplex:
         return None
     return found

@@ -78,7 +78,7 @@ def parse(text: str, zone_name: str, zones: Zones) -> When | None:
     try:
         if len(text) == 8 and text.isdigit():
             return When(datetime.combine(date(int(text[:4]), int(text[4:6]), int(text[6:])), datetime.min.time()), all_day=True)
-        wall = datetime.strptime(text[:15], "%Y%m%dT%H%M%S")  # noqa: DTZ007
+        wall = datetime.strptime(text[:15], "%Y%m%dT%H%M%S")
     except ValueError:
         return None
     if text[15:] == "Z":

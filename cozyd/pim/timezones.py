@@ -27,7 +27,7 @@ def _part(kind: str, start: str, before: str, after: str, rule: str) -> Componen
 def _changes(name: str) -> tuple[tuple[str, str, str, str, str], ...]:
     """The changes of offset in a year: kind, onset, offsets before and after, rule."""
     zone = named(name)
-    first = datetime(_YEAR, 1, 1)  # noqa: DTZ001
+    first = datetime(_YEAR, 1, 1)
     found = []
     known = first.replace(tzinfo=zone).utcoffset() or timedelta(0)
     for hour in range(366 * 24):

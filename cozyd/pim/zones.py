@@ -72,10 +72,10 @@ class _Observance:
         if not self.month or year < self.start.year:
             return self.start if year == self.start.year else None
         if self.nth > 0:
-            first = datetime(year, self.month, 1)  # noqa: DTZ001
+            first = datetime(year, self.month, 1)
             day = first + timedelta(days=(self.weekday - first.weekday()) % 7 + 7 * (self.nth - 1))
         else:
-            following = datetime(year + self.month // 12, self.month % 12 + 1, 1)  # noqa: DTZ001
+            following = datetime(year + self.month // 12, self.month % 12 + 1, 1)
             last = following - timedelta(days=1)
             day = last - timedelta(days=(last.weekday() - self.weekday) % 7 + 7 * (-self.nth - 1))
         found = day.replace(hour=self.start.hour, minute=self.start.minute, second=self.start.second)
@@ -135,7 +135,7 @@ class Zones:
 def _observance(part: Component) -> _Observance | None:
     offset = _OFFSET.match(part.value("TZOFFSETTO").strip())
     try:
-        start = datetime.strptime(part.value("DTSTART").strip()[:15], "%Y%m%dT%H%M%S")  # noqa: DTZ007
+        start = datetime.strptime(part.value("DTSTART").strip()[:15], "%Y%m%dT%H%M%S")
     except ValueError:
         return None
     if offset is None:
@@ -157,7 +157,7 @@ def _yearly(rule: str) -> tuple[int, int, int, datetime | None]:
         return 0, 0, 0, None
     until = None
     try:
-        until = datetime.strptime(parts.get("UNTIL", "")[:8], "%Y%m%d") + timedelta(days=1)  # noqa: DTZ007
+        until = datetime.strptime(parts.get("UNTIL", "")[:8], "%Y%m%d") + timedelta(days=1)
     except ValueError:
         until = None
     return int(month), int(day.group(1) or 1), _DAYS.index(day.group(2)), until

