@@ -42,6 +42,7 @@ def create_app(stack: Stack) -> Flask:
     from blueprints import assets, auth, data, files, realtime, replication, status, sync
 
     app = Flask("cozyd", static_folder=None, template_folder=None)
+    app.url_map.merge_slashes = False  # ids may have several
     app.session_interface = _NoSessions()
     app.extensions["cozyd"] = stack
     app.before_request(_before)

@@ -3,9 +3,11 @@
 import base64
 import http.client
 import json
+from contextlib import ExitStack
 from typing import Any, Self
 
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from tests.support.serving import Served
 
@@ -76,8 +78,10 @@ class Watch:
     """Events of some doctypes."""
 
     def __init__(self, client: Client, doctypes: tuple[str, ...]) -> None:
-        address = f"ws://localhost:{client.served.port}/realtime/"
-        self._socket = connect(address, subprotocols=["io.cozy.websocket"], additional_headers={}, open_timeout=10)  # type: ignore[list-item]
+        name = "127.0.0.1" if client.domain.startswith("bob.") else "localhost"
+        address = f"ws://{name}:{client.served.port}/realtime/"
+        self._opened = ExitStack()
+        self._socket = self._opened.enter_context(connect(address, subprotocols=[Subprotocol("io.cozy.websocket")], open_timeout=10))
         self.send({"method": "AUTH", "payload": client.token})
         for doctype in doctypes:
             self.send({"method": "SUBSCRIBE", "payload": {"type": doctype}})
@@ -101,4 +105,4 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._opened.close()

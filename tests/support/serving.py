@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
@@ -21,6 +21,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def eventually(holds: Callable[[], bool], *, within: float = 10) -> None:
+    """Wait until a condition holds.
+
+    :raises AssertionError: it did not in time.
+    """
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not come to hold"
+        time.sleep(0.01)
 
 
 class Served:
