@@ -1,0 +1,44 @@
+"""The document store's contract on SQLite, and what only SQLite promises."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cozyd.documents.sqlite import SqliteBackend
+from cozyd.documents.store import DocumentBackend, Ref, Write
+from tests.contracts.document_store import LENIENT, PROJECTIONS, THINGS, DocumentStoreContract, put
+
+
+@pytest.fixture()
+def backend(tmp_path: Path) -> Iterator[DocumentBackend]:
+    made = SqliteBackend(tmp_path / "documents", PROJECTIONS, lenient=LENIENT, open_tenants=2)
+    yield made
+    made.close()
+
+
+class TestSqliteStore(DocumentStoreContract):
+    """The contract."""
+
+    def test_the_file_is_found_again(self, tmp_path: Path):
+        folder = tmp_path / "again"
+        first = SqliteBackend(folder, PROJECTIONS, lenient=LENIENT)
+        made = put(first.create("one"), THINGS, "a", n=1)
+        first.close()
+        second = SqliteBackend(folder, PROJECTIONS, lenient=LENIENT)
+        assert second.open("one").get(made.ref).rev == made.rev
+        second.close()
+
+    def test_more_tenants_than_connections_are_served(self, backend: DocumentBackend):
+        stores = [backend.create(f"t{number}") for number in range(6)]
+        for turn in range(3):
+            for number, store in enumerate(stores):
+                store.commit([Write(Ref(THINGS, f"d{turn}"), body={"n": number})])
+        assert [store.get(Ref(THINGS, "d1")).doc["n"] for store in stores] == list(range(6))
+
+    @pytest.mark.parametrize("name", ["", "../x", "a/b", "a.b"])
+    def test_a_tenant_s_name_never_leaves_the_folder(self, backend: DocumentBackend, name: str):
+        from cozyd.errors import NotFound
+
+        with pytest.raises(NotFound):
+            backend.create(name)
