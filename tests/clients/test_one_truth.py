@@ -91,7 +91,12 @@ def test_an_event_keeps_everything_but_what_an_app_edits(alice: Client, way: str
         assert doc["timezone"] == "Europe/Paris"
         assert doc["overrides"] == {
             "2026-03-08T10:00:00": {"excluded": True},
-            "2026-03-15T10:00:00": {"start": "2026-03-15T11:00:00+01:00", "end": "2026-03-15T11:15:00+01:00", "label": "Late", "alarms": None},
+            "2026-03-15T10:00:00": {
+                "start": "2026-03-15T11:00:00+01:00",
+                "end": "2026-03-15T11:15:00+01:00",
+                "label": "Late",
+                "alarms": None,
+            },
         }
         assert doc["bounds"] == {"start": "2026-03-01T09:00:00Z", "end": "2026-04-05T08:15:00Z"}
         public = {key: value for key, value in doc.items() if key != "bounds"} if way == "graft" else doc

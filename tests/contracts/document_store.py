@@ -53,7 +53,7 @@ def ids(page: Any) -> list[str]:
 class DocumentStoreContract:
     """Every test of a port's promise."""
 
-    @pytest.fixture()
+    @pytest.fixture
     def store(self, backend: DocumentBackend) -> DocumentStore:
         return backend.create("tenant1")
 

@@ -10,7 +10,7 @@ from cozyd.documents.store import DocumentBackend, Ref, Write
 from tests.contracts.document_store import LENIENT, PROJECTIONS, THINGS, DocumentStoreContract, put
 
 
-@pytest.fixture()
+@pytest.fixture
 def backend(tmp_path: Path) -> Iterator[DocumentBackend]:
     made = SqliteBackend(tmp_path / "documents", PROJECTIONS, lenient=LENIENT, open_tenants=2)
     yield made

@@ -28,7 +28,11 @@ class Writers:
         self._stop = threading.Event()
 
     def run(self, seconds: float, kill: Callable[[], None]) -> None:
-        threads = [threading.Thread(target=self._until_dead, args=(step, number)) for step in (self._document, self._card, self._file) for number in (1, 2)]
+        threads = [
+            threading.Thread(target=self._until_dead, args=(step, number))
+            for step in (self._document, self._card, self._file)
+            for number in (1, 2)
+        ]
         for thread in threads:
             thread.start()
         self._stop.wait(seconds)
@@ -92,7 +96,9 @@ def check_whole(client: Client, folder: Path) -> None:
         if doc.get("type") == "file":
             content = client.api("GET", f"/files/download/{doc['_id']}").body
             assert len(content) == int(doc["size"])
-    listing = client.dav("PROPFIND", "/sync/dav/me/contacts/", '<propfind xmlns="DAV:"><prop><getetag/></prop></propfind>', Depth="1").body.decode()
+    listing = client.dav(
+        "PROPFIND", "/sync/dav/me/contacts/", '<propfind xmlns="DAV:"><prop><getetag/></prop></propfind>', Depth="1"
+    ).body.decode()
     hrefs = [part.split("</D:href>")[0] for part in listing.split("<D:href>")[1:] if part.split("</D:href>")[0].endswith(".vcf")]
     for href in hrefs:
         assert client.dav("GET", href).body.endswith(b"END:VCARD\r\n")
@@ -122,7 +128,7 @@ def test_fifteen_kills_lose_nothing(tmp_path: Path):
     assert crash(tmp_path, 15, 1) > 100
 
 
-@pytest.mark.soak()
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_fifty_kills_lose_nothing(tmp_path: Path):
     acknowledged = crash(tmp_path, 50, 2)

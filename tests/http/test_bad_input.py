@@ -35,8 +35,12 @@ def _the_next_request_is_fine(alice: Client):
     assert "Traceback" not in alice.served.log()
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"nul", b"[1,2]", b'"x"', b"\xff\xfe", b'{"a":NaN}', b"[" * 100_000, b'{"a":"\\ud800"}', b"1" * 100_000])
-@pytest.mark.parametrize("path", ["/data/io.cozy.things/", "/data/io.cozy.things/_find", "/data/io.cozy.things/_bulk_docs", "/data/io.cozy.things/_index"])
+@pytest.mark.parametrize(
+    "body", [b"{", b"", b"nul", b"[1,2]", b'"x"', b"\xff\xfe", b'{"a":NaN}', b"[" * 100_000, b'{"a":"\\ud800"}', b"1" * 100_000]
+)
+@pytest.mark.parametrize(
+    "path", ["/data/io.cozy.things/", "/data/io.cozy.things/_find", "/data/io.cozy.things/_bulk_docs", "/data/io.cozy.things/_index"]
+)
 def test_malformed_json_is_a_bad_request(alice: Client, path: str, body: bytes):
     refused(alice.api("POST", path, body, Content_Type="application/json"), 400, 404)
 
@@ -48,7 +52,10 @@ def test_json_nested_too_deep_stores_nothing(alice: Client):
 
 
 @pytest.mark.parametrize("path", ["/sync/dav/me/contacts/", "/sync/files/", "/sync/dav/"])
-@pytest.mark.parametrize("body", [ENTITIES, EXTERNAL, DEEP, "<a", "<propfind xmlns='DAV:'><prop></propfind>", "\x00", "<?xml version='1.0' encoding='utf-99'?><a/>"])
+@pytest.mark.parametrize(
+    "body",
+    [ENTITIES, EXTERNAL, DEEP, "<a", "<propfind xmlns='DAV:'><prop></propfind>", "\x00", "<?xml version='1.0' encoding='utf-99'?><a/>"],
+)
 def test_evil_xml_is_a_bad_request(alice: Client, path: str, body: str):
     refused(alice.dav("PROPFIND", path, body, Depth="0"), 400)
     refused(alice.dav("REPORT", "/sync/dav/me/contacts/", body, Depth="0"), 400)
@@ -127,7 +134,9 @@ def test_impossible_names_are_unprocessable(alice: Client, name: str):
 def test_a_300_byte_name_is_refused_by_webdav_too(alice: Client):
     refused(alice.dav("PUT", "/sync/files/" + "x" * 300, b"x"), 400)
     refused(alice.dav("MKCOL", "/sync/files/" + "x" * 300), 400)
-    refused(alice.dav("PUT", "/sync/dav/me/contacts/" + "x" * 300 + ".vcf", "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:u\r\nFN:x\r\nEND:VCARD\r\n"), 400)
+    refused(
+        alice.dav("PUT", "/sync/dav/me/contacts/" + "x" * 300 + ".vcf", "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:u\r\nFN:x\r\nEND:VCARD\r\n"), 400
+    )
 
 
 def test_a_wrong_md5_leaves_nothing(alice: Client):
@@ -174,7 +183,10 @@ def test_an_undecodable_id_is_a_bad_request(alice: Client):
     refused(alice.dav("GET", "/sync/dav/me/contacts/%ff%fe.vcf"), 400)
 
 
-@pytest.mark.parametrize("head_text", ["GARBAGE", "GET / HTTP/9.9\nHost: x", "GET /" + "x" * 400_000 + " HTTP/1.1\nHost: x", "GET / HTTP/1.1\nHost: x\nBad Header: y"])
+@pytest.mark.parametrize(
+    "head_text",
+    ["GARBAGE", "GET / HTTP/9.9\nHost: x", "GET /" + "x" * 400_000 + " HTTP/1.1\nHost: x", "GET / HTTP/1.1\nHost: x\nBad Header: y"],
+)
 def test_malformed_requests_are_refused(alice: Client, head_text: str):
     answer = raw(alice, head_text, b"", cut=False)
     assert answer[:12] in (b"HTTP/1.0 400", b"HTTP/1.1 400", b"HTTP/1.0 431", b"HTTP/1.1 404", b"HTTP/1.0 404"), answer[:100]
