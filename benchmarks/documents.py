@@ -1,6 +1,7 @@
 """GET and durable PUT of documents through HTTP, beside bare Flask and bare commits."""
 
 import json
+from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -33,8 +34,8 @@ def measure(server: Served, folder: Path) -> None:
             urlopen(Request(f"{base}/data/{doctype}/one", data=body, headers=headers, method="PUT")).close()
             for clients in (1, 8):
                 ours, theirs = medians(
-                    lambda doctype=doctype, clients=clients: wrk(f"{base}/data/{doctype}/one", head, clients),
-                    lambda clients=clients: wrk(f"{bare}/data/x/one", "", clients),
+                    partial(wrk, f"{base}/data/{doctype}/one", head, clients),
+                    partial(wrk, f"{bare}/data/x/one", "", clients),
                 )
                 bar = 0.7 if clients == 1 else 0.6
                 rows.append(

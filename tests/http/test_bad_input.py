@@ -11,8 +11,9 @@ from tests.support.serving import Served, eventually
 
 DOCTYPES = ("io.cozy.contacts", "io.cozy.files", "io.cozy.things")
 CLIMBING = ["..", "../x", "a/../b", "%2e%2e", "%2e%2e%2fx", "..%2fx", "/../etc/passwd", "....//x", "a/%2e%2e/b"]
-ENTITIES = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><propfind xmlns="DAV:"><prop><getetag/>&b;</prop></propfind>'
-EXTERNAL = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><propfind xmlns="DAV:"><prop>&a;</prop></propfind>'
+ASKING = '<propfind xmlns="DAV:"><prop>{}</prop></propfind>'
+ENTITIES = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>' + ASKING.format("<getetag/>&b;")
+EXTERNAL = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + ASKING.format("&a;")
 DEEP = "<a>" * 200_000 + "</a>" * 200_000
 
 
