@@ -49,7 +49,7 @@ def test_what_has_no_json_form_is_refused(value):
 
 
 def test_nesting_too_deep_to_write_is_refused():
-    deep: list = []
+    deep: list[object] = []
     for _ in range(900):
         deep = [deep]
     with pytest.raises(BadRequest):

@@ -40,12 +40,13 @@ class Documents:
         self._kept: dict[Ref, Stored] = {}
         self._kept_lock = threading.Lock()
         self._commits = 0
-        store.listen(self._committed)
+        store.listen(self._committed, self._forget)
         self.get_many, self.all, self.find = store.get_many, store.all, store.find
         self.rows, self.total, self.changes = store.rows, store.total, store.changes
         self.tree, self.leaves, self.missing_revs = store.tree, store.leaves, store.missing_revs
         self.local, self.set_local, self.info = store.local, store.set_local, store.info
-        self.doctypes, self.make, self.purge, self.check, self.tidy = store.doctypes, store.make, store.purge, store.check, store.tidy
+        self.doctypes, self.make, self.drop, self.purge = store.doctypes, store.make, store.drop, store.purge
+        self.check, self.tidy = store.check, store.tidy
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
@@ -55,9 +56,11 @@ class Documents:
 
     def commit_each(self, batch: Batch) -> Sequence[Change | CozyError]:
         """Write a batch, each for itself: see `DocumentStore.commit_each`."""
-        return self._store.commit_each([self._normal(write) for write in batch], self._react)
+        writes = [self._attempt(write) for write in batch]
+        done = iter(self._store.commit_each([write for write in writes if isinstance(write, Write)], self._react))
+        return [next(done) if isinstance(write, Write) else write for write in writes]
 
-    def graft(self, doctype: str, docs: Sequence[Doc]) -> Sequence[Change | CozyError]:
+    def graft(self, doctype: str, docs: Sequence[Doc]) -> Sequence[Change | CozyError | None]:
         """Replication writes: see `DocumentStore.graft`."""
         return self._store.graft(doctype, docs, self._react)
 
@@ -77,13 +80,6 @@ class Documents:
         """
         self._store.get(ref)
         return self.commit([Write(ref, rev=rev, deleted=True)])[0].new.rev
-
-    def drop(self, doctype: str) -> None:
-        """Delete a doctype with all its documents: see `DocumentStore.drop`."""
-        self._store.drop(doctype)
-        with self._kept_lock:
-            self._kept.clear()
-            self._commits += 1
 
     def index(self, doctype: str, fields: Sequence[str], *, name: str, ddoc: str | None = None, where: Map | None = None) -> Ref:
         """Make sure of a Mango index: write its design document unless it is there.
@@ -128,8 +124,8 @@ class Documents:
     def get(self, ref: Ref, rev: str | None = None) -> Stored:
         """The winner, or the named revision while its body is kept: see `DocumentStore.get`.
 
-        Small documents that were read lately come from memory, as exact copies: this process is their only writer, and
-        each commit takes what it changed out before it is answered.
+        Small documents that were read lately come from memory, as exact copies: this process is their only writer, as it
+        holds the lock of the data folder, and each commit takes what it changed out before it is answered.
         :raises NotFound: `missing` or `deleted`.
         """
         known = self._kept.get(ref) if rev is None else None
@@ -163,6 +159,17 @@ class Documents:
             for change in changes:
                 self._kept.pop(change.new.ref, None)
         self.tell(changes)
+
+    def _forget(self) -> None:
+        with self._kept_lock:
+            self._kept.clear()
+            self._commits += 1
+
+    def _attempt(self, write: Write) -> Write | CozyError:
+        try:
+            return self._normal(write)
+        except CozyError as error:
+            return error
 
     def _normal(self, write: Write) -> Write:
         known = self.table.get(write.ref.doctype)

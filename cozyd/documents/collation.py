@@ -25,7 +25,8 @@ AFTER = b"\xff"
 _DOUBLE = struct.Struct(">d")
 _BITS = struct.Struct(">Q")
 _COMMON_SECONDARY, _COMMON_TERTIARY = 0x20, 0x02
-_LARGEST = 1.7976931348623157e308
+_EXACT_INTEGERS = 2.0**53
+_OFFSET, _HALF = struct.Struct(">H"), 1 << 15
 
 
 class _BeyondTable(Exception):
@@ -91,12 +92,15 @@ def compare(left: Any, right: Any) -> int:
 
 
 def _number(value: float) -> bytes:
-    try:
-        double = float(value)
-    except OverflowError:
-        double = _LARGEST if value > 0 else -_LARGEST
+    """The double, and behind a large one how far an integer lies from it: integers beyond 2^53 share doubles."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        value = float(value)
+    double = float(value)
     bits: int = _BITS.unpack(_DOUBLE.pack(double + 0.0))[0]
-    return _BITS.pack(bits ^ 0xFFFFFFFFFFFFFFFF if bits >> 63 else bits | 1 << 63)
+    packed = _BITS.pack(bits ^ 0xFFFFFFFFFFFFFFFF if bits >> 63 else bits | 1 << 63)
+    if -_EXACT_INTEGERS < double < _EXACT_INTEGERS:
+        return packed
+    return packed + _OFFSET.pack((value - int(double) if isinstance(value, int) else 0) + _HALF)
 
 
 @lru_cache(maxsize=8192)

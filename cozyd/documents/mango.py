@@ -21,7 +21,8 @@ __all__ = ["Index", "Plan", "check", "design_of", "index_from_design", "matcher"
 
 NO_INDEX = "No matching index found, create an index to optimize query time."
 NO_SORT = "No index exists for this sort, try indexing by the sort fields."
-_IMPLICIT = frozenset((("_id",), ("_rev",)))
+_ID = ("_id",)
+_IMPLICIT = frozenset((_ID, ("_rev",)))
 Range = tuple[bytes, bytes]
 
 
@@ -135,7 +136,7 @@ def design_of(index: Index) -> Doc:
 
 
 def index_from_design(doc: Doc) -> Sequence[Index]:
-    """The indexes a design document describes; none when it is of another language or shape."""
+    """The indexes a design document describes; none when it is of another language or shape, or its filter cannot be read."""
     if doc.get("language") != "query" or not isinstance(doc.get("views"), Mapping):
         return ()
     found = []
@@ -147,8 +148,17 @@ def index_from_design(doc: Doc) -> Sequence[Index]:
         if not isinstance(fields, Mapping) or not fields:
             continue
         where = map_part.get("partial_filter_selector") or None
-        found.append(Index(str(doc["_id"]).removeprefix("_design/"), str(name), tuple(fields), where))
+        if where is None or _is_selector(where):
+            found.append(Index(str(doc["_id"]).removeprefix("_design/"), str(name), tuple(fields), where))
     return found
+
+
+def _is_selector(value: Any) -> bool:
+    try:
+        check(value)
+    except BadRequest:
+        return False
+    return True
 
 
 def project(doc: Doc, fields: Sequence[str]) -> Doc:
@@ -190,7 +200,7 @@ def plan(query: Query, indexes: Sequence[Index]) -> Plan:
         ranges, used = _ranges(best, conditions)
         covered = _is_covered(node, conditions, used)
         return Plan(best, ranges, descending, covered, _not_used(query) if query.index and not wanted else None)
-    if sort and sort != [("_id",)]:
+    if sort and sort != [_ID]:
         raise BadRequest(NO_SORT, error="no_usable_index")
     warning = f"{_not_used(query)}\n{NO_INDEX}" if query.index else NO_INDEX
     return Plan(None, [_id_range(conditions)], descending, False, warning)
@@ -201,29 +211,19 @@ Conjunct = tuple[Path, str, Any]
 
 def _conjuncts(node: Node) -> list[Conjunct]:
     """The simple conditions that every match fulfils."""
-    if isinstance(node, Field):
-        return _field_conjuncts(node.path, node.node)
+    if isinstance(node, Field) and isinstance(node.node, Condition):
+        return [(node.path, node.node.operator, node.node.argument)]
     if isinstance(node, Combination) and node.kind == "and":
         return [one for inner in node.nodes for one in _conjuncts(inner)]
-    return []
-
-
-def _field_conjuncts(path: Path, node: Node) -> list[Conjunct]:
-    if isinstance(node, Condition):
-        return [(path, node.operator, node.argument)]
-    if isinstance(node, Field):
-        return _field_conjuncts(path + node.path, node.node)
-    if node.kind == "and":
-        return [one for inner in node.nodes for one in _field_conjuncts(path, inner)]
     return []
 
 
 def _demands(node: Node, path: Path) -> bool:
     """Whether every document that matches has the field."""
     if isinstance(node, Field):
-        if node.path != path:
-            return node.path == path[: len(node.path)] and _demands(node.node, path[len(node.path) :])
-        return not (isinstance(node.node, Condition) and node.node.operator == "$exists" and node.node.argument is False)
+        return node.path == path and not (
+            isinstance(node.node, Condition) and node.node.operator == "$exists" and node.node.argument is False
+        )
     if isinstance(node, Combination) and node.kind == "and":
         return any(_demands(inner, path) for inner in node.nodes)
     if isinstance(node, Combination) and node.kind == "or":
@@ -270,16 +270,19 @@ def _bound_fields(index: Index, conditions: Sequence[Conjunct]) -> int:
 
 
 def _ranges(index: Index, conditions: Sequence[Conjunct]) -> tuple[list[Range], list[Conjunct]]:
-    """Key ranges: equal leading fields, then bounds of the next one; and the conditions they decide."""
+    """Key ranges: equal leading fields, then bounds of the next one; and the conditions they decide.
+
+    `_id` compares by bytes, keys by collation: only the matcher decides about its bounds.
+    """
     prefix = b""
     used: list[Conjunct] = []
     for path in index.paths:
         equal = next((one for one in conditions if one[0] == path and one[1] == "$eq"), None)
         if equal is not None:
             prefix += collation.key(equal[2])
-            used.append(equal)
+            used += [equal] if path != _ID else []
             continue
-        bounds = [one for one in conditions if one[0] == path and one[1] in ("$lt", "$lte", "$gt", "$gte")]
+        bounds = [one for one in conditions if one[0] == path != _ID and one[1] in ("$lt", "$lte", "$gt", "$gte")]
         return [_bounded(prefix, bounds)], used + bounds
     return [(prefix, prefix + collation.AFTER)], used
 
@@ -316,7 +319,7 @@ def _id_range(conditions: Sequence[Conjunct]) -> Range:
     """Ids in byte order; bounds of other types than text leave the range open: the matcher decides."""
     start, stop = b"", b"\xff"
     for path, operator, argument in conditions:
-        if path != ("_id",) or not isinstance(argument, str):
+        if path != _ID or not isinstance(argument, str):
             continue
         at = argument.encode("utf-8", "replace")
         if operator in ("$eq", "$gte", "$gt"):

@@ -6,13 +6,21 @@ every leaf is a deletion, the best of those.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cozyd import jsons
+from cozyd.errors import BadRequest
 
 REVISIONS_LIMIT = 1000
+_REVISION = re.compile(r"[1-9][0-9]{0,9}-[0-9a-zA-Z]{1,64}")
+
+
+def is_revision(text: Any) -> bool:
+    """Whether a value has the form of a revision."""
+    return isinstance(text, str) and _REVISION.fullmatch(text) is not None
 
 
 def generation(rev: str) -> int:
@@ -24,6 +32,11 @@ def rank(rev: str) -> tuple[int, str]:
     """What revisions are compared by."""
     number, _, digest = rev.partition("-")
     return int(number), digest
+
+
+def leaves_of(parents: Mapping[str, str | None]) -> set[str]:
+    """Revisions nothing replaced."""
+    return parents.keys() - set(parents.values())
 
 
 def next_rev(parent: str | None, content: Any, *, deleted: bool) -> str:
@@ -51,9 +64,7 @@ class Tree:
     @property
     def leaves(self) -> Sequence[str]:
         """Revisions nothing replaced: the winner first, then live ones, then deletions, each best first."""
-        inner = set(self.parents.values())
-        found = [rev for rev in self.parents if rev not in inner]
-        return sorted(found, key=lambda rev: (rev not in self.deleted, rank(rev)), reverse=True)
+        return sorted(leaves_of(self.parents), key=lambda rev: (rev not in self.deleted, rank(rev)), reverse=True)
 
     @property
     def winner(self) -> str:
@@ -81,16 +92,16 @@ class Tree:
     def merge(self, path: Sequence[str], *, deleted: bool) -> bool:
         """Add a branch, given from its leaf back to its oldest known ancestor.
 
-        :returns: whether anything new came.
+        :returns: whether anything new came: the revision, or ancestors of known ones.
         """
-        new = path[0] not in self.parents
-        for rev, parent in zip(path, [*path[1:], None], strict=True):
-            known = self.parents.get(rev)
-            if rev not in self.parents or (known is None and parent is not None):
-                self.parents[rev] = parent
-        if new and deleted:
+        changed = False
+        if deleted and path[0] not in self.parents:
             self.deleted.add(path[0])
-        return new
+        for rev, parent in zip(path, [*path[1:], None], strict=True):
+            if rev not in self.parents or (self.parents[rev] is None and parent is not None):
+                self.parents[rev] = parent
+                changed = True
+        return changed
 
     def stem(self, limit: int = REVISIONS_LIMIT) -> Sequence[str]:
         """Forget what lies more than `limit` revisions behind every leaf; answers what was forgotten."""
@@ -107,7 +118,7 @@ class Tree:
 
     def missing(self, revs: Iterable[str]) -> Sequence[str]:
         """Which of these revisions the tree does not know."""
-        return [rev for rev in revs if rev not in self.parents]
+        return [rev for rev in dict.fromkeys(revs) if rev not in self.parents]
 
     def possible_ancestors(self, missing: Sequence[str]) -> Sequence[str]:
         """Leaves of a lower generation than some missing revision: a replica may send only what came after them."""
@@ -131,12 +142,16 @@ class Tree:
 
 
 def given_path(doc: Mapping[str, Any]) -> Sequence[str]:
-    """The branch a replica sends: `_rev` back along `_revisions`."""
+    """The branch a replica sends: `_rev` back along `_revisions`; either is enough.
+
+    :raises BadRequest: one of them has not the form of a revision, or there is none.
+    """
     revisions = doc.get("_revisions")
-    rev = str(doc["_rev"])
-    if not isinstance(revisions, Mapping):
-        return [rev]
-    start, ids = revisions.get("start"), revisions.get("ids")
-    if not isinstance(start, int) or not isinstance(ids, list) or not ids or f"{start}-{ids[0]}" != rev:
-        return [rev]
-    return [f"{start - back}-{digest}" for back, digest in enumerate(ids) if start - back > 0]
+    path = [doc.get("_rev")]
+    if isinstance(revisions, Mapping):
+        start, ids = revisions.get("start"), revisions.get("ids")
+        if isinstance(start, int) and isinstance(ids, list) and ids and path[0] in (None, f"{start}-{ids[0]}"):
+            path = [f"{start - back}-{digest}" for back, digest in enumerate(ids) if start - back > 0]
+    if not path or not all(map(is_revision, path)):
+        raise BadRequest("Invalid rev format", error="bad_request_rev")
+    return [str(rev) for rev in path]

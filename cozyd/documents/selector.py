@@ -1,10 +1,12 @@
 """Mango selectors: check them, and compile them into functions (pure; no SQL).
 
 The semantics are CouchDB 3.5's: conditions on a missing field never match, but `$exists: false`; values of any type
-compare in CouchDB's order; negations are pushed down to the conditions. Regular expressions run in RE2, whose time is
-linear in the text, so that no pattern can hang the server; what RE2 does not know (look-around, back-references) is refused.
+compare in CouchDB's order, `_id` by bytes; field names and negations are pushed down to the conditions. Regular expressions
+run in RE2, whose time is linear in the text, so that no pattern can hang the server; what RE2 does not know (look-around,
+back-references) is refused.
 """
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,10 @@ _TYPES: Mapping[str, Test] = {
 _INVERSE = {"$lt": "$gte", "$gte": "$lt", "$gt": "$lte", "$lte": "$gt", "$eq": "$ne", "$ne": "$eq", "$in": "$nin", "$nin": "$in"}
 _NESTED = ("$elemMatch", "$allMatch", "$keyMapMatch")
 _LONGEST_PATTERN = 2048
+_DEEPEST = 100
+_ID = ("_id",)
+_EXACT = (str, int, bool, type(None))
+"""Types whose equal values are always equal in CouchDB's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a field's value has to be."""
+    """What a field's value has to be; once normalised, a condition, or a negated one."""
 
     path: Path
     node: "Node"
@@ -63,11 +69,13 @@ Node = Condition | Field | Combination
 def parse(selector: Any) -> Node:
     """Read and normalise a selector.
 
-    :raises BadRequest: `invalid_operator`, or an operator's argument is of the wrong type (`bad_arg`).
+    :raises BadRequest: `invalid_operator`, an operator's argument is of the wrong type (`bad_arg`), or it is nested too deep.
     """
     if not isinstance(selector, Mapping):
         raise BadRequest("Selector must be a JSON object", error="invalid_selector_json")
-    return _push_negations(_parse_object(selector), negated=False)
+    if _is_deeper(selector, _DEEPEST):
+        raise BadRequest(f"Selector is nested deeper than {_DEEPEST} levels", error="invalid_selector_json")
+    return _normalised(_parse_object(selector))
 
 
 def matcher(selector: Mapping[str, Any]) -> Callable[[Doc], bool]:
@@ -95,7 +103,7 @@ def value_at(value: Any, path: Path) -> Any:
     for part in path:
         if isinstance(value, Mapping):
             value = value.get(part, MISSING)
-        elif isinstance(value, list) and part.isdigit():
+        elif isinstance(value, list) and part.isascii() and part.isdigit():
             value = value[int(part)] if int(part) < len(value) else MISSING
         else:
             return MISSING
@@ -105,6 +113,18 @@ def value_at(value: Any, path: Path) -> Any:
 
 
 # -- parsing ------------------------------------------------------------------------------------------------------------
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)
+
+
+def _normalised(node: Node) -> Node:
+    return _push_negations(_push_fields(node, ()), negated=False)
 
 
 def _parse_object(selector: Mapping[str, Any]) -> Node:
@@ -136,7 +156,7 @@ def _parse_operator(name: str, argument: Any) -> Node:
         return Combination("not", (_parse_value(argument),))
     if name in _NESTED:
         _expect(isinstance(argument, Mapping), name, argument)
-        return Condition(name, argument, _push_negations(_parse_value(argument), negated=False))
+        return Condition(name, argument, _normalised(_parse_value(argument)))
     check = _ARGUMENTS.get(name)
     if check is None:
         raise BadRequest(f"Invalid operator: {name}", error="invalid_operator")
@@ -170,6 +190,15 @@ def _expect(holds: bool, name: str, argument: Any) -> None:
 def _refuse(name: str, argument: Any) -> Node:
     shown = repr(argument)
     raise BadRequest(f"Bad argument for operator {name}: {shown[:200]}", error="bad_arg")
+
+
+def _push_fields(node: Node, path: Path) -> Node:
+    """The same selector with field names at the conditions only: `{a: {$or: [x, y]}}` is `{$or: [{a: x}, {a: y}]}`."""
+    if isinstance(node, Field):
+        return _push_fields(node.node, path + node.path)
+    if isinstance(node, Combination):
+        return Combination(node.kind, tuple(_push_fields(one, path) for one in node.nodes))
+    return Field(path, node) if path else node
 
 
 def _push_negations(node: Node, *, negated: bool) -> Node:
@@ -208,11 +237,8 @@ def compile_node(node: Node) -> Test:
 
 
 def _compile_field(field: Field) -> Test:
-    test, path = compile_node(field.node), field.path
+    test, path = _compile_id(field.node) if field.path == _ID else compile_node(field.node), field.path
     absent = isinstance(field.node, Condition) and field.node.operator == "$exists" and field.node.argument is False
-    if len(path) == 1 and not absent:
-        name = path[0]
-        return lambda value: isinstance(value, dict) and name in value and test(value[name])
 
     def match(value: Any) -> bool:
         found = value_at(value, path)
@@ -221,25 +247,46 @@ def _compile_field(field: Field) -> Test:
     return match
 
 
+def _compile_id(node: Node) -> Test:
+    """A condition on `_id`: texts compare by their bytes there."""
+    if isinstance(node, Combination):
+        inner = _compile_id(node.nodes[0])
+        return lambda value: not inner(value)
+    if not isinstance(node, Condition) or node.operator not in _RAW or not isinstance(node.argument, str):
+        return compile_node(node)
+    compare, argument = _RAW[node.operator], node.argument
+    return lambda value: isinstance(value, str) and compare(value, argument)
+
+
+_RAW: Mapping[str, Callable[[str, str], bool]] = {
+    "$eq": operator.eq,
+    "$ne": operator.ne,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+}
+
+
 def _compile_condition(condition: Condition) -> Test:
-    operator, argument = condition.operator, condition.argument
-    if operator in ("$eq", "$ne"):
+    name, argument = condition.operator, condition.argument
+    if name in ("$eq", "$ne"):
         equal = _equals(argument)
-        return equal if operator == "$eq" else lambda value: not equal(value)
-    if operator in ("$lt", "$lte", "$gt", "$gte"):
-        return _compare(operator, argument)
-    if operator in ("$in", "$nin"):
+        return equal if name == "$eq" else lambda value: not equal(value)
+    if name in ("$lt", "$lte", "$gt", "$gte"):
+        return _compare(name, argument)
+    if name in ("$in", "$nin"):
         within = _within(argument)
-        return within if operator == "$in" else lambda value: not within(value)
+        return within if name == "$in" else lambda value: not within(value)
     if condition.node is not None:
-        return _compile_nested(operator, compile_node(condition.node))
-    if operator == "$type":
+        return _compile_nested(name, compile_node(condition.node))
+    if name == "$type":
         return _TYPES[argument]
-    return _COMPILERS[operator](argument)
+    return _COMPILERS[name](argument)
 
 
 def _equals(argument: Any) -> Test:
-    wanted, kind = collation.key(argument), type(argument)
+    wanted, kind = collation.key(argument), type(argument) if isinstance(argument, _EXACT) else None
 
     def equal(value: Any) -> bool:
         if type(value) is kind and value == argument:
@@ -249,7 +296,7 @@ def _equals(argument: Any) -> Test:
     return equal
 
 
-def _compare(operator: str, argument: Any) -> Test:
+def _compare(name: str, argument: Any) -> Test:
     bound = collation.key(argument)
     tests: Mapping[str, Test] = {
         "$lt": lambda value: collation.key(value) < bound,
@@ -257,7 +304,7 @@ def _compare(operator: str, argument: Any) -> Test:
         "$gt": lambda value: collation.key(value) > bound,
         "$gte": lambda value: collation.key(value) >= bound,
     }
-    return tests[operator]
+    return tests[name]
 
 
 def _within(arguments: Sequence[Any]) -> Test:
@@ -271,10 +318,10 @@ def _within(arguments: Sequence[Any]) -> Test:
     return within
 
 
-def _compile_nested(operator: str, test: Test) -> Test:
-    if operator == "$elemMatch":
+def _compile_nested(name: str, test: Test) -> Test:
+    if name == "$elemMatch":
         return lambda value: isinstance(value, list) and any(test(item) for item in value)
-    if operator == "$allMatch":
+    if name == "$allMatch":
         return lambda value: isinstance(value, list) and bool(value) and all(test(item) for item in value)
     return lambda value: isinstance(value, dict) and any(test(name) for name in value)
 
@@ -315,7 +362,7 @@ def _mod(argument: Sequence[int]) -> Test:
 
     def match(value: Any) -> bool:
         # Erlang's rem has the sign of the dividend
-        return _is_whole(value) and value - divisor * int(value / divisor) == remainder
+        return _is_whole(value) and (abs(value) % abs(divisor)) * (1 if value >= 0 else -1) == remainder
 
     return match
 

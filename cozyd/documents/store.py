@@ -145,7 +145,7 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a projection; `seq` and `gone` only of a feed."""
+    """One row of a projection; `seq` and `gone` only of a feed. A gone row whose doctype was dropped has no doctype and rev."""
 
     key: Key
     ref: Ref
@@ -330,16 +330,18 @@ class DocumentStore(Protocol):
     def commit_each(self, batch: Batch, react: React | None = None) -> Sequence[Change | CozyError]:
         """As `commit`, but each write stands alone; answers in the order of the batch."""
 
-    def graft(self, doctype: str, docs: Sequence[Doc], react: React | None = None) -> Sequence[Change | CozyError]:
+    def graft(self, doctype: str, docs: Sequence[Doc], react: React | None = None) -> Sequence[Change | CozyError | None]:
         """Replication writes (`new_edits=false`): merge branches; never Conflict.
 
         :param docs: bodies with `_id`, `_rev`, and `_revisions`, `_deleted` where they have some.
+        :returns: in the order of `docs`; None: the revision was known.
         """
 
-    def listen(self, tell: Callable[[Sequence[Change]], None]) -> None:
+    def listen(self, tell: Callable[[Sequence[Change]], None], forget: Callable[[], None] = lambda: None) -> None:
         """Have the changes of each commit told once it is durable, commit by commit, in the order of their seqs.
 
         :param tell: never raises, never blocks.
+        :param forget: called when documents changed in a way nobody tells: dropped, purged, or written by another process.
         """
 
     def tree(self, ref: Ref) -> RevTree:

@@ -79,6 +79,7 @@ class Database:
         self._resting = True
         self.lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
+        self._version = 0
         self._pool: list[tuple[float, sqlite3.Connection]] = []
         self._pool_lock = threading.Lock()
 
@@ -107,6 +108,13 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def was_written_elsewhere(self) -> bool:
+        """Whether another process has written since this was asked last, or may have; to be asked while writing."""
+        assert self._writer is not None
+        before = self._version
+        self._version = self._writer.execute("PRAGMA data_version").fetchone()[0]
+        return self._version != before
 
     @contextmanager
     def maintaining(self) -> Iterator[sqlite3.Connection]:
@@ -141,7 +149,7 @@ class Database:
             try:
                 if self._writer is not None and not self._writer.in_transaction:
                     self._writer.close()
-                    self._writer = None
+                    self._writer, self._version = None, 0
             finally:
                 self.lock.release()
         with self._pool_lock:

@@ -171,7 +171,8 @@ class Rows:
         :raises Conflict: see `strict`; nothing is written then.
         """
         known = new or old
-        assert known is not None
+        if known is None:
+            return
         ref = known.ref
         tables = [table for table in self._tables.fed_by(ref.doctype) if _looks_at(table, changed)]
         if not tables or ref.id.startswith("_design/"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ class SqliteStore:
         self._doctypes = doctypes
         self._lenient = lenient
         self._tell: Callable[[Sequence[Change]], None] | None = None
+        self._forget: Callable[[], None] = lambda: None
 
     # -- documents --------------------------------------------------------------------------------------------------
 
@@ -159,8 +161,8 @@ class SqliteStore:
                 where.append("e.gone = 0")
             order = "e.seq" if since is not None else "e.key DESC, e.id DESC" if descending else "e.key, e.id"
             sql = (
-                "SELECT e.name, e.id, d.rev, e.value, e.seq, e.gone, t.name FROM entry e JOIN doc d ON d.num = e.doc "  # noqa: S608
-                f"JOIN doctype t ON t.num = d.doctype WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
+                "SELECT e.name, e.id, d.rev, e.value, e.seq, e.gone, t.name FROM entry e LEFT JOIN doc d ON d.num = e.doc "  # noqa: S608
+                f"LEFT JOIN doctype t ON t.num = d.doctype WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
             )
             found = connection.execute(sql, (*values, -1 if limit is None else limit, skip)).fetchall()
         return [_row(one, epoch) for one in found]
@@ -240,22 +242,19 @@ class SqliteStore:
             self._react(transaction, changes, react)
         return answers
 
-    def graft(self, doctype: str, docs: Sequence[Doc], react: React | None = None) -> Sequence[Change | CozyError]:
+    def graft(self, doctype: str, docs: Sequence[Doc], react: React | None = None) -> Sequence[Change | CozyError | None]:
         """See `DocumentStore.graft`."""
-        answers: list[Change | CozyError] = []
+        answers: list[Change | CozyError | None] = []
         with self._transaction() as (transaction, changes):
             transaction.make(doctype)
-            for doc in docs:
-                answer = _attempt(lambda one: transaction.graft(doctype, one), doc)
-                if answer is not None:
-                    answers.append(answer)
+            answers += [_attempt(lambda one: transaction.graft(doctype, one), doc) for doc in docs]
             changes += [answer for answer in answers if isinstance(answer, Change)]
             self._react(transaction, changes, react)
         return answers
 
-    def listen(self, tell: Callable[[Sequence[Change]], None]) -> None:
+    def listen(self, tell: Callable[[Sequence[Change]], None], forget: Callable[[], None] = lambda: None) -> None:
         """See `DocumentStore.listen`."""
-        self._tell = tell
+        self._tell, self._forget = tell, forget
 
     @staticmethod
     def _react(transaction: Transaction, changes: list[Change], react: React | None) -> None:
@@ -271,19 +270,38 @@ class SqliteStore:
         """A write transaction; what it changed is told after it is durable, still under the writer's lock."""
         with self._database.lock:
             changes: list[Change] = []
-            known = dict(self._doctypes)
+            made: list[str] = []
             try:
-                with self._database.writing() as connection:
+                with self._writing() as connection:
                     transaction = Transaction(connection, self._tables, self._doctypes, self._lenient)
+                    made = transaction.made
                     yield transaction, changes
                     transaction.finish()
             except BaseException:
-                self._doctypes.clear()
-                self._doctypes.update(known)
+                for doctype in made:
+                    self._doctypes.pop(doctype, None)
                 self._reload_indexes(changes)
                 raise
             if changes and self._tell is not None:
                 self._tell(changes)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The writer; when another process wrote meanwhile, what is known in memory is read again first."""
+        with self._database.writing() as connection:
+            if self._database.was_written_elsewhere():
+                self._reload(connection)
+            yield connection
+
+    def _reload(self, connection: sqlite3.Connection) -> None:
+        found = dict(connection.execute("SELECT name, num FROM doctype").fetchall())
+        for doctype in self._doctypes.keys() - found.keys():
+            self._doctypes.pop(doctype)
+            self._tables.forget(doctype)
+        self._doctypes.update(found)
+        for doctype, num in found.items():
+            self._tables.load_indexes(connection, doctype, num)
+        self._forget()
 
     def _reload_indexes(self, changes: Sequence[Change]) -> None:
         """A transaction that was rolled back may have touched the indexes known in memory."""
@@ -352,7 +370,7 @@ class SqliteStore:
     def set_local(self, doctype: str, id: str, body: Doc) -> str:
         """See `DocumentStore.set_local`."""
         text = jsons.dump(clean(body))
-        with self._database.writing() as connection:
+        with self._writing() as connection:
             num = self._number(doctype)
             sql = "INSERT INTO local VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET rev = rev + 1, text = excluded.text RETURNING rev"
             rev = connection.execute(sql, (num, id, text)).fetchone()[0]
@@ -382,11 +400,11 @@ class SqliteStore:
     def drop(self, doctype: str) -> None:
         """See `DocumentStore.drop`."""
         with self._database.lock:
-            num = self._number(doctype)
-            with self._database.writing() as connection:
-                upkeep.drop(connection, self._tables, num)
+            with self._writing() as connection:
+                upkeep.drop(connection, self._tables, self._number(doctype))
             self._doctypes.pop(doctype, None)
             self._tables.forget(doctype)
+            self._forget()
 
     def purge(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> None:
         """See `DocumentStore.purge`."""
@@ -395,6 +413,7 @@ class SqliteStore:
             for id, leaves in revs.items():
                 for rev in leaves:
                     transaction.purge(Ref(doctype, id), rev)
+        self._forget()
 
     # -- upkeep -----------------------------------------------------------------------------------------------------
 
@@ -420,11 +439,19 @@ class SqliteStore:
         return num
 
     def _find_number(self, doctype: str) -> int | None:
-        return self._doctypes.get(doctype)
+        """A doctype's number; one that is not known here may have been made by another process."""
+        num = self._doctypes.get(doctype)
+        if num is None:
+            with self._database.reading() as connection:
+                row = connection.execute("SELECT num FROM doctype WHERE name = ?", (doctype,)).fetchone()
+            num = row[0] if row else None
+        return num
 
     @staticmethod
     def _last(connection: Any, num: int) -> tuple[int, str]:
-        row: tuple[int, str] = connection.execute("SELECT t.seq, m.epoch FROM doctype t, meta m WHERE t.num = ?", (num,)).fetchone()
+        row: tuple[int, str] | None = connection.execute("SELECT t.seq, m.epoch FROM doctype t, meta m WHERE t.num = ?", (num,)).fetchone()
+        if row is None:
+            raise NotFound(NO_DATABASE)
         return row
 
     @staticmethod
@@ -542,7 +569,7 @@ def _row(found: Sequence[Any], epoch: str) -> Row:
     name, id, rev, value, seq, gone, doctype = found
     key = tuple(jsons.load(name))
     seq_text = "" if seq is None else f"{seq}-{epoch}"
-    return Row(key, Ref(doctype, id), rev, None if value is None else jsons.load(value), seq_text, bool(gone))
+    return Row(key, Ref(doctype or "", id), rev or "", None if value is None else jsons.load(value), seq_text, bool(gone))
 
 
 def _attempt(step: Callable[[Any], Any], argument: Any) -> Any:

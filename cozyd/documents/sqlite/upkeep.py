@@ -4,32 +4,31 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 
 from cozyd import jsons
-from cozyd.documents.sqlite.rows import Table, Tables
+from cozyd.documents.sqlite.rows import Table, Tables, Tally
 from cozyd.documents.sqlite.writing import Transaction
 from cozyd.documents.store import Ref, Stored
 
 
 def drop(connection: sqlite3.Connection, tables: Tables, num: int) -> None:
-    """Delete a doctype with everything that hangs on it; totals are counted again."""
-    connection.execute("DELETE FROM entry WHERE doc IN (SELECT num FROM doc WHERE doctype = ?)", (num,))
-    connection.execute("DELETE FROM rev WHERE doc IN (SELECT num FROM doc WHERE doctype = ?)", (num,))
+    """Delete a doctype with everything that hangs on it; rows of feeds stay as gone ones, so that their readers learn of it."""
+    seq = connection.execute("UPDATE meta SET seq = seq + 1 RETURNING seq").fetchone()[0]
+    docs = "SELECT num FROM doc WHERE doctype = ?"
+    tally = Tally()
+    for table in tables.projections():
+        sql = f"SELECT name, value FROM entry WHERE idx = ? AND gone = 0 AND doc IN ({docs})"  # noqa: S608
+        for name, value in connection.execute(sql, (table.num, num)):
+            tally.add(table, name, value, -1, seq)
+    tally.flush(connection)
+    connection.execute(
+        f"UPDATE entry SET gone = 1, value = NULL, seq = ? WHERE seq IS NOT NULL AND gone = 0 AND doc IN ({docs})",  # noqa: S608
+        (seq, num),
+    )
+    connection.execute(f"UPDATE OR REPLACE entry SET doc = -doc WHERE seq IS NOT NULL AND doc IN ({docs})", (num,))  # noqa: S608
+    for name in ("entry", "rev"):
+        connection.execute(f"DELETE FROM {name} WHERE doc IN ({docs})", (num,))  # noqa: S608
     for name in ("doc", "idx", "local"):
         connection.execute(f"DELETE FROM {name} WHERE doctype = ?", (num,))  # noqa: S608
     connection.execute("DELETE FROM doctype WHERE num = ?", (num,))
-    for table in tables.projections():
-        recount(connection, table)
-
-
-def recount(connection: sqlite3.Connection, table: Table) -> None:
-    """Count a projection's totals from its rows; the seqs stay."""
-    counted = count(connection, table)
-    known = {prefix for (prefix,) in connection.execute("SELECT prefix FROM total WHERE idx = ?", (table.num,))}
-    for prefix in known | counted.keys():
-        number, amount = counted.get(prefix, (0, 0))
-        connection.execute(
-            "INSERT INTO total VALUES (?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET count = excluded.count, sum = excluded.sum",
-            (table.num, prefix, number, amount),
-        )
 
 
 def count(connection: sqlite3.Connection, table: Table) -> dict[bytes, tuple[int, int]]:

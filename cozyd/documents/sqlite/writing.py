@@ -21,6 +21,7 @@ STEM_EVERY = 100
 TRIGGERS = "io.cozy.triggers"
 
 Seq = str
+Parents = Mapping[str, str | None]
 
 
 @dataclass(slots=True)
@@ -102,21 +103,24 @@ class Transaction:
         return self._put(write, row, stored, base, changed)
 
     def graft(self, doctype: str, doc: Doc) -> Change | None:
-        """Merge a replica's revision; None: it was known.
+        """Merge a replica's revision; None: it was known, though perhaps not all of its ancestors.
 
         :raises BadRequest, Invalid: it is no revision.
         """
         ref = Ref(doctype, _check_id(doc.get("_id")))
         path = revtree.given_path(doc)
-        _check_revs(path)
+        fields = clean(doc)
         deleted = doc.get("_deleted") is True
         row = self._find(ref)
         tree = self._tree(row.num) if row is not None else Tree()
-        before = set(tree.parents)
+        before = dict(tree.parents)
         if not tree.merge(path, deleted=deleted):
             return None
         private = row.private if row is not None and not row.deleted and not deleted else None
-        stored = Stored(ref, path[0], jsons.dump(clean(doc)), deleted=deleted, private=private)
+        stored = Stored(ref, path[0], jsons.dump(fields), deleted=deleted, private=private)
+        if row is not None and path[0] in before and revtree.leaves_of(before) == revtree.leaves_of(tree.parents):
+            self._rewrite(row.num, tree, before, tree.stem())
+            return None
         return self._settle(ref, row, tree, before, stored)
 
     def purge(self, ref: Ref, rev: str) -> None:
@@ -138,7 +142,7 @@ class Transaction:
             self._count(self._doctypes[ref.doctype], row, winner, seq)
             return
         self._rows.replace(row.num, old, None, seq, strict=False)
-        self.connection.execute("DELETE FROM entry WHERE doc = ?", (row.num,))
+        self.connection.execute("UPDATE OR REPLACE entry SET doc = -doc WHERE doc = ?", (row.num,))  # a feed's gone rows
         self.connection.execute("DELETE FROM doc WHERE num = ?", (row.num,))
         counts = self._counts.setdefault(self._doctypes[ref.doctype], [0, 0, 0, 0])
         counts[int(row.deleted)] -= 1
@@ -258,12 +262,12 @@ class Transaction:
     def _edit_conflict(self, write: Write, row: _Row, base: str, stored: Stored) -> Change:
         """Let a losing branch grow."""
         tree = self._tree(row.num)
-        before = set(tree.parents)
+        before = dict(tree.parents)
         tree.merge([stored.rev, *tree.path(base)], deleted=stored.deleted)
         change = self._settle(write.ref, row, tree, before, stored)
         return Change(change.verb, change.new, change.old, write.about, change.seq)
 
-    def _settle(self, ref: Ref, row: _Row | None, tree: Tree, before: set[str], stored: Stored) -> Change:
+    def _settle(self, ref: Ref, row: _Row | None, tree: Tree, before: Parents, stored: Stored) -> Change:
         """Write a merged tree: the new leaf, the winner, and what was stemmed."""
         doctype = self._doctypes[ref.doctype]
         num = row.num if row is not None else self._next_num()
@@ -280,12 +284,9 @@ class Transaction:
             if row.rev in leaves and winner.rev != row.rev:
                 self.connection.execute("UPDATE rev SET text = ? WHERE doc = ? AND rev = ?", (row.text, num, row.rev))
             self._update(row, winner, seq, leaves=len(leaves))
-        for rev in tree.parents.keys() - before:
-            text = stored.text if rev == stored.rev and rev != winner.rev else None
-            self.connection.execute(
-                "INSERT OR REPLACE INTO rev VALUES (?, ?, ?, ?, ?)", (num, rev, tree.parents[rev], rev in tree.deleted, text)
-            )
-        self._rewrite_parents(num, tree, before, gone, leaves)
+        self._rewrite(num, tree, before, gone)
+        if stored.rev not in before and stored.rev != winner.rev:
+            self.connection.execute("UPDATE rev SET text = ? WHERE doc = ? AND rev = ?", (stored.text, num, stored.rev))
         self._count(doctype, row, winner, seq)
         if ref.id.startswith("_design/"):
             self._index(winner, old)
@@ -301,13 +302,16 @@ class Transaction:
         private = row.private if row is not None and not row.deleted else None
         return Stored(stored.ref, rev, text or b"{}", deleted=bool(deleted), private=private)
 
-    def _rewrite_parents(self, num: int, tree: Tree, before: set[str], gone: Sequence[str], leaves: Sequence[str]) -> None:
-        """Known revisions may have got a parent, lost one, or are no leaf any more."""
-        inner = before & tree.parents.keys() - set(leaves)
-        self.connection.executemany(
-            "UPDATE rev SET parent = ?, text = NULL WHERE doc = ? AND rev = ?", [(tree.parents[rev], num, rev) for rev in inner]
-        )
-        self.connection.executemany("DELETE FROM rev WHERE doc = ? AND rev = ?", [(num, rev) for rev in gone])
+    def _rewrite(self, num: int, tree: Tree, before: Parents, gone: Sequence[str]) -> None:
+        """Write what a merge changed: new revisions, known ones that got a parent, lost one, or are no leaf any more."""
+        for rev, parent in tree.parents.items():
+            if rev not in before:
+                self._insert_rev(num, rev, parent, rev in tree.deleted)
+            elif before[rev] != parent:
+                self.connection.execute("UPDATE rev SET parent = ? WHERE doc = ? AND rev = ?", (parent, num, rev))
+        inner = revtree.leaves_of(before) - revtree.leaves_of(tree.parents)
+        self.connection.executemany("UPDATE rev SET text = NULL WHERE doc = ? AND rev = ?", [(num, rev) for rev in inner])
+        self.connection.executemany("DELETE FROM rev WHERE doc = ? AND rev = ?", [(num, rev) for rev in gone if rev in before])
 
     def _change(self, about: Mapping[str, Any], old: Stored | None, new: Stored, bodied: bool, seq: int) -> Change:
         text = self.seq_text(seq)
@@ -346,10 +350,8 @@ class Transaction:
 
     def _stem(self, num: int) -> None:
         tree = self._tree(num)
-        before = set(tree.parents)
-        gone = tree.stem()
-        if gone:
-            self._rewrite_parents(num, tree, before, gone, tree.leaves)
+        before = dict(tree.parents)
+        self._rewrite(num, tree, before, tree.stem())
 
     def _count(self, doctype: int, row: _Row | None, new: Stored, seq: int) -> None:
         counts = self._counts.setdefault(doctype, [0, 0, 0, 0])
@@ -396,10 +398,3 @@ def _check_id(id: Any) -> str:
     if not isinstance(id, str) or not id or (id.startswith("_") and not id.startswith("_design/")):
         raise BadRequest("Only reserved document ids may start with underscore.", error="illegal_docid")
     return id
-
-
-def _check_revs(path: Sequence[str]) -> None:
-    for rev in path:
-        number, dash, digest = rev.partition("-")
-        if not dash or not number.isdigit() or not digest or int(number) < 1:
-            raise BadRequest("Invalid rev format", error="bad_request_rev")
