@@ -2,7 +2,9 @@
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
@@ -23,13 +25,14 @@ Entry = tuple[str, bool, str, str, Mapping[str, Any]]
 """Path, folder?, name, revision, row value."""
 
 
+@lru_cache(maxsize=1024)
 def _date(text: str | None) -> str:
-    return format_datetime(read_time(text), usegmt=True) if text else ""
+    return format_datetime(read_time(text).astimezone(UTC), usegmt=True) if text else ""
 
 
 def _created(value: Mapping[str, Any]) -> str:
     text = str(value.get("created") or value.get("mtime") or "")
-    return read_time(text).strftime("%Y-%m-%dT%H:%M:%SZ") if text else ""
+    return read_time(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if text else ""
 
 
 def _checksum(value: Mapping[str, Any]) -> str:
@@ -100,6 +103,8 @@ class _Writer:
         asked = names if names is not None else [name for name in (*_BOTH, *_FILE) if name not in _NOT_IN_ALL]
         self._asked = list(dict.fromkeys(asked))
         ours = _BOTH.keys() | _FILE.keys() | set(_QUOTA)
+        self._of_folder = [(name, _BOTH.get(name)) for name in self._asked]
+        self._of_file = [(name, _BOTH.get(name) or _FILE.get(name)) for name in self._asked]
         self._foreign = names is None or any(name not in ours for name in self._asked)
         self._quota = self._read_quota() if any(name in _QUOTA for name in self._asked) else {}
 
@@ -108,8 +113,7 @@ class _Writer:
         path, is_folder, *_ = entry
         found, missing = [], []
         foreign = self._extra(path, self._names) if self._foreign else {}
-        for name in self._asked:
-            write = _BOTH.get(name) or (None if is_folder else _FILE.get(name))
+        for name, write in self._of_folder if is_folder else self._of_file:
             if write is not None:
                 found.append(xml.element(name, "" if self._only_names else write(entry)))
             elif is_folder and name in self._quota:

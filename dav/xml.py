@@ -1,7 +1,9 @@
 """Bodies of DAV requests as trees, and answers as text: no entities, no deep nesting, no tree for the answer."""
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
@@ -27,6 +29,9 @@ _HEAD = (
     + ">"
 )
 _TAIL = "</D:multistatus>"
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
+"""Paths that need no escaping: most of them."""
 
 
 class _Shallow(TreeBuilder):
@@ -86,14 +91,23 @@ def short(tag: str) -> str:
 
 def element(tag: str, content: str = "") -> str:
     """An element, its content as it is."""
+    start, end, empty = _tags(tag)
+    return start + content + end if content else empty
+
+
+@lru_cache(maxsize=256)
+def _tags(tag: str) -> tuple[str, str, str]:
+    """Start tag, end tag and empty-element tag of a Clark name."""
     space, _, local = tag.removeprefix("{").rpartition("}")
     prefix = PREFIXES.get(space)
     name, own = (f"{prefix}:{local}", "") if prefix else (local, f' xmlns="{escape(space, {chr(34): "&quot;"})}"')
-    return f"<{name}{own}>{content}</{name}>" if content else f"<{name}{own}/>"
+    return f"<{name}{own}>", f"</{name}>", f"<{name}{own}/>"
 
 
 def href(path: str) -> str:
     """An href element's content; what RFC 3986 allows in a path stays."""
+    if _PLAIN.fullmatch(path):
+        return path
     return escape(quote(path, safe="/:@!$&'()*+,;=~-._"))
 
 
