@@ -1,24 +1,34 @@
 """Forms that `/data` and replication share: document answers, `_all_docs`, revisions of one document."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from flask import Response
 
 from cozyd import jsons
 from cozyd.documents import Documents
+from cozyd.documents.revtree import is_revision
 from cozyd.documents.store import Doc, Page, Ref, Stored
-from cozyd.errors import BadRequest, NotFound
+from cozyd.errors import BadRequest, Forbidden, NotFound
+from cozyd.instance import SETTINGS
 
-_REV = re.compile(r"[1-9][0-9]{0,9}-[0-9a-zA-Z]+")
+_PARAMETERS = frozenset(
+    (
+        *("startkey", "start_key", "startkey_docid", "start_key_doc_id", "endkey", "end_key", "endkey_docid", "end_key_doc_id"),
+        *("inclusive_end", "limit", "skip", "descending", "include_docs", "key", "keys"),
+    )
+)
+_LARGEST = 2**62
+"""What limit and skip are cut to: SQLite's integers end there."""
 
 
 class ListOptions(TypedDict):
     """Parameters of `_all_docs`."""
 
-    start: str
+    start: str | None
     end: str | None
+    inclusive_end: bool
     limit: int | None
     skip: int
     descending: bool
@@ -33,10 +43,24 @@ def answer(value: Any, status: int = 200) -> Response:
 
 def spliced(head: Mapping[str, Any], name: str, texts: Sequence[bytes]) -> Response:
     """An object whose member `name` is a list of JSON texts that need no parsing."""
+    return text_answer(with_member(head, name, listed(texts)))
+
+
+def text_answer(text: bytes) -> Response:
+    """A JSON text as a response."""
+    return Response(text, content_type="application/json")
+
+
+def listed(texts: Sequence[bytes]) -> bytes:
+    """A list of JSON texts, as JSON text."""
+    return b"[" + b",".join(texts) + b"]"
+
+
+def with_member(head: Mapping[str, Any], name: str, text: bytes) -> bytes:
+    """An object with one more member, whose value is JSON text: documents are never nested into what is dumped."""
     front = jsons.dump(dict(head))
     comma = b"" if front == b"{}" else b","
-    whole = front[:-1] + comma + jsons.dump(name) + b":[" + b",".join(texts) + b"]}"
-    return Response(whole, content_type="application/json")
+    return front[:-1] + comma + jsons.dump(name) + b":" + text + b"}"
 
 
 def check_rev(rev: Any) -> str:
@@ -44,29 +68,43 @@ def check_rev(rev: Any) -> str:
 
     :raises BadRequest: it has not the form of one.
     """
-    if not isinstance(rev, str) or not _REV.fullmatch(rev):
+    if not is_revision(rev):
         raise BadRequest("Invalid rev format", error="bad_request_rev")
-    return rev
+    return str(rev)
+
+
+def keep_address(docs: Documents, ref: Ref, fields: Doc | None) -> None:
+    """Refuse to change the owner's address: that takes her passphrase, which no document carries.
+
+    :param fields: the new document; None: it is to be deleted.
+    :raises Forbidden: it is another address.
+    """
+    if ref != SETTINGS:
+        return
+    known = docs.get_many(ref.doctype, [ref.id])[0]
+    if known is not None and (fields is None or fields.get("email") != known.doc.get("email")):
+        raise Forbidden("the address of the owner is not changed here")
 
 
 def list_options(query: Mapping[str, str], body: Doc) -> ListOptions:
-    """Read the parameters of `_all_docs` from query and body; the body's win.
+    """Read the parameters of `_all_docs` from query and body; the body's win, unknown ones are ignored.
 
     :raises BadRequest: one that is not JSON, or of the wrong type.
     """
-    given: dict[str, Any] = {
-        name: _query_value(name, text) for name, text in query.items() if name not in ("Fields", "DesignDocs", "bearer_token")
-    }
+    given: dict[str, Any] = {name: _query_value(name, text) for name, text in query.items() if name in _PARAMETERS}
     given |= body
-    keys = [given["key"]] if "key" in given else given.get("keys")
+    keys = given.get("keys")
     if keys is not None and not isinstance(keys, list):
         raise BadRequest("`keys` must be an array.", error="query_parse_error")
+    if "key" in given:
+        given |= {"startkey": given["key"], "endkey": given["key"]}
     descending = given.get("descending") is True
-    start = given.get("startkey", given.get("start_key", given.get("startkey_docid", given.get("start_key_doc_id"))))
-    end = given.get("endkey", given.get("end_key"))
+    start = _first(given, "startkey", "start_key", "startkey_docid", "start_key_doc_id")
+    end = _first(given, "endkey", "end_key", "endkey_docid", "end_key_doc_id")
     return ListOptions(
-        start=_text(start, "\U0010ffff" if descending else ""),
-        end=None if end is None else _text(end, ""),
+        start=None if start is None else _text(start),
+        end=None if end is None else _text(end),
+        inclusive_end=given.get("inclusive_end") is not False,
         limit=_whole(given.get("limit")),
         skip=_whole(given.get("skip")) or 0,
         descending=descending,
@@ -77,55 +115,67 @@ def list_options(query: Mapping[str, str], body: Doc) -> ListOptions:
 
 def list_page(docs: Documents, doctype: str, options: ListOptions) -> Page:
     """The documents between two ids."""
-    start = options["start"]
-    if options["descending"] and start == "\U0010ffff":
-        start = ""
-    return docs.all(
+    start, end = options["start"], options["end"]
+    page = docs.all(
         doctype,
-        start=start,
-        end=options["end"],
-        limit=options["limit"],
+        start=start or "",
+        end=end,
+        limit=0 if options["descending"] and start == "" else options["limit"],
         skip=options["skip"],
         descending=options["descending"],
         docs=options["include_docs"],
     )
+    if page.rows and not options["inclusive_end"] and page.rows[-1].ref.id == end:
+        return replace(page, rows=page.rows[:-1])
+    return page
 
 
-def all_docs(docs: Documents, doctype: str, options: ListOptions) -> Doc:
-    """The answer of `_all_docs`, parsed."""
-    if options["keys"] is None:
-        page = list_page(docs, doctype, options)
-        return {
-            "total_rows": page.total,
-            "offset": options["skip"],
-            "rows": [_row(stored, options["include_docs"]) for stored in page.rows],
-        }
+def all_docs(docs: Documents, doctype: str, options: ListOptions, *, designs: bool = True) -> Response:
+    """The answer of `_all_docs`.
+
+    :param designs: whether design documents are shown.
+    """
     keys = options["keys"]
+    if keys is not None:
+        return _by_keys(docs, doctype, options, keys)
+    page = list_page(docs, doctype, options)
+    shown = page.rows if designs else [stored for stored in page.rows if not stored.ref.id.startswith("_design/")]
+    head = {"total_rows": page.total, "offset": options["skip"]}
+    return spliced(head, "rows", [_row(stored, options["include_docs"]) for stored in shown])
+
+
+def _by_keys(docs: Documents, doctype: str, options: ListOptions, keys: list[Any]) -> Response:
+    if options["descending"]:
+        keys = keys[::-1]
+    keys = keys[options["skip"] :][: options["limit"]]
     names = [key for key in keys if isinstance(key, str)]
     found = dict(zip(names, docs.get_many(doctype, names, deleted=True), strict=True))
     rows = [_key_row(key, found.get(key) if isinstance(key, str) else None, options["include_docs"]) for key in keys]
-    return {"total_rows": docs.info(doctype).count, "offset": None, "rows": rows}
+    return spliced({"total_rows": docs.info(doctype).count, "offset": None}, "rows", rows)
 
 
-def with_revisions(docs: Documents, ref: Ref, asked: Mapping[str, str]) -> Any:
+def with_revisions(docs: Documents, ref: Ref, asked: Mapping[str, str], permit: Callable[[Stored], None]) -> Response:
     """One document as CouchDB gives it: `rev`, `revs`, `revs_info`, `conflicts`, `open_revs` with `latest`.
 
+    :param permit: asked about each revision that is shown; raises what forbids it.
     :raises NotFound: no such document or revision.
     """
     latest = asked.get("latest") == "true"
     if "open_revs" in asked:
-        return _open_revs(docs, ref, asked["open_revs"], latest=latest, revs=asked.get("revs") == "true")
+        return _open_revs(docs, ref, asked["open_revs"], latest, permit)
     rev = check_rev(asked["rev"]) if asked.get("rev") else None
-    stored = docs.leaves(ref, [rev], latest=True)[0] if rev and latest else docs.get(ref, rev)
-    found = dict(stored.doc)
-    if asked.get("revs") == "true":
-        found["_revisions"] = revisions(docs, stored)
+    leaves = docs.leaves(ref, [rev], latest=True) if rev and latest else [docs.get(ref, rev)]
+    if not leaves:
+        raise NotFound
+    stored = leaves[0]
+    permit(stored)
+    more: Doc = {"_revisions": revisions(docs, stored)}
     tree = docs.tree(ref)
     if asked.get("revs_info") == "true":
-        found["_revs_info"] = [{"rev": one, "status": _status(docs, ref, one)} for one in tree.path(stored.rev)]
+        more["_revs_info"] = [{"rev": one, "status": _status(docs, ref, one)} for one in tree.path(stored.rev)]
     if asked.get("conflicts") == "true" and tree.conflicts:
-        found["_conflicts"] = list(tree.conflicts)
-    return found
+        more["_conflicts"] = list(tree.conflicts)
+    return text_answer(stored.render(**more))
 
 
 def revisions(docs: Documents, stored: Stored) -> Doc:
@@ -134,7 +184,13 @@ def revisions(docs: Documents, stored: Stored) -> Doc:
     return {"start": int(path[0].split("-", 1)[0]), "ids": [rev.split("-", 1)[1] for rev in path]}
 
 
-def _open_revs(docs: Documents, ref: Ref, asked: str, *, latest: bool, revs: bool) -> list[Doc]:
+def shown_leaf(docs: Documents, leaf: Stored, *, revs: bool) -> bytes:
+    """A leaf as `_bulk_get` and `open_revs` show it."""
+    more = {"_revisions": revisions(docs, leaf)} if revs else {}
+    return with_member({}, "ok", leaf.render(**more))
+
+
+def _open_revs(docs: Documents, ref: Ref, asked: str, latest: bool, permit: Callable[[Stored], None]) -> Response:
     wanted: Any = "all" if asked == "all" else jsons.load(asked)
     if wanted != "all" and not (isinstance(wanted, list) and all(isinstance(rev, str) for rev in wanted)):
         raise BadRequest("open_revs must be `all` or an array of revisions")
@@ -144,10 +200,11 @@ def _open_revs(docs: Documents, ref: Ref, asked: str, *, latest: bool, revs: boo
         if wanted == "all":
             raise
         leaves = ()
-    found = [{"ok": dict(leaf.doc) | ({"_revisions": revisions(docs, leaf)} if revs else {})} for leaf in leaves]
+    for leaf in leaves:
+        permit(leaf)
     have = {leaf.rev for leaf in leaves}
-    missing = [] if wanted == "all" or latest else [{"missing": rev} for rev in wanted if rev not in have]
-    return [*found, *missing]
+    missing = [] if wanted == "all" or latest else [jsons.dump({"missing": rev}) for rev in wanted if rev not in have]
+    return text_answer(listed([*(shown_leaf(docs, leaf, revs=True) for leaf in leaves), *missing]))
 
 
 def _status(docs: Documents, ref: Ref, rev: str) -> str:
@@ -158,27 +215,27 @@ def _status(docs: Documents, ref: Ref, rev: str) -> str:
     return "available"
 
 
-def _row(stored: Stored, include_docs: bool) -> Doc:
-    row: Doc = {"id": stored.ref.id, "key": stored.ref.id, "value": {"rev": stored.rev}}
-    if include_docs:
-        row["doc"] = stored.doc
-    return row
+def _row(stored: Stored, include_docs: bool) -> bytes:
+    row = {"id": stored.ref.id, "key": stored.ref.id, "value": {"rev": stored.rev}}
+    return with_member(row, "doc", stored.render()) if include_docs else jsons.dump(row)
 
 
-def _key_row(key: Any, stored: Stored | None, include_docs: bool) -> Doc:
+def _key_row(key: Any, stored: Stored | None, include_docs: bool) -> bytes:
     if stored is None:
-        return {"key": key, "error": "not_found"}
-    row: Doc = {"id": key, "key": key, "value": {"rev": stored.rev}}
-    if stored.deleted:
-        row["value"]["deleted"] = True
-    if include_docs:
-        row["doc"] = None if stored.deleted else stored.doc
-    return row
+        return jsons.dump({"key": key, "error": "not_found"})
+    if not stored.deleted:
+        return _row(stored, include_docs)
+    row: Doc = {"id": key, "key": key, "value": {"rev": stored.rev, "deleted": True}}
+    return jsons.dump(row | ({"doc": None} if include_docs else {}))
+
+
+def _first(given: Mapping[str, Any], *names: str) -> Any:
+    return next((given[name] for name in names if given.get(name) is not None), None)
 
 
 def _query_value(name: str, text: str) -> Any:
     """Values in the query are JSON; ids given by `..._docid` are plain text."""
-    if name in ("startkey_docid", "endkey_docid", "start_key_doc_id", "end_key_doc_id", "bookmark"):
+    if name.endswith(("docid", "doc_id")):
         return text
     try:
         return jsons.load(text)
@@ -186,10 +243,8 @@ def _query_value(name: str, text: str) -> Any:
         raise BadRequest(f"Invalid value for {name}", error="query_parse_error") from None
 
 
-def _text(value: Any, default: str) -> str:
+def _text(value: Any) -> str:
     """An end of an id range: other types than strings sort before or after all of them."""
-    if value is None:
-        return default
     if isinstance(value, str):
         return value
     return "\U0010ffff" if isinstance(value, dict | list) else ""
@@ -200,4 +255,4 @@ def _whole(value: Any) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise BadRequest("limit and skip must be non-negative integers", error="query_parse_error")
-    return value
+    return min(value, _LARGEST)

@@ -11,6 +11,7 @@ from cozyd import jsons
 from cozyd.documents import mango
 from cozyd.documents.store import Doc, Page, Query, Ref, Stored
 from cozyd.errors import BadRequest, Conflict, Forbidden, NotFound
+from cozyd.instance import SETTINGS
 from cozyd.permissions import CLOSED, Action, check_doctype, check_readable, check_writable
 
 service = Service("data", __name__, url_prefix="/data", errors="data")
@@ -48,7 +49,10 @@ def drop(doctype: str) -> Response:
     """Delete a doctype with all its documents."""
     check_writable(doctype)
     allow("DELETE", doctype)
-    instance().docs.drop(doctype)
+    docs = instance().docs
+    if doctype == SETTINGS.doctype:
+        _documents.keep_address(docs, SETTINGS, None)
+    docs.drop(doctype)
     return _documents.answer({"ok": True, "deleted": True})
 
 
@@ -75,13 +79,13 @@ def read(doctype: str, id: str) -> Response:
         stored = docs.get(ref)
     except NotFound as missing:
         allow("GET", doctype)
-        if flag("revs") and "open_revs" in request.args:
-            return _documents.answer(_documents.with_revisions(docs, ref, request.args))
+        if flag("revs") and ("open_revs" in request.args or "rev" in request.args):
+            return _documents.with_revisions(docs, ref, request.args, _permit)
         raise _without_doctype(missing) from missing
-    allow("GET", doctype, stored)
+    _permit(stored)
     if flag("revs"):
-        return _documents.answer(_documents.with_revisions(docs, ref, request.args))
-    return Response(stored.render(_type=doctype), content_type="application/json")
+        return _documents.with_revisions(docs, ref, request.args, _permit)
+    return _documents.text_answer(stored.render(_type=doctype))
 
 
 @service.put("/<doctype>/<path:id>", access=asks("PUT"))
@@ -99,6 +103,7 @@ def update(doctype: str, id: str) -> Response:
         allow("POST", doctype, fields)
         return _written(instance().docs.put(doctype, fields), 200)
     _allow_update(ref, fields)
+    _documents.keep_address(instance().docs, ref, None if fields.get("_deleted") is True else fields)
     return _written(instance().docs.put(doctype, fields), 200)
 
 
@@ -117,6 +122,7 @@ def delete(doctype: str, id: str) -> Response:
     if len(given) != 1:
         raise BadRequest("delete without revision" if not given else "If-Match header and rev query parameters mismatch")
     rev = _documents.check_rev(given.pop())
+    _documents.keep_address(instance().docs, ref, None)
     rev = instance().docs.delete(ref, rev)
     return _documents.answer({"ok": True, "id": ref.id, "rev": rev, "type": doctype, "deleted": True})
 
@@ -129,6 +135,8 @@ def make_index(doctype: str) -> Response:
     wanted = mango.parse_index(body())
     docs = instance().docs
     before = _find_design(doctype, wanted.ddoc)
+    if before is not None and wanted.ddoc in docs.protected(doctype) and wanted not in mango.index_from_design(before.doc):
+        raise Forbidden("This design doc cannot be changed")
     ref = docs.index(doctype, wanted.fields, name=wanted.name, ddoc=wanted.ddoc, where=wanted.where)
     after = docs.get(ref)
     result = "exists" if before is not None and before.rev == after.rev else "created"
@@ -178,10 +186,7 @@ def all_docs(doctype: str) -> Response:
     options = _documents.list_options(request.args, body() if request.method == "POST" and request.content_length else {})
     if "Fields" in request.args:
         return _cut_docs(doctype, options, request.args["Fields"].split(","))
-    found = _documents.all_docs(instance().docs, doctype, options)
-    if request.args.get("DesignDocs") == "false":
-        found["rows"] = [row for row in found["rows"] if not str(row.get("id", "")).startswith("_design/")]
-    return _documents.answer(found)
+    return _documents.all_docs(instance().docs, doctype, options, designs=request.args.get("DesignDocs") != "false")
 
 
 @service.get("/<doctype>/_design_docs", access=asks("GET"))
@@ -189,10 +194,10 @@ def design_docs(doctype: str) -> Response:
     """The design documents, as rows of `_all_docs`."""
     check_readable(doctype)
     allow("GET", doctype)
-    options = _documents.list_options(request.args, {}) | {"start": "_design/", "end": "_design0"}
-    found = _documents.all_docs(instance().docs, doctype, options)
-    found["total_rows"] = len(found["rows"])
-    return _documents.answer(found)
+    options = _documents.list_options(request.args, {})
+    ends = ("_design0", "_design/") if options["descending"] else ("_design/", "_design0")
+    options |= {"start": ends[0], "end": ends[1], "keys": None}
+    return _documents.all_docs(instance().docs, doctype, options)
 
 
 @service.get("/<doctype>/_design/<name>", access=asks("GET"))
@@ -245,7 +250,7 @@ def parse_query(asked: Doc) -> Query:
     if bookmark is not None and not isinstance(bookmark, str):
         raise BadRequest("bookmark must be a string", error="invalid_bookmark")
     skip = asked.get("skip") or 0
-    if not isinstance(skip, int) or skip < 0:
+    if isinstance(skip, bool) or not isinstance(skip, int) or skip < 0:
         raise BadRequest("skip must be a non-negative integer", error="invalid_key")
     return Query(
         asked["selector"],
@@ -259,7 +264,7 @@ def parse_query(asked: Doc) -> Query:
 
 
 def _page_limit(given: Any) -> int:
-    """A missing, odd or too large limit means 100 (data.md, section 3)."""
+    """A missing, odd or too large limit means 100."""
     try:
         limit = int(given)
     except (TypeError, ValueError):
@@ -302,16 +307,20 @@ def _cut_docs(doctype: str, options: _documents.ListOptions, fields: list[str]) 
     options = options | {"keys": None, "include_docs": True}
     page: Page = _documents.list_page(instance().docs, doctype, options)
     kept = [stored for stored in page.rows if not (stored.ref.id.startswith("_design/") and request.args.get("DesignDocs") == "false")]
-    rows = [{"id": stored.ref.id, "rev": stored.rev, "doc": mango.project(stored.doc, fields)} for stored in kept]
-    return _documents.answer({"offset": 0, "rows": rows, "total_rows": len(rows)})
+    rows = [
+        _documents.with_member({"id": stored.ref.id, "rev": stored.rev}, "doc", jsons.dump(mango.project(stored.doc, fields)))
+        for stored in kept
+    ]
+    return _documents.spliced({"offset": 0, "total_rows": len(rows)}, "rows", rows)
 
 
 def _ref(doctype: str, id: str) -> Ref:
-    """Where the URL points; ids are decoded query-style by clients: a `+` is a space (data.md, section 1)."""
+    """Where the URL points; ids are encoded query-style by clients: a `+` is a space."""
     check_doctype(doctype)
     raw: str = request.environ.get("REQUEST_URI", "")
     if "%" in raw or "+" in raw:
-        id = _decoded(raw.partition("?")[0].split("/", 3)[3])
+        path = raw.partition("?")[0].partition("/data/")[2]
+        id = _decoded(path.partition("/")[2])
     if id.startswith("_"):
         raise BadRequest(f"Unsuported couchdb operation {id}", error="bad_id")
     return Ref(doctype, id)
@@ -337,6 +346,12 @@ def _allow_update(ref: Ref, fields: Doc) -> None:
         raise _without_doctype(missing) from missing
     allow(action, ref.doctype, old)
     allow(action, ref.doctype, fields)
+    if fields.get("_deleted") is True:
+        allow("DELETE", ref.doctype, old)
+
+
+def _permit(stored: Stored) -> None:
+    allow("GET", stored.ref.doctype, stored)
 
 
 def _without_doctype(missing: NotFound) -> NotFound:

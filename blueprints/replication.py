@@ -1,6 +1,6 @@
-"""`/data`: what replicas use (PouchDB's protocol), in CouchDB's own shapes (docs/http/data.md, sections 4 and 5)."""
+"""`/data`: what replicas use (PouchDB's protocol), in CouchDB's own shapes (docs/http/data.md)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +9,9 @@ from flask import Response, request
 from blueprints import _documents
 from blueprints._request import Service, allow, asks, body, instance, single
 from cozyd import jsons
-from cozyd.documents import mango
+from cozyd.documents import Documents, mango
 from cozyd.documents.store import Change, Doc, Feed, FeedRow, Ref, Write
-from cozyd.errors import BadRequest, CozyError, Invalid, NotFound, PreconditionFailed, Unsupported
+from cozyd.errors import BadRequest, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, Unsupported
 from cozyd.permissions import check_readable, check_writable
 from cozyd.realtime import Park
 
@@ -22,6 +22,7 @@ CHANGES_PARAMETERS = frozenset(
     ("feed", "style", "since", "limit", "timeout", "include_docs", "heartbeat", "_nonce", "seq_interval", "descending", "bearer_token")
 )
 LONGEST_POLL = 60_000
+_MOST_DIGITS = 9
 
 
 @service.put("/<doctype>/", access=asks("POST"))
@@ -46,13 +47,9 @@ def bulk_docs(doctype: str) -> Response:
         raise BadRequest("POST body must include `docs` parameter.", error="bad_request_docs")
     docs = instance().docs
     if asked.get("new_edits") is False:
-        grafted = docs.graft(doctype, given)
-        return _documents.answer(
-            [_failed(doc, done) for doc, done in zip(given, grafted, strict=False) if isinstance(done, CozyError)], 201
-        )
-    writes = [_write(doctype, doc, docs.new_id) for doc in given]
-    wanted = [write for write in writes if isinstance(write, Write)]
-    done = iter(docs.commit_each(wanted))
+        return _documents.answer(_graft(docs, doctype, given), 201)
+    writes = [_attempt(docs, doctype, doc) for doc in given]
+    done = iter(docs.commit_each([write for write in writes if isinstance(write, Write)]))
     rows = [_result(doc, write if isinstance(write, CozyError) else next(done), write) for doc, write in zip(given, writes, strict=True)]
     return _documents.answer(rows, 201)
 
@@ -67,7 +64,7 @@ def bulk_get(doctype: str) -> Response:
         raise BadRequest("Missing JSON list of 'docs'.", error="bad_request_docs")
     revs = request.args.get("revs") == "true"
     latest = request.args.get("latest") == "true"
-    return _documents.answer({"results": [_got(doctype, one, revs=revs, latest=latest) for one in asked]})
+    return _documents.spliced({}, "results", [_got(doctype, one, revs=revs, latest=latest) for one in asked])
 
 
 @service.post("/<doctype>/_revs_diff", access=asks("GET"))
@@ -78,6 +75,9 @@ def revs_diff(doctype: str) -> Response:
     asked = _json_body()
     if not all(isinstance(revs, list) for revs in asked.values()):
         raise BadRequest("revisions must be arrays", error="bad_request_revs")
+    for revs in asked.values():
+        for rev in revs:
+            _documents.check_rev(rev)
     docs = instance().docs
     docs.info(doctype)
     found = {}
@@ -132,11 +132,13 @@ def changes(doctype: str) -> Response:
 
 
 def _read_feed(doctype: str, narrowed: dict[str, Any]) -> Feed:
-    limit = _count("limit")
-    return instance().docs.changes(
+    docs, since = instance().docs, request.args.get("since", "")
+    if since == "now":  # a request that waits runs again: its now stays the first one
+        since = request.environ.setdefault("cozyd.kept", {}).setdefault("since", docs.info(doctype).seq)
+    return docs.changes(
         doctype,
-        since=request.args.get("since", ""),
-        limit=limit or None,
+        since=since,
+        limit=_count("limit") or None,
         descending=request.args.get("descending") == "true",
         docs=request.args.get("include_docs") == "true",
         **narrowed,
@@ -176,9 +178,9 @@ def _wait(doctype: str) -> None:
 
 def _count(name: str) -> int:
     text = request.args.get(name, "0")
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise BadRequest(f"Invalid value for {name}", error="query_parse_error")
-    return int(text)
+    return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def _feed_answer(feed: Feed) -> Response:
@@ -195,7 +197,7 @@ def _feed_row(row: FeedRow, number: int, every: int, all_leaves: bool) -> bytes:
     if row.deleted:
         head["deleted"] = True
     text = row.stored.render() if row.stored is not None else b"null"
-    return jsons.dump(head)[:-1] + b',"doc":' + text + b"}"
+    return _documents.with_member(head, "doc", text)
 
 
 def _json_body() -> Doc:
@@ -208,18 +210,48 @@ def _json_body() -> Doc:
     return body()
 
 
-def _write(doctype: str, doc: Doc, new_id: Callable[[], str]) -> Write | CozyError:
+def _graft(docs: Documents, doctype: str, given: Sequence[Doc]) -> list[Doc]:
+    """Merge a replica's documents; the rows of those that could not be."""
+    failed: list[Doc] = []
+    wanted: list[Doc] = []
+    for doc in given:
+        try:
+            _check_address(docs, doctype, doc)
+            wanted.append(doc)
+        except CozyError as error:
+            failed.append(_failed(doc, error))
+    grafted = zip(wanted, docs.graft(doctype, wanted), strict=True)
+    return failed + [_failed(doc, done) for doc, done in grafted if isinstance(done, CozyError)]
+
+
+def _attempt(docs: Documents, doctype: str, doc: Doc) -> Write | CozyError:
+    try:
+        write = _write(doctype, doc, docs.new_id)
+        _check_address(docs, doctype, doc)
+        if write.ref.id.removeprefix("_design/") in docs.protected(doctype) and write.ref.id.startswith("_design/"):
+            raise Forbidden("This design doc cannot be changed")
+    except CozyError as error:
+        return error
+    return write
+
+
+def _check_address(docs: Documents, doctype: str, doc: Doc) -> None:
+    if isinstance(doc.get("_id"), str):
+        _documents.keep_address(docs, Ref(doctype, doc["_id"]), None if doc.get("_deleted") is True else doc)
+
+
+def _write(doctype: str, doc: Doc, new_id: Callable[[], str]) -> Write:
+    """One document of `_bulk_docs`.
+
+    :raises Invalid, BadRequest: it cannot be one.
+    """
     unknown = [name for name in doc if name.startswith("_") and name not in ("_id", "_rev", "_deleted", "_revisions", "_attachments")]
     if unknown:
-        return Invalid(f"Bad special document member: {unknown[0]}")
+        raise Invalid(f"Bad special document member: {unknown[0]}")
     id = doc.get("_id") or new_id()
     if not isinstance(id, str) or (id.startswith("_") and not id.startswith("_design/")):
-        return BadRequest("Only reserved document ids may start with underscore.", error="illegal_docid")
-    rev = doc.get("_rev")
-    try:
-        rev = _documents.check_rev(rev) if rev else None
-    except BadRequest as error:
-        return error
+        raise BadRequest("Only reserved document ids may start with underscore.", error="illegal_docid")
+    rev = _documents.check_rev(doc["_rev"]) if doc.get("_rev") else None
     return Write(Ref(doctype, id), body=doc, rev=rev, deleted=doc.get("_deleted") is True)
 
 
@@ -233,21 +265,18 @@ def _failed(doc: Doc, error: CozyError, id: str | None = None) -> Doc:
     return {"id": id or doc.get("_id"), "error": error.error, "reason": error.detail}
 
 
-def _got(doctype: str, asked: Any, *, revs: bool, latest: bool) -> Doc:
-    """One result of `_bulk_get`."""
-    id = asked.get("id") if isinstance(asked, dict) else None
-    if not isinstance(id, str):
-        return {"id": id, "docs": [{"error": {"id": id, "rev": "undefined", "error": "bad_request", "reason": "missing id"}}]}
-    ref, rev = Ref(doctype, id), asked.get("rev")
+def _got(doctype: str, asked: Any, *, revs: bool, latest: bool) -> bytes:
+    """One result of `_bulk_get`: the asked revision, or every leaf."""
+    id, rev = (asked.get("id"), asked.get("rev")) if isinstance(asked, dict) else (None, None)
     docs = instance().docs
     try:
-        leaves = docs.leaves(ref, [rev], latest=latest) if isinstance(rev, str) else [docs.get(ref)]
+        if not isinstance(id, str):
+            raise BadRequest("missing id", error="bad_request")
+        leaves = docs.leaves(Ref(doctype, id), [rev] if isinstance(rev, str) else "all", latest=latest)
         if not leaves:
             raise NotFound
+        texts = [_documents.shown_leaf(docs, leaf, revs=revs) for leaf in leaves]
     except CozyError as error:
-        shown = {"id": id, "rev": rev or "undefined", "error": error.error, "reason": error.detail}
-        return {"id": id, "docs": [{"error": shown}]}
-    return {
-        "id": id,
-        "docs": [{"ok": dict(leaf.doc) | ({"_revisions": _documents.revisions(docs, leaf)} if revs else {})} for leaf in leaves],
-    }
+        failed = {"id": id, "rev": rev or "undefined", "error": error.error, "reason": error.detail}
+        texts = [jsons.dump({"error": failed})]
+    return _documents.with_member({"id": id}, "docs", _documents.listed(texts))

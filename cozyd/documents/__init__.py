@@ -65,12 +65,12 @@ class Documents:
         return self._store.graft(doctype, docs, self._react)
 
     def put(self, doctype: str, body: Doc) -> Stored:
-        """Write one document: create it (no `_rev`), under its `_id` or a new one, or update it.
+        """Write one document: create it (no `_rev`), under its `_id` or a new one, update it, or delete it (`_deleted`).
 
         :raises Conflict: the revision is not the current one.
         """
         ref = Ref(doctype, body.get("_id") or self.new_id())
-        return self.commit([Write(ref, body=body, rev=body.get("_rev"))])[0].new
+        return self.commit([Write(ref, body=body, rev=body.get("_rev"), deleted=body.get("_deleted") is True)])[0].new
 
     def delete(self, ref: Ref, rev: str) -> str:
         """Delete a document; answers the tombstone's revision.

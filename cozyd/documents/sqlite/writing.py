@@ -383,13 +383,13 @@ class Transaction:
 def clean(body: Doc) -> Doc:
     """A body without its control members.
 
-    :raises Invalid: an unknown member that starts with an underscore.
+    :raises Invalid: an unknown member that starts with an underscore, or attachments, which this store does not keep.
     """
     fields = {}
     for name, value in body.items():
         if name[:1] != "_":
             fields[name] = value
-        elif name not in CONTROL:
+        elif name not in CONTROL or (name == "_attachments" and value):
             raise Invalid(f"Bad special document member: {name}")
     return fields
 
