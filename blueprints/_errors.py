@@ -24,7 +24,12 @@ def from_status(status: int, detail: str) -> CozyError:
 
 
 def write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
-    """An error as a response in the shape of its service, with the headers its kind asks for."""
+    """An error as a response in the shape of its service, with the headers its kind asks for.
+
+    What nobody foresaw tells nothing but the request's id, which the log has too.
+    """
+    if type(error) is CozyError:
+        error = CozyError(f"An unexpected error occurred; the request was {request.environ.get('cozyd.request_id', '')}")
     answer = _write(error, shape, page)
     if isinstance(error, BadToken):
         expired = ' error_description="The access token expired"' if error.expired else ""

@@ -2,6 +2,7 @@
 
 from flask import Response
 
+from blueprints._errors import no_route
 from blueprints._request import Service, allow, asks, body, instance, public
 from cozyd import jsons
 from cozyd.documents.store import Change, Ref, Stored
@@ -15,6 +16,12 @@ service = Service("realtime", __name__, url_prefix="/realtime")
 def not_an_upgrade() -> Response:
     """A WebSocket's opening never comes here: this request is none."""
     return Response("Bad Request", 400, content_type="text/plain; charset=utf-8")
+
+
+@service.get("", access=public)
+def without_slash() -> Response:
+    """Clients ask with a slash at the end; nothing is redirected."""
+    raise no_route()
 
 
 @service.post("/<doctype>/<path:id>", access=asks("POST"))

@@ -11,7 +11,10 @@ NO_REQUEST = "-"
 
 
 def about_request(request_id: str, domain: str) -> None:
-    """Name what this thread is working on now."""
+    """Name what this thread is working on now.
+
+    :param domain: of a known instance; never a Host that a client made up.
+    """
     _request.set((request_id, domain))
 
 
@@ -20,6 +23,12 @@ class _Named(logging.Filter):
         """Add the request's id and domain to every line."""
         record.request_id, record.domain = (value or NO_REQUEST for value in _request.get())
         return True
+
+
+class _TextLines(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """One line, whatever a client put into a path."""
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in super().formatMessage(record))
 
 
 class _JsonLines(logging.Formatter):
@@ -47,10 +56,11 @@ def set_up(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_Named())
     handler.setFormatter(
-        _JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s [%(request_id)s %(domain)s] %(message)s")
+        _JsonLines() if form == "json" else _TextLines("%(asctime)s %(levelname)s [%(request_id)s %(domain)s] %(message)s")
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for noisy in ("waitress", "radicale", "wsgidav"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a burst is no fault

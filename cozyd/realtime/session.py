@@ -35,6 +35,7 @@ class Session:
     def __init__(self, door: Door, opened: datetime) -> None:
         self._door = door
         self._opened = opened
+        self._token = ""
         self._principal: Principal | None = None
         self._types: set[str] = set()
         self._documents: set[tuple[str, str]] = set()
@@ -52,6 +53,20 @@ class Session:
             self.closing = POLICY_VIOLATION
             return ()
         return self._subscription(str(asked.get("method", "")), asked["payload"])
+
+    def recheck(self) -> Sequence[bytes]:
+        """Ask again who the token is and what it may watch; answers what to send. `closing` is set when it is nobody any more."""
+        if self._principal is None:
+            return ()
+        try:
+            self._principal = self._door.authenticate(self._token)
+        except CozyError:
+            return self._refuse("AUTH")
+        watched: list[tuple[str, str | None]] = [*((doctype, None) for doctype in self._types), *self._documents]
+        lost = [(doctype, id) for doctype, id in watched if not self._may_watch(doctype, id)]
+        self._types -= {doctype for doctype, id in lost if id is None}
+        self._documents -= {(doctype, id) for doctype, id in lost if id is not None}
+        return tuple(_forbidden(doctype, _source("SUBSCRIBE", doctype, id)) for doctype, id in lost)
 
     def deliver(self, changes: Sequence[Change]) -> Iterator[Change]:
         """Those of a commit's changes that this client has subscribed to."""
@@ -78,21 +93,26 @@ class Session:
         try:
             self._principal = self._door.authenticate(payload)
         except CozyError:
-            self.closing = POLICY_VIOLATION
-            source = {"method": method, "payload": ""}  # a token is not repeated
-            return (_error("401 Unauthorized", "unauthorized", "The authentication has failed", source),)
+            return self._refuse(method)
+        self._token = payload
         return ()
+
+    def _refuse(self, method: str) -> Sequence[bytes]:
+        self.closing = POLICY_VIOLATION
+        self._types, self._documents = set(), set()
+        source = {"method": method, "payload": ""}  # a token is not repeated
+        return (_error("401 Unauthorized", "unauthorized", "The authentication has failed", source),)
 
     def _subscription(self, method: str, payload: dict[str, Any]) -> Sequence[bytes]:
         doctype, id = payload.get("type", ""), payload.get("id") or None
-        source = {"method": method, "payload": {"type": doctype, "id": id or ""}}
+        source = _source(method, doctype, id)
         if method.upper() not in ("SUBSCRIBE", "UNSUBSCRIBE"):
             return (_error("405 Method Not Allowed", "method not allowed", f"The {method} method is not supported", source),)
         if not doctype:
             title = f"The type parameter is mandatory for {method.upper()}"
             return (_error("404 Page Not Found", "page not found", title, source),)
         if not self._may_watch(doctype, id):
-            return (_error("403 Forbidden", "forbidden", f"The application can't subscribe to {doctype}", source),)
+            return (_forbidden(doctype, source),)
         if method.upper() == "SUBSCRIBE":
             self._subscribe(doctype, id)
         else:
@@ -134,6 +154,14 @@ def _is_subscription(payload: Any) -> bool:
         and isinstance(payload.get("type", ""), str)
         and (payload.get("id") is None or isinstance(payload["id"], str))
     )
+
+
+def _source(method: str, doctype: str, id: str | None) -> dict[str, Any]:
+    return {"method": method, "payload": {"type": doctype, "id": id or ""}}
+
+
+def _forbidden(doctype: str, source: Any) -> bytes:
+    return _error("403 Forbidden", "forbidden", f"The application can't subscribe to {doctype}", source)
 
 
 def _error(status: str, code: str, title: str, source: Any) -> bytes:

@@ -1,6 +1,8 @@
 """The composition root: `serve(config)` joins stack, services, DAV mounts and the HTTP server."""
 
+import contextlib
 import logging
+import resource
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +23,10 @@ log = logging.getLogger("cozyd.server")
 ADMIN_SOCKET = "admin.sock"
 
 
+DESCRIPTORS_BESIDE = 512
+"""Files that are open beside connections: databases, contents, temporary files."""
+
+
 def build(stack: Stack) -> Server:
     """The server over a stack: the public listener, and the admin's socket file in the data folder."""
     config = stack.config
@@ -34,9 +40,22 @@ def build(stack: Stack) -> Server:
         hub=stack.hub,
         spool=partial(Spool, stack.blobs.temporary),
         threads=config.server.threads,
-        limits=Limits(config.server.head_timeout, config.server.body_timeout, config.server.connections),
+        limits=Limits(config.server.head_timeout, config.server.body_timeout, _connections(config.server.connections)),
         trusted_proxy=config.server.trusted_proxy,
     )
+
+
+def _connections(wanted: int) -> int:
+    """As many connections as wanted, or as descriptors are allowed to this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    room = wanted if soft == resource.RLIM_INFINITY else max(10, soft - DESCRIPTORS_BESIDE)
+    if room < wanted:
+        log.warning("only %d connections at once: the limit of open files is %d", room, soft)
+    return min(wanted, room)
 
 
 def serve(config: Config, *, ready: Callable[[Stack], None] | None = None) -> None:

@@ -7,13 +7,14 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cozyd.documents.store import Change
 from cozyd.realtime import Hub, Park
 
 Run = Callable[[], None]
+KEPT_STALE = 1000
 
 
 @dataclass(eq=False, slots=True)
@@ -21,6 +22,8 @@ class Parked:
     """One waiting request.
 
     :param run: puts it back on the task queue.
+    :param woken: something changed while it ran; true at first, as it has looked once before it was known.
+    :param queued: the time it is in the queue of times with, if it is; every other entry of it is stale.
     """
 
     run: Run
@@ -28,8 +31,8 @@ class Parked:
     doctypes: frozenset[str]
     until: datetime
     waiting: bool = False
-    woken: bool = False
-    left: bool = field(default=False)
+    woken: bool = True
+    queued: datetime | None = None
 
 
 class Parking:
@@ -41,35 +44,48 @@ class Parking:
         self._parked: dict[str, set[Parked]] = {}
         self._stops: dict[str, Callable[[], None]] = {}
         self._due: list[tuple[datetime, int, Parked]] = []
+        self._stale = 0
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def park(self, known: Parked | None, park: Park, run: Run) -> Parked:
-        """Let a request wait, that has just run in vain.
+    def register(self, park: Park, run: Run) -> Parked:
+        """Have a request woken by changes from now on; its first `park` runs it once more."""
+        with self._changed:
+            parked = Parked(run, park.domain, park.doctypes, park.until)
+            if parked.domain not in self._parked:
+                domain = parked.domain
+                self._parked[domain] = set()
+                self._stops[domain] = self._hub.subscribe(domain, lambda changes: self._deliver(domain, changes))
+            self._parked[parked.domain].add(parked)
+            return parked
 
-        :param known: what the last call for the same request answered; None: its first.
+    def park(self, parked: Parked, until: datetime) -> None:
+        """Let a request wait that has just run in vain, unless something changed meanwhile.
+
+        :param until: when it runs again at the latest.
         """
         with self._changed:
-            if known is None:
-                parked = Parked(run, park.domain, park.doctypes, park.until)
-                self._register(parked)
-                run()
-                return parked
-            known.until = park.until
-            if known.woken or self._closed:
-                known.woken = False
-                run()
-                return known
-            known.waiting = True
-            heapq.heappush(self._due, (known.until, next(self._order), known))
-            self._wake_keeper()
-            return known
+            parked.until = until
+            if parked.woken or self._closed:
+                parked.woken = False
+                parked.run()
+                return
+            parked.waiting = True
+            if parked.queued != until:
+                parked.queued = until
+                heapq.heappush(self._due, (until, next(self._order), parked))
+                self._wake_keeper()
 
     def leave(self, parked: Parked) -> None:
         """The request was answered, or its client is gone."""
         with self._changed:
-            parked.left, parked.waiting = True, False
+            parked.waiting, parked.queued = False, None
+            self._stale += 1
+            if self._stale > max(KEPT_STALE, len(self._due) // 2):
+                self._due = [entry for entry in self._due if entry[2].queued == entry[0]]
+                heapq.heapify(self._due)
+                self._stale = 0
             others = self._parked.get(parked.domain, set())
             others.discard(parked)
             if not others:
@@ -97,13 +113,6 @@ class Parking:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _register(self, parked: Parked) -> None:
-        if parked.domain not in self._parked:
-            self._parked[parked.domain] = set()
-            domain = parked.domain
-            self._stops[domain] = self._hub.subscribe(domain, lambda changes: self._deliver(domain, changes))
-        self._parked[parked.domain].add(parked)
-
     def _deliver(self, domain: str, changes: Sequence[Change]) -> None:
         doctypes = {change.new.ref.doctype for change in changes}
         with self._changed:
@@ -129,13 +138,16 @@ class Parking:
         """Wake each request at its time."""
         with self._changed:
             while not self._closed:
-                while self._due and (not self._due[0][2].waiting or self._due[0][0] != self._due[0][2].until):
-                    heapq.heappop(self._due)
                 if not self._due:
                     self._changed.wait()
                     continue
                 left = (self._due[0][0] - datetime.now(UTC)).total_seconds()
                 if left > 0:
                     self._changed.wait(left)
-                    continue
-                self._wake(heapq.heappop(self._due)[2])
+                else:
+                    self._come_due(*heapq.heappop(self._due))
+
+    def _come_due(self, time: datetime, _order: int, parked: Parked) -> None:
+        if parked.queued == time:
+            parked.queued = None
+            self._wake(parked)

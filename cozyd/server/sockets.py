@@ -1,22 +1,35 @@
 """The asyncio thread of the WebSockets that waitress handed over (RFC 6455 by wsproto; docs/http/realtime.md).
 
-One frame is built for each change and written to all who watch it. A peer that reads nothing for 10 s is dropped; a burst
-is no reason.
+One frame is built for each change and queued by reference for all who watch it. A peer that reads nothing for 10 s is
+dropped, and one that lets too much pile up; a burst is no reason.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Protocol
+from http import HTTPStatus
+from typing import Any, Protocol
 
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, RejectConnection, RejectData, Request, TextMessage
-from wsproto.utilities import RemoteProtocolError
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    Pong,
+    RejectConnection,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from cozyd.documents.store import Change
 from cozyd.errors import CozyError
@@ -27,8 +40,11 @@ log = logging.getLogger("cozyd.sockets")
 
 SUBPROTOCOL = "io.cozy.websocket"
 LARGEST_MESSAGE = 1024
-TOO_BIG, GOING_AWAY, NORMAL = 1009, 1001, 1000
-PING_EVERY, PONG_WITHIN, STUCK_AFTER = 54.0, 60.0, 10.0
+NORMAL, GOING_AWAY, NO_BINARY, TOO_BIG = 1000, 1001, 1003, 1009
+PING_EVERY, PONG_WITHIN, STUCK_AFTER, RECHECK_EVERY = 54.0, 60.0, 10.0, 30.0
+IN_TRANSPORT, LARGEST_QUEUE = 1 << 16, 1 << 25
+REVOKING = frozenset(("io.cozy.sessions",))
+"""Doctypes whose changes may end the right to listen."""
 CHECKERS = 2
 
 
@@ -45,17 +61,51 @@ class _Socket:
         self.writer = writer
         self.protocol = protocol
         self.session = session
-        self.opened = self.last_ping = self.last_pong = self.moved = time.monotonic()
-        self.sent = self.drained = 0
+        self.opened = self.last_ping = self.last_pong = self.moved = self.checked = time.monotonic()
+        self.sent = self.drained = self.queued = 0
+        self.queue: deque[bytes] = deque()
+        self.pump: asyncio.Task[None] | None = None
         self.text = ""
+        self.turn = asyncio.Lock()
+        self.doubted = False
+        self.held: list[Sequence[Change]] | None = None
 
     def write(self, data: bytes) -> None:
+        """Send, or queue behind what the peer has not read yet."""
         self.sent += len(data)
-        self.writer.write(data)
+        if not self.queue and self.writer.transport.get_write_buffer_size() < IN_TRANSPORT:
+            self.writer.write(data)
+            return
+        self.queue.append(data)
+        self.queued += len(data)
+        if self.queued > LARGEST_QUEUE:
+            self.drop()
+        elif self.pump is None:
+            self.pump = asyncio.get_running_loop().create_task(self._pump())
+
+    def send(self, event: Event) -> None:
+        """Send a frame of the protocol; one that it does not allow any more is left out."""
+        with contextlib.suppress(LocalProtocolError):
+            self.write(self.protocol.send(event))
+
+    def drop(self) -> None:
+        """End it without a word."""
+        self.queue.clear()
+        self.queued = 0
+        self.writer.transport.abort()
+
+    async def _pump(self) -> None:
+        with contextlib.suppress(OSError):
+            while self.queue:
+                data = self.queue.popleft()
+                self.queued -= len(data)
+                self.writer.write(data)
+                await self.writer.drain()
+        self.pump = None
 
     def is_stuck(self, now: float) -> bool:
         """Whether its peer has read nothing for too long although there is something to read."""
-        waiting = self.writer.transport.get_write_buffer_size()
+        waiting = self.writer.transport.get_write_buffer_size() + self.queued
         if not waiting or self.sent - waiting > self.drained:
             self.drained, self.moved = self.sent - waiting, now
         return now - self.moved > STUCK_AFTER
@@ -77,6 +127,7 @@ class Sockets:
         self._domains: dict[str, set[_Socket]] = {}
         self._stops: dict[str, Callable[[], None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rechecks: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -98,8 +149,8 @@ class Sockets:
         self._checkers.shutdown(wait=False, cancel_futures=True)
 
     def count(self) -> int:
-        """How many sockets are open."""
-        return sum(len(sockets) for sockets in self._domains.values())
+        """How many sockets are open. From any thread."""
+        return len(self._tasks)
 
     # -- on the thread ----------------------------------------------------------------------------------------------
 
@@ -108,23 +159,30 @@ class Sockets:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._rechecks.add(task)
+        task.add_done_callback(self._rechecks.discard)
+
     async def _serve(self, connection: socket.socket, head: bytes, host: str) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection)
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection)
+        except OSError:
+            connection.close()
+            return
         try:
             await self._converse(reader, writer, head, host)
-        except (OSError, RemoteProtocolError, asyncio.IncompleteReadError):
+        except (OSError, RemoteProtocolError):
             log.debug("a socket ended badly")
+        except Exception:  # a fault of ours ends one socket, and is told
+            log.exception("a socket failed")
         finally:
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, host: str) -> None:
         protocol = WSConnection(ConnectionType.SERVER)
-        protocol.receive_data(head)
-        try:
-            door = await self._loop.run_in_executor(self._checkers, self._find_door, host)
-        except CozyError as error:
-            writer.write(protocol.send(RejectConnection(status_code=error.status, has_body=True)))
-            writer.write(protocol.send(RejectData(error.detail.encode())))
+        door = await self._open(writer, protocol, head, host)
+        if door is None:
             return
         connected = _Socket(writer, protocol, Session(door, datetime.now(UTC)))
         self._join(door.domain, connected)
@@ -136,6 +194,28 @@ class Sockets:
                     return
         finally:
             self._leave(door.domain, connected)
+
+    async def _open(self, writer: asyncio.StreamWriter, protocol: WSConnection, head: bytes, host: str) -> SocketDoor | None:
+        """The door of an upgrade request; None: it was refused, in HTTP."""
+        try:
+            protocol.receive_data(head)
+        except RemoteProtocolError as error:
+            hint = error.event_hint
+            status, headers = (hint.status_code, hint.headers) if isinstance(hint, RejectConnection) else (400, [])
+            self._reject(writer, status, "The request opens no WebSocket", headers)
+            return None
+        try:
+            return await self._loop.run_in_executor(self._checkers, self._find_door, host)
+        except CozyError as error:
+            self._reject(writer, error.status, error.detail)
+            return None
+
+    @staticmethod
+    def _reject(writer: asyncio.StreamWriter, status: int, detail: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        more = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in headers)
+        body = detail.encode()
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{more}Content-Type: text/plain; charset=utf-8\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
 
     async def _answer(self, connected: _Socket) -> bool:
         """Answer what has come; False: the conversation is over."""
@@ -154,29 +234,28 @@ class Sockets:
 
     async def _message(self, connected: _Socket, text: str) -> bool:
         session = connected.session
-        for answer in await self._loop.run_in_executor(self._checkers, session.receive, text):
-            connected.write(text_frame(answer))
+        async with connected.turn:
+            for answer in await self._loop.run_in_executor(self._checkers, session.receive, text):
+                connected.write(text_frame(answer))
         return session.closing is None
 
     def _control(self, connected: _Socket, event: Event) -> bool:
-        protocol = connected.protocol
         if isinstance(event, Request):
-            chosen = SUBPROTOCOL if SUBPROTOCOL in event.subprotocols else None
-            connected.write(protocol.send(AcceptConnection(subprotocol=chosen)))
+            connected.send(AcceptConnection(subprotocol=SUBPROTOCOL if SUBPROTOCOL in event.subprotocols else None))
         elif isinstance(event, Ping):
-            connected.write(protocol.send(event.response()))
+            connected.send(event.response())
         elif isinstance(event, Pong):
             connected.last_pong = time.monotonic()
         elif isinstance(event, CloseConnection):
-            connected.write(protocol.send(event.response()))
+            connected.send(event.response())
             return False
         else:
-            return self._close(connected, NORMAL)
+            return self._close(connected, NO_BINARY if isinstance(event, BytesMessage) else NORMAL)
         return True
 
     @staticmethod
     def _close(connected: _Socket, code: int) -> bool:
-        connected.write(connected.protocol.send(CloseConnection(code)))
+        connected.send(CloseConnection(code))
         return False
 
     def _join(self, domain: str, connected: _Socket) -> None:
@@ -190,6 +269,8 @@ class Sockets:
     def _leave(self, domain: str, connected: _Socket) -> None:
         sockets = self._domains.get(domain, set())
         sockets.discard(connected)
+        if connected.pump is not None:
+            connected.pump.cancel()
         if not sockets:
             self._domains.pop(domain, None)
             stop = self._stops.pop(domain, None)
@@ -200,13 +281,49 @@ class Sockets:
         self._loop.call_soon_threadsafe(self._fan_out, domain, changes)
 
     def _fan_out(self, domain: str, changes: Sequence[Change]) -> None:
+        revoking = any(change.new.ref.doctype in REVOKING and change.verb != "CREATED" for change in changes)
         frames: dict[int, bytes] = {}
         for connected in tuple(self._domains.get(domain, ())):
-            for change in connected.session.deliver(changes):
-                frame = frames.get(id(change))
-                if frame is None:
-                    frame = frames[id(change)] = text_frame(event_text(change))
-                connected.write(frame)
+            if revoking:
+                self._doubt(connected)
+            if connected.held is None:
+                self._tell(connected, changes, frames)
+            else:
+                connected.held.append(changes)
+
+    @staticmethod
+    def _tell(connected: _Socket, changes: Sequence[Change], frames: dict[int, bytes]) -> None:
+        for change in connected.session.deliver(changes):
+            frame = frames.get(id(change))
+            if frame is None:
+                frame = frames[id(change)] = text_frame(event_text(change))
+            connected.write(frame)
+
+    def _doubt(self, connected: _Socket) -> None:
+        """Ask again whether it may listen; what happens meanwhile is held back."""
+        connected.doubted = True
+        connected.checked = time.monotonic()
+        if connected.held is None:
+            connected.held = []
+            self._keep(self._recheck(connected))
+
+    async def _recheck(self, connected: _Socket) -> None:
+        async with connected.turn:
+            while connected.doubted:
+                connected.doubted = False
+                try:
+                    answers = await self._loop.run_in_executor(self._checkers, connected.session.recheck)
+                except Exception:  # who cannot be judged hears nothing more
+                    log.exception("a socket could not be judged")
+                    connected.drop()
+                    return
+                for answer in answers:
+                    connected.write(text_frame(answer))
+        held, connected.held = connected.held or (), None
+        if connected.session.closing is not None:
+            self._end(connected, connected.session.closing)
+        for changes in held:
+            self._tell(connected, changes, {})
 
     async def _tick(self) -> None:
         """Once a second while there are sockets: pings, and whom to drop."""
@@ -221,18 +338,22 @@ class Sockets:
         connected.session.tick(datetime.now(UTC))
         silent = now - max(connected.last_pong, connected.opened) > PONG_WITHIN
         if silent or connected.is_stuck(now):
-            connected.writer.transport.abort()
+            connected.drop()
         elif connected.session.closing is not None:
-            connected.write(connected.protocol.send(CloseConnection(connected.session.closing)))
-            connected.writer.close()
+            self._end(connected, connected.session.closing)
         elif now - connected.last_ping > PING_EVERY:
             connected.last_ping = now
-            connected.write(connected.protocol.send(Ping()))
+            connected.send(Ping())
+        if now - connected.checked > RECHECK_EVERY:
+            self._doubt(connected)
+
+    def _end(self, connected: _Socket, code: int) -> None:
+        self._close(connected, code)
+        connected.writer.close()
 
     async def _shut(self) -> None:
         for connected in [one for sockets in self._domains.values() for one in sockets]:
-            self._close(connected, GOING_AWAY)
-            connected.writer.close()
+            self._end(connected, GOING_AWAY)
         for task in self._tasks:
             task.cancel()
         await asyncio.sleep(0)

@@ -3,16 +3,18 @@
 Every request comes through `Front.__call__`; it sets `cozyd.instance` and `cozyd.request_id` for the doors behind it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import getrandbits
 from typing import Any
+from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
 from cozyd import jsons
 from cozyd.auth.values import Credentials
 from cozyd.config import Limits
-from cozyd.errors import Blocked, CozyError, Forbidden, Gone, NotFound, QuotaExceeded, TooLarge
+from cozyd.errors import Blocked, CozyError, Forbidden, Gone, NotFound, QuotaExceeded
+from cozyd.files import File, Files
 from cozyd.instance import Instance
 from cozyd.permissions import FILES, Action, Principal
 from cozyd.stack import Stack
@@ -25,7 +27,9 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 UPLOADS = ("/files/", "/sync/files/")
 WITHOUT_INSTANCE = frozenset(("/status", "/version", "/connection_check"))
 SERVED_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
+DAV_TYPES = ("io.cozy.contacts", "io.cozy.calendar.events", "io.cozy.calendar.todos")
 _ACTIONS: Mapping[str, Action] = {"POST": "POST", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE"}
+_READING = frozenset(("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT", "SEARCH"))
 
 
 class SocketDoor:
@@ -38,8 +42,9 @@ class SocketDoor:
     def authenticate(self, token: str) -> Principal:
         """Who a token is.
 
-        :raises CozyError: nobody.
+        :raises CozyError: nobody, or the instance is not served any more.
         """
+        _check_served(self._instance, "/realtime/")
         return self._instance.auth.identify(Credentials(bearer=token))
 
     def may_watch(self, principal: Principal, doctype: str, id: str | None) -> bool:
@@ -85,14 +90,15 @@ class Front:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Find the tenant and hand the request to its door."""
         path: str = environ.get("PATH_INFO", "")
-        host: str = environ.get("HTTP_HOST", "")
         environ["cozyd.stack"] = self._stack
-        environ["cozyd.request_id"] = request_id = f"{getrandbits(64):016x}"
-        about_request(request_id, host)
+        request_id: str = environ.setdefault("cozyd.request_id", f"{getrandbits(64):016x}")
+        about_request(request_id, "")
+        start_response = _named(start_response, request_id)
         if path in WITHOUT_INSTANCE:
             return self._app(environ, start_response)
         try:
-            environ["cozyd.instance"] = instance = self._stack.locate(host)
+            environ["cozyd.instance"] = instance = self._stack.locate(environ.get("HTTP_HOST", ""))
+            about_request(request_id, instance.domain)
             _check_served(instance, path)
         except CozyError as error:
             return _refusal(error, environ)(environ, start_response)
@@ -110,12 +116,6 @@ class Front:
         if path.startswith("/auth/"):
             return self._limits.form
         return self._limits.body
-
-    def admit(self, method: str, path: str, headers: Mapping[str, str], length: int | None) -> CozyError | None:  # noqa: ARG002
-        """Refuse what is too large by its head alone."""
-        if length is not None and length > self.limit(path):
-            return TooLarge("The body is larger than the server accepts")
-        return None
 
     def welcome(self, environ: Environ) -> CozyError | None:
         """Whether a large body may come: its sender is known, may write there, and has room for it."""
@@ -137,15 +137,40 @@ class Front:
         return SocketDoor(instance)
 
     def _check_sender(self, instance: Instance, environ: Environ) -> None:
+        """Whether the sender may send something there at all, and whether it fits; the door itself asks for more."""
         path: str = environ.get("PATH_INFO", "")
         principal = instance.auth.identify(_credentials(environ, dav=path.startswith("/sync/")))
-        action = _ACTIONS.get(environ.get("REQUEST_METHOD", ""), "POST")
-        if path.startswith(UPLOADS):
-            if not principal.may(action, FILES):
-                raise Forbidden
-            _check_room(instance, environ.get("CONTENT_LENGTH"))
-        elif path.startswith("/data/") and not principal.may(action, path.split("/")[2]):
+        action, doctypes = _action(environ.get("REQUEST_METHOD", ""), path), _doctypes(path)
+        if doctypes and not any(principal.may(action, doctype) for doctype in doctypes):
             raise Forbidden
+        if path.startswith(UPLOADS) and action in ("POST", "PUT"):
+            _check_room(instance, environ)
+
+
+def _named(start_response: StartResponse, request_id: str) -> StartResponse:
+    """Have each answer tell the id that the log's lines about it have."""
+
+    def start(status: str, headers: Sequence[tuple[str, str]], *more: Any) -> Any:
+        return start_response(status, [*headers, ("X-Request-Id", request_id)], *more)
+
+    return start
+
+
+def _action(method: str, path: str) -> Action:
+    """What a request does, as far as its method and path tell; many of the document services read by POST."""
+    service = path.split("/")[3] if path.startswith("/data/") and path.count("/") > 2 else ""
+    if method in _READING or (service.startswith("_") and service != "_bulk_docs"):
+        return "GET"
+    return _ACTIONS.get(method, "POST")
+
+
+def _doctypes(path: str) -> Sequence[str]:
+    """Of which doctypes a path's service is; none: of no certain one."""
+    if path.startswith(UPLOADS):
+        return (FILES,)
+    if path.startswith("/sync/dav/"):
+        return DAV_TYPES
+    return (path.split("/")[2],) if path.startswith(("/data/", "/realtime/")) else ()
 
 
 def _credentials(environ: Environ, *, dav: bool) -> Credentials:
@@ -161,10 +186,26 @@ def _credentials(environ: Environ, *, dav: bool) -> Credentials:
     return Credentials(bearer=bearer or (None if dav else request.args.get("bearer_token")), basic=basic, address=request.remote_addr or "")
 
 
-def _check_room(instance: Instance, length: str | None) -> None:
-    used, quota = instance.files.usage()
-    if quota is not None and used + int(length or 0) > quota:
+def _check_room(instance: Instance, environ: Environ) -> None:
+    """:raises QuotaExceeded: a body of this length does not fit, not even in the place of what it replaces."""
+    files = instance.files
+    used, quota = files.usage()
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if quota is not None and used + length > quota and used + length - _freed(files, environ) > quota:
         raise QuotaExceeded("There is not enough room left")
+
+
+def _freed(files: Files, environ: Environ) -> int:
+    """The bytes of the file that a PUT replaces."""
+    path: str = environ["PATH_INFO"]
+    if environ["REQUEST_METHOD"] != "PUT":
+        return 0
+    try:
+        name = path.encode("latin-1").decode()
+        node = files.get(path.split("/")[2]) if path.startswith("/files/") else files.at(name.removeprefix("/sync/files"))
+    except (CozyError, UnicodeDecodeError):
+        return 0
+    return node.blob.size if isinstance(node, File) else 0
 
 
 def _check_served(instance: Instance, path: str) -> None:
@@ -184,7 +225,8 @@ def _refusal(error: CozyError, environ: Environ) -> Response:
     if isinstance(error, Gone) and error.location:
         answer = Response(status=308)
         query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
-        answer.headers["Location"] = f"{environ['wsgi.url_scheme']}://{error.location}{environ.get('PATH_INFO', '/')}{query}"
+        path = quote(environ.get("PATH_INFO", "/"), safe="/%:@!$&'()*+,;=~", encoding="latin-1")
+        answer.headers["Location"] = f"{environ['wsgi.url_scheme']}://{error.location}{path}{query}"
         return answer
     if "json" in environ.get("HTTP_ACCEPT", ""):
         return Response(jsons.dump({"error": error.detail}), error.status, content_type="application/json")
