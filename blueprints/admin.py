@@ -48,7 +48,7 @@ def add_instance() -> Response:
     asked = request.args
     made = _stack().create(
         asked.get("Domain", ""),
-        passphrase=asked.get("Passphrase") or None,
+        passphrase=asked.get("Passphrase"),
         email=asked.get("Email", ""),
         public_name=asked.get("PublicName", ""),
         aliases=_names(asked.get("DomainAliases", "")),
@@ -68,7 +68,8 @@ def show_instance(domain: str) -> Response:
 
 @service.patch("/<domain>", access=public)
 def modify_instance(domain: str) -> Response:
-    """Change the record of an instance: aliases, locale, quota."""
+    """Change an instance: aliases, locale, quota, passphrase."""
+    passphrase = request.args.get("Passphrase")
     changes: dict[str, Any] = {}
     if "DomainAliases" in request.args:
         changes["domain_aliases"] = _names(request.args["DomainAliases"]) or None
@@ -77,9 +78,12 @@ def modify_instance(domain: str) -> Response:
     if "DiskQuota" in request.args:
         quota = _bytes(request.args["DiskQuota"])
         changes["disk_quota"] = str(quota) if quota else None
-    if not changes:
+    if not changes and passphrase is None:
         raise BadRequest("Nothing to change was given")
-    return _jsonapi.answer(_resource(_stack().modify(domain, **changes)))
+    changed = _stack().modify(domain, **changes) if changes else _stack().instance(domain)
+    if passphrase is not None:
+        changed = _stack().set_passphrase(domain, passphrase)
+    return _jsonapi.answer(_resource(changed))
 
 
 @service.delete("/<domain>", access=public)

@@ -14,9 +14,9 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the text names file and key."""
 
 
-def option(default: Any, doc: str, *, low: int | None = None, choices: tuple[str, ...] = ()) -> Any:
+def option(default: Any, doc: str, *, low: int | None = None, high: int | None = None, choices: tuple[str, ...] = ()) -> Any:
     """A dataclass field that is an option: its default, what it is for, and what it may be."""
-    return field(default=default, metadata={"doc": doc, "low": low, "choices": choices})
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Server:
     """`[server]`: where and how the process listens."""
 
     host: str = option("127.0.0.1", "Address to listen on; `0.0.0.0` for every network of the machine.")
-    port: int = option(8080, "TCP port; 0 picks a free one.", low=0)
+    port: int = option(8080, "TCP port; 0 picks a free one.", low=0, high=65535)
     scheme: str = option("http", "Scheme of the addresses the server gives out: `https` behind a TLS proxy.", choices=("http", "https"))
-    threads: int = option(8, "Threads that work on requests.", low=1)
+    threads: int = option(8, "Threads that work on requests.", low=1, high=512)
     trusted_proxy: str = option("", "Address of the reverse proxy whose `X-Forwarded-For` and `-Proto` are believed.")
     connections: int = option(4000, "Connections open at once.", low=10)
     head_timeout: int = option(20, "Seconds a client may take to send a request's head.", low=1)
@@ -104,7 +104,18 @@ def document() -> str:
         "One file, `cozyd.toml`, from `--config`, `$COZYD_CONFIG`, `./`, `~/.config/cozyd/` or `/etc/cozyd/`, in this order. No file",
         "is fine too. Each key may come as an environment variable (`COZYD_SERVER_PORT`); a command's option wins over the",
         "environment, that over the file. `cozyd config show` prints what is in force, `cozyd config check` says what to do about it.",
+        "An unknown table, key or variable and a bad value are errors that name the file and the key. Paths may begin with `~`.",
         "This page is made from `cozyd/config.py`.",
+        "",
+        "```toml",
+        "# /etc/cozyd/cozyd.toml, behind a TLS proxy on the same machine",
+        "[server]",
+        'scheme = "https"',
+        'trusted_proxy = "127.0.0.1"',
+        "",
+        "[storage]",
+        'path = "/srv/cozyd"',
+        "```",
     ]
     for name, kind in TABLES.items():
         lines += [
@@ -116,9 +127,17 @@ def document() -> str:
             "|---|---|---|",
         ]
         for item in fields(kind):
+            bounds = _bounds(item)
             choices = f" One of {', '.join(f'`{one}`' for one in item.metadata['choices'])}." if item.metadata["choices"] else ""
-            lines.append(f"| `{item.name}` | `{_shown(item.default)}` | {item.metadata['doc']}{choices} |")
+            lines.append(f"| `{item.name}` | `{_shown(item.default)}` | {item.metadata['doc']}{choices}{bounds} |")
     return "\n".join(lines) + "\n"
+
+
+def _bounds(item: Field[Any]) -> str:
+    low, high = item.metadata["low"], item.metadata["high"]
+    if low is None:
+        return ""
+    return f" At least {low}, at most {high}." if high is not None else f" At least {low}."
 
 
 def _shown(value: Any) -> str:
@@ -182,14 +201,16 @@ def _from_text(text: str, kind: type, variable: str) -> Any:
 
 
 def _check(value: Any, kind: type, item: Field[Any], where: str) -> Any:
-    if kind is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
+    if kind is Path and isinstance(value, str | Path) and str(value).strip():
+        return Path(value).expanduser().absolute()
     if not isinstance(value, kind) or isinstance(value, bool):
         expected = {int: "a whole number", str: "text", Path: "a path"}[kind]
         raise ConfigError(f"{where}: {expected} is expected, not {value!r}")
-    low, choices = item.metadata["low"], item.metadata["choices"]
+    low, high, choices = (item.metadata[name] for name in ("low", "high", "choices"))
     if low is not None and value < low:
         raise ConfigError(f"{where}: {value} is too small, the least is {low}")
+    if high is not None and value > high:
+        raise ConfigError(f"{where}: {value} is too large, the most is {high}")
     if choices and value not in choices:
         raise ConfigError(f"{where}: {value!r} is none of {', '.join(choices)}")
     return value

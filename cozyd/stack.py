@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import secrets
 import threading
 import weakref
@@ -24,7 +25,7 @@ from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
 from cozyd.documents.sqlite import SqliteBackend
 from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
-from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound
+from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound, Unavailable
 from cozyd.files.blobs import LocalBlobs
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks
@@ -34,7 +35,8 @@ log = logging.getLogger("cozyd.stack")
 
 GLOBAL = "global"
 KEPT_INSTANCES = 256
-_FORBIDDEN_IN_DOMAIN = frozenset(" /,;&?#@|='\"\t\\")
+LOCALES = ("en", "fr", "de", "es")
+_HOST = re.compile(r"(?P<name>[^\W_][\w-]*(\.[^\W_][\w-]*)*)(:(?P<port>[0-9]{1,5}))?")
 
 
 def _utc_now() -> datetime:
@@ -76,6 +78,7 @@ class Stack:
         """Pick the drivers and open them.
 
         :raises Locked: another process has this data folder.
+        :raises Unavailable: the folder cannot be made, or not be written.
         """
         return cls(config)
 
@@ -89,7 +92,7 @@ class Stack:
         :raises Gone: an old domain of hers; `location` is the new one.
         """
         name = host.lower()
-        domain = self._hosts.get(name) or self._find_domain(name)
+        domain = self._hosts.get(name) or self._find_domain(to_unicode(name))
         instance = self._instance(domain)
         if instance.doc.get("old_domain") == name:
             raise Gone("The instance has a new address", location=domain)
@@ -100,7 +103,7 @@ class Stack:
 
         :raises NotFound: there is none.
         """
-        return self._instance(self._find_domain(domain.lower()))
+        return self._instance(self._find_domain(to_unicode(domain.lower())))
 
     def instances(self) -> Iterator[Instance]:
         """All instances, by domain."""
@@ -124,17 +127,17 @@ class Stack:
         """Make an instance with all that a new one has.
 
         :param passphrase: in clear; None: she chooses it later.
+        :param locale: one of `LOCALES`.
         :param quota: bytes her files may take.
-        :raises Invalid: a host name that cannot be one.
+        :raises Invalid: a host name that cannot be one, an unknown language, an empty passphrase.
         :raises Conflict: a host name is taken.
         """
         domain = check_host(domain)
-        hosts = [domain, *(check_host(alias) for alias in aliases)]
-        self._check_free(hosts)
-        record = _new_record(domain, hosts[1:], locale, quota)
+        others = _other_hosts(aliases, domain)
+        self._check_free([domain, *others])
+        record = _new_record(domain, others, _known_locale(locale), quota)
         if passphrase is not None:
-            derived = passwords.derive(passphrase, Kdf(f"me@{domain.split(':', 1)[0]}", passwords.ITERATIONS))
-            record |= {"passphrase_hash": passwords.keep(derived), "password_defined": True, "onboarding_finished": True}
+            record |= _with_passphrase(passphrase, Kdf(f"me@{domain.split(':', 1)[0]}", passwords.ITERATIONS))
         prefix = record["prefix"]
         self._backend.destroy(prefix)  # what an interrupted creation left behind
         self.drivers.blobs.destroy(prefix)
@@ -151,8 +154,11 @@ class Stack:
         :raises NotFound, Invalid, Conflict: as `instance` and `create`.
         """
         instance = self.instance(domain)
-        aliases = [check_host(alias) for alias in changes.get("domain_aliases") or ()]
-        self._check_free(aliases, mine=instance.domain)
+        if changes.get("domain_aliases"):
+            changes["domain_aliases"] = _other_hosts(changes["domain_aliases"], instance.domain)
+            self._check_free(changes["domain_aliases"], mine=instance.domain)
+        if changes.get("locale"):
+            _known_locale(changes["locale"])
 
         def write() -> None:
             stored = self._records.get(self._ref(instance.domain))
@@ -163,6 +169,17 @@ class Stack:
         with self._lock:
             self._hosts.clear()
         return self._instance(instance.domain)
+
+    def set_passphrase(self, domain: str, passphrase: str) -> Instance:
+        """Give an instance a passphrase, in place of the one it has; every session and app token ends with it.
+
+        :param passphrase: in clear.
+        :raises NotFound: there is no such instance.
+        :raises Invalid: it is empty.
+        """
+        instance = self.instance(domain)
+        fresh = {"session_secret": _secret(64), "register_token": None}
+        return self.modify(instance.domain, **_with_passphrase(passphrase, instance.auth.kdf()), **fresh)
 
     def destroy(self, domain: str) -> None:
         """Remove every byte of an instance; can be called again when it was interrupted.
@@ -248,14 +265,48 @@ def prefix_of(domain: str) -> str:
 
 
 def check_host(host: str) -> str:
-    """A host name in lower case.
+    """A host name with its port, in lower case and Unicode, as records keep it.
 
     :raises Invalid: it cannot be one.
     """
-    name = host.lower()
-    if not name or name.startswith(".") or len(name) > 255 or _FORBIDDEN_IN_DOMAIN & set(name):
+    name = to_unicode(host.lower())
+    found = _HOST.fullmatch(name)
+    if found is None or len(name) > 255 or int(found["port"] or 1) not in range(1, 65536):
         raise Invalid(f"{host!r} cannot be a domain", source="domain")
     return name
+
+
+def to_unicode(host: str) -> str:
+    """A host name as people write it: browsers send `xn--...` for what is not ASCII (RFC 5891)."""
+    if "xn--" not in host:
+        return host
+    try:
+        return host.encode("ascii").decode("idna")
+    except UnicodeError:
+        return host
+
+
+def _other_hosts(aliases: Sequence[str], domain: str) -> list[str]:
+    """Aliases once each, in the order given."""
+    return [alias for alias in dict.fromkeys(check_host(alias) for alias in aliases) if alias != domain]
+
+
+def _known_locale(locale: str) -> str:
+    if locale not in LOCALES:
+        raise Invalid(f"{locale!r} is none of the languages {', '.join(LOCALES)}", source="locale")
+    return locale
+
+
+def _with_passphrase(passphrase: str, kdf: Kdf) -> dict[str, Any]:
+    """What a record keeps of a passphrase."""
+    if not passphrase:
+        raise Invalid("A passphrase cannot be empty", source="passphrase")
+    kept = passwords.keep(passwords.derive(passphrase, kdf))
+    return {"passphrase_hash": kept, "password_defined": True, "onboarding_finished": True}
+
+
+def _secret(length: int) -> str:
+    return b64encode(secrets.token_bytes(length)).decode()
 
 
 def _new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | None) -> dict[str, Any]:
@@ -266,10 +317,10 @@ def _new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | N
         "uuid": secrets.token_hex(16),
         "auth_mode": 0,
         "onboarding_finished": False,
-        "register_token": b64encode(secrets.token_bytes(16)).decode(),
-        "session_secret": b64encode(secrets.token_bytes(64)).decode(),
-        "oauth_secret": b64encode(secrets.token_bytes(128)).decode(),
-        "cli_secret": b64encode(secrets.token_bytes(128)).decode(),
+        "register_token": _secret(16),
+        "session_secret": _secret(64),
+        "oauth_secret": _secret(128),
+        "cli_secret": _secret(128),
     }
     if aliases:
         record["domain_aliases"] = list(aliases)
@@ -282,9 +333,13 @@ def _lock_folder(path: Path) -> IO[str]:
     """Hold the data folder for this process alone.
 
     :raises Locked: another process has it.
+    :raises Unavailable: it cannot be made, or not be written.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    held = open(path / "lock", "w", encoding="ascii")  # noqa: SIM115
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = open(path / "lock", "w", encoding="ascii")  # noqa: SIM115
+    except OSError as cause:
+        raise Unavailable(f"the data folder {path} cannot be used: {cause.strerror}") from cause
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as cause:

@@ -38,4 +38,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         cozyd(arguments, prog_name="cozyd")
     except CozyError as error:
-        raise SystemExit(f"Error: {error.detail}") from error
+        click.echo(f"Error: {error.detail}", err=True)
+        raise SystemExit(1) from error

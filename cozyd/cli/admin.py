@@ -5,6 +5,7 @@ So no command disagrees with the server's caches.
 
 import http.client
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import click
 from cozyd import jsons
 from cozyd.config import Config
 from cozyd.errors import BadRequest, Locked
+
+PATIENCE = 10.0
+"""Seconds to wait for a server that is starting, or for another command, to give the data folder free or answer."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -37,7 +41,7 @@ def ask(config: Config, method: str, path: str, parameters: Mapping[str, Any] | 
     :param path: parts are quoted by `at`.
     :raises click.ClickException: the answer is an error; its text says which.
     """
-    given = {name: value for name, value in (parameters or {}).items() if value not in (None, "")}
+    given = {name: value for name, value in (parameters or {}).items() if value is not None}
     target = f"{path}?{urlencode(given)}" if given else path
     status, body = _send(config, method, target)
     if status >= 400:
@@ -50,23 +54,54 @@ def at(*parts: str) -> str:
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def _send(config: Config, method: str, target: str) -> tuple[int, bytes]:
-    try:
-        return _in_this_process(config, method, target)
-    except Locked:
-        return _at_the_server(config.storage.path, method, target)
-
-
-def _at_the_server(folder: Path, method: str, target: str) -> tuple[int, bytes]:
+def socket_file(config: Config) -> Path:
+    """Where the running server listens to the operator."""
     from cozyd.server import ADMIN_SOCKET
 
-    connection = _UnixConnection(folder / ADMIN_SOCKET)
+    return config.storage.path / ADMIN_SOCKET
+
+
+def answers(config: Config) -> bool:
+    """Whether a server runs on the data folder."""
+    connection = _UnixConnection(socket_file(config))
+    try:
+        connection.connect()
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _send(config: Config, method: str, target: str) -> tuple[int, bytes]:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _in_this_process(config, method, target)
+        except Locked:
+            answer = _at_the_server(config, method, target)
+        if answer is not None:
+            return answer
+        if time.monotonic() > deadline:
+            raise click.ClickException(f"the process that uses {config.storage.path} does not answer")
+        time.sleep(0.05)
+
+
+def _at_the_server(config: Config, method: str, target: str) -> tuple[int, bytes] | None:
+    """The running server's answer; None: nobody listens (yet)."""
+    connection = _UnixConnection(socket_file(config))
+    try:
+        connection.connect()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except OSError as cause:
+        raise click.ClickException(f"{socket_file(config)} cannot be used: {cause.strerror}") from cause
     try:
         connection.request(method, target)
         answer = connection.getresponse()
         return answer.status, answer.read()
-    except OSError as cause:
-        raise click.ClickException(f"the process that uses {folder} does not answer: {cause}") from cause
+    except (OSError, http.client.HTTPException) as cause:
+        raise click.ClickException(f"the process that uses {config.storage.path} does not answer: {cause}") from cause
     finally:
         connection.close()
 

@@ -18,9 +18,9 @@ def instances() -> None:
 
 @instances.command("add")
 @click.argument("domain")
-@click.option("--passphrase", help="Her passphrase; without one she chooses it later.")
+@click.option("--passphrase", help="Her passphrase; without one nobody can log in until `instances set` gives her one.")
 @click.option("--email", help="Her address.")
-@click.option("--public-name", help="How others see her.")
+@click.option("--public-name", help="How others see her; the domain's first part by default.")
 @click.option("--alias", "aliases", multiple=True, metavar="HOST", help="Another host name; may be repeated.")
 @click.option("--locale", default="en", show_default=True, help="Language: en, fr, de, es.")
 @click.option("--quota", metavar="SIZE", help="What her files may take: 10GB, 500MB.")
@@ -36,6 +36,8 @@ def add(config: Config, /, domain: str, as_json: bool, aliases: tuple[str, ...],
     }
     made = ask(config, "POST", "/instances", {"Domain": domain, "DomainAliases": ",".join(aliases), "DiskQuota": quota} | named)
     _print_one(made["data"], as_json)
+    if not as_json and options["passphrase"] is None:
+        click.echo(f"She has no passphrase yet: cozyd instances set {domain} --passphrase ...", err=True)
 
 
 @instances.command("list")
@@ -69,14 +71,13 @@ def show(config: Config, domain: str, as_json: bool) -> None:
 @click.option("--alias", "aliases", multiple=True, metavar="HOST", help="Replaces all aliases; may be repeated.")
 @click.option("--no-alias", is_flag=True, help="Remove all aliases.")
 @click.option("--locale", help="Language: en, fr, de, es.")
-@click.option("--quota", metavar="SIZE", help="What her files may take; -1 for no limit.")
+@click.option("--quota", metavar="SIZE", help="What her files may take: 10GB, 500MB; -1 for no limit.")
+@click.option("--passphrase", help="A new passphrase; ends every session.")
 @_json
 @click.pass_obj
-def set_(
-    config: Config, domain: str, aliases: tuple[str, ...], no_alias: bool, locale: str | None, quota: str | None, as_json: bool
-) -> None:
+def set_(config: Config, /, domain: str, aliases: tuple[str, ...], no_alias: bool, as_json: bool, **options: str | None) -> None:
     """Change an instance."""
-    changes: dict[str, Any] = {"Locale": locale, "DiskQuota": quota}
+    changes: dict[str, Any] = {"Locale": options["locale"], "DiskQuota": options["quota"], "Passphrase": options["passphrase"]}
     if aliases or no_alias:
         changes["DomainAliases"] = ",".join(aliases) or ","
     _print_one(ask(config, "PATCH", at("instances", domain), changes)["data"], as_json)

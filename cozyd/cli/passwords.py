@@ -24,7 +24,7 @@ def passwords() -> None:
 def add(config: Config, /, domain: str, name: str, read_only: bool, as_json: bool, **reach: bool) -> None:
     """Make a password for a device; the password alone is on the last line. Without options it reaches everything."""
     chosen = [one for one, wanted in reach.items() if wanted] or list(reach)
-    parameters = {"Name": name, "Reach": ",".join(chosen), "ReadOnly": "true" if read_only else ""}
+    parameters = {"Name": name, "Reach": ",".join(chosen), "ReadOnly": "true" if read_only else None}
     made = ask(config, "POST", at("instances", domain, "passwords"), parameters)["data"]
     if as_json:
         click.echo(jsons.dump(made["attributes"] | {"id": made["id"]}))
@@ -58,7 +58,9 @@ def remove(config: Config, domain: str, id: str) -> None:
     """Revoke a device password; ID is from `passwords list`, its name does too when it is the only one."""
     found = ask(config, "GET", at("instances", domain, "passwords"))["data"]
     named = [one["id"] for one in found if id in (one["id"], one["attributes"]["name"])]
-    if len(named) != 1:
+    if not named:
+        raise click.ClickException(f"{domain} has no password of this id or name: {id}")
+    if len(named) > 1:
         raise click.ClickException(f"{len(named)} passwords are called {id}; use the id")
     ask(config, "DELETE", at("instances", domain, "passwords", named[0]))
     click.echo("It is revoked.")

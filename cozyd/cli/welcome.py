@@ -23,58 +23,67 @@ def passphrase() -> str:
 def first_run(domain: str, stack: Stack) -> None:
     """Make the first instance of an empty data folder, and print the screen; with instances there, just say where they are.
 
-    :param domain: host and port; `localhost` with that port becomes its alias.
+    :param domain: host and port; a bare name under `localhost` gets the server's port. `localhost` with that port becomes its alias.
     """
     known = [instance.domain for instance in stack.instances()]
+    scheme = stack.config.server.scheme
     if known:
-        click.echo("Serving " + ", ".join(f"{stack.config.server.scheme}://{name}" for name in known))
+        click.echo("Serving " + ", ".join(f"{scheme}://{name}" for name in known))
         return
+    if domain.endswith(".localhost"):
+        domain = f"{domain}:{stack.config.server.port}"
     secret = passphrase()
-    port = domain.rpartition(":")[2]
-    alias = f"localhost:{port}" if ":" in domain else "localhost"
+    _, colon, port = domain.partition(":")
+    alias = f"localhost{colon}{port}"
     instance = stack.create(domain, passphrase=secret, aliases=[alias])
-    device, password = instance.auth.add_device("first device", ("contacts", "calendars", "files"), False)
-    click.echo(screen(domain, alias, stack.config.server.scheme, secret, device.name, password))
+    _, password = instance.auth.add_device("first device", ("contacts", "calendars", "files"), False)
+    click.echo(screen(f"{scheme}://{domain}", f"{scheme}://{alias}", secret, password))
 
 
-def screen(domain: str, alias: str, scheme: str, secret: str, device: str, password: str) -> str:
-    """The text of the screen."""
-    base = f"{scheme}://{alias}"
+def screen(web: str, base: str, secret: str, password: str) -> str:
+    """The text of the screen; the commands begin their lines, so that they can be pasted as they are.
+
+    :param web: address for browsers.
+    :param base: address that every program resolves.
+    """
+    dav, files = f"{base}/sync/dav/", f"{base}/sync/files/"
     return f"""
   Your cloud is ready.
 
-    Web                 {scheme}://{domain}
-    Passphrase          {secret}
+    Web               {web}
+    Passphrase        {secret}
 
-  For phones, calendars and file managers (any user name):
-    Password            {password}      ({device}: contacts, calendars, files)
-    CalDAV, CardDAV     {base}/sync/dav/
-    WebDAV              {base}/sync/files/
+  For phones, calendars and file managers, with any user name:
+    Password          {password}
+    CalDAV, CardDAV   {dav}
+    WebDAV            {files}
 
-  Try it:
-    curl -u me:{password} {base}/sync/files/ -X PROPFIND -H 'Depth: 1'
+  Try it in another terminal (curl; rclone; vdirsyncer):
 
-    rclone config create cozy webdav url={base}/sync/files/ vendor=other user=me pass={password} --obscure
-    rclone copy ~/Pictures cozy:Photos -P
+curl -sSu me:{password} -T /etc/hosts {files}hosts.txt
+curl -sSu me:{password} {files}hosts.txt
 
-    cat > ~/.config/vdirsyncer/config <<'END'
-    [general]
-    status_path = "~/.local/share/vdirsyncer/"
-    [pair contacts]
-    a = "cloud"
-    b = "here"
-    collections = ["from a"]
-    [storage cloud]
-    type = "carddav"
-    url = "{base}/sync/dav/"
-    username = "me"
-    password = "{password}"
-    [storage here]
-    type = "filesystem"
-    path = "~/.contacts/"
-    fileext = ".vcf"
-    END
-    vdirsyncer discover && vdirsyncer sync
+rclone config create cozy webdav url={files} vendor=other user=me pass={password} --obscure
+rclone copy /etc/hosts cozy:Photos && rclone tree cozy:
 
-  Passphrase and password are shown only now. Stop the server with Ctrl-C, start it again with the same command.
+mkdir -p ~/.config/vdirsyncer && cat > ~/.config/vdirsyncer/cozy <<'END'
+[general]
+status_path = "~/.local/share/vdirsyncer/cozy/"
+[pair contacts]
+a = "cloud"
+b = "here"
+collections = ["from a"]
+[storage cloud]
+type = "carddav"
+url = "{dav}"
+username = "me"
+password = "{password}"
+[storage here]
+type = "filesystem"
+path = "~/.contacts/"
+fileext = ".vcf"
+END
+yes | vdirsyncer -c ~/.config/vdirsyncer/cozy discover && vdirsyncer -c ~/.config/vdirsyncer/cozy sync
+
+  Passphrase and password are shown only now. Stop with Ctrl-C, start again with the same command.
 """
