@@ -5,9 +5,12 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from flask import Response
+from werkzeug.routing import BaseConverter
 
+from blueprints._request import Service
 from cozyd import jsons
 from cozyd.documents import Documents
+from cozyd.documents.malformed import Malformed
 from cozyd.documents.revtree import is_revision
 from cozyd.documents.store import Doc, Page, Ref, Stored
 from cozyd.errors import BadRequest, Forbidden, NotFound
@@ -23,6 +26,14 @@ _LARGEST = 2**62
 """What limit and skip are cut to: SQLite's integers end there."""
 
 
+class DocumentId(BaseConverter):
+    """The rest of an address: ids may have slashes, also in front, and line ends, which werkzeug's `path` has not."""
+
+    regex = "(?s:.+)"
+    weight = 300
+    part_isolating = False
+
+
 class ListOptions(TypedDict):
     """Parameters of `_all_docs`."""
 
@@ -34,6 +45,12 @@ class ListOptions(TypedDict):
     descending: bool
     include_docs: bool
     keys: list[Any] | None
+
+
+def with_ids(service: Service) -> Service:
+    """A service whose routes may have `<docid:...>` in them."""
+    service.record_once(lambda state: state.app.url_map.converters.update(docid=DocumentId))
+    return service
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -69,7 +86,7 @@ def check_rev(rev: Any) -> str:
     :raises BadRequest: it has not the form of one.
     """
     if not is_revision(rev):
-        raise BadRequest("Invalid rev format", error="bad_request_rev")
+        raise Malformed("Invalid rev format")
     return str(rev)
 
 

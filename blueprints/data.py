@@ -14,7 +14,7 @@ from cozyd.errors import BadRequest, Conflict, Forbidden, NotFound
 from cozyd.instance import SETTINGS
 from cozyd.permissions import CLOSED, Action, check_doctype, check_readable, check_writable
 
-service = Service("data", __name__, url_prefix="/data", errors="data")
+service = _documents.with_ids(Service("data", __name__, url_prefix="/data", errors="data"))
 
 PAGE = 100
 LARGEST_PAGE = 1000
@@ -69,7 +69,7 @@ def create(doctype: str) -> Response:
     return _written(instance().docs.put(doctype, fields), 201)
 
 
-@service.get("/<doctype>/<path:id>", access=asks("GET"))
+@service.get("/<doctype>/<docid:id>", access=asks("GET"))
 def read(doctype: str, id: str) -> Response:
     """One document; with `revs=true` as CouchDB itself would give it."""
     ref = _ref(doctype, id)
@@ -88,7 +88,7 @@ def read(doctype: str, id: str) -> Response:
     return _documents.text_answer(stored.render(_type=doctype))
 
 
-@service.put("/<doctype>/<path:id>", access=asks("PUT"))
+@service.put("/<doctype>/<docid:id>", access=asks("PUT"))
 def update(doctype: str, id: str) -> Response:
     """Update a document (`_id` and `_rev` in the body), or create it under this id (neither)."""
     ref = _ref(doctype, id)
@@ -107,7 +107,7 @@ def update(doctype: str, id: str) -> Response:
     return _written(instance().docs.put(doctype, fields), 200)
 
 
-@service.delete("/<doctype>/<path:id>", access=asks("DELETE"))
+@service.delete("/<doctype>/<docid:id>", access=asks("DELETE"))
 def delete(doctype: str, id: str) -> Response:
     """Delete a document at a revision, given by `rev` or If-Match."""
     ref = _ref(doctype, id)

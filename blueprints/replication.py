@@ -10,12 +10,13 @@ from blueprints import _documents
 from blueprints._request import Service, allow, asks, body, instance, single
 from cozyd import jsons
 from cozyd.documents import Documents, mango
+from cozyd.documents.malformed import Malformed
 from cozyd.documents.store import Change, Doc, Feed, FeedRow, Ref, Write
 from cozyd.errors import BadRequest, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, Unsupported
 from cozyd.permissions import check_readable, check_writable
 from cozyd.realtime import Park
 
-service = Service("replication", __name__, url_prefix="/data", errors="couchdb")
+service = _documents.with_ids(Service("replication", __name__, url_prefix="/data", errors="couchdb"))
 feeds = Service("feeds", __name__, url_prefix="/data", errors="data")
 
 CHANGES_PARAMETERS = frozenset(
@@ -44,7 +45,7 @@ def bulk_docs(doctype: str) -> Response:
     asked = _json_body()
     given = asked.get("docs")
     if not isinstance(given, list) or not all(isinstance(doc, dict) for doc in given):
-        raise BadRequest("POST body must include `docs` parameter.", error="bad_request_docs")
+        raise Malformed("POST body must include `docs` parameter.")
     docs = instance().docs
     if asked.get("new_edits") is False:
         return _documents.answer(_graft(docs, doctype, given), 201)
@@ -61,7 +62,7 @@ def bulk_get(doctype: str) -> Response:
     check_readable(doctype)
     asked = _json_body().get("docs")
     if not isinstance(asked, list):
-        raise BadRequest("Missing JSON list of 'docs'.", error="bad_request_docs")
+        raise Malformed("Missing JSON list of 'docs'.")
     revs = request.args.get("revs") == "true"
     latest = request.args.get("latest") == "true"
     return _documents.spliced({}, "results", [_got(doctype, one, revs=revs, latest=latest) for one in asked])
@@ -74,7 +75,7 @@ def revs_diff(doctype: str) -> Response:
     check_readable(doctype)
     asked = _json_body()
     if not all(isinstance(revs, list) for revs in asked.values()):
-        raise BadRequest("revisions must be arrays", error="bad_request_revs")
+        raise Malformed("revisions must be arrays")
     for revs in asked.values():
         for rev in revs:
             _documents.check_rev(rev)
@@ -94,7 +95,7 @@ def ensure_full_commit(doctype: str) -> Response:
     return _documents.answer({"ok": True, "instance_start_time": "0"}, 201)
 
 
-@service.get("/<doctype>/_local/<path:id>", access=asks("GET"))
+@service.get("/<doctype>/_local/<docid:id>", access=asks("GET"))
 def local(doctype: str, id: str) -> Response:
     """A document that is never replicated: a replica's checkpoint."""
     allow("GET", doctype)
@@ -105,7 +106,7 @@ def local(doctype: str, id: str) -> Response:
     return _documents.answer(found)
 
 
-@service.put("/<doctype>/_local/<path:id>", access=asks("GET"))
+@service.put("/<doctype>/_local/<docid:id>", access=asks("GET"))
 def set_local(doctype: str, id: str) -> Response:
     """Write a checkpoint; on read-only doctypes too."""
     allow("GET", doctype)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cozyd import jsons
-from cozyd.errors import BadRequest
+from cozyd.documents.malformed import Malformed
 
 REVISIONS_LIMIT = 1000
 _REVISION = re.compile(r"[1-9][0-9]{0,9}-[0-9a-zA-Z]{1,64}")
@@ -144,7 +144,7 @@ class Tree:
 def given_path(doc: Mapping[str, Any]) -> Sequence[str]:
     """The branch a replica sends: `_rev` back along `_revisions`; either is enough.
 
-    :raises BadRequest: one of them has not the form of a revision, or there is none.
+    :raises Malformed: one of them has not the form of a revision, or there is none.
     """
     revisions = doc.get("_revisions")
     path = [doc.get("_rev")]
@@ -153,5 +153,5 @@ def given_path(doc: Mapping[str, Any]) -> Sequence[str]:
         if isinstance(start, int) and isinstance(ids, list) and ids and path[0] in (None, f"{start}-{ids[0]}"):
             path = [f"{start - back}-{digest}" for back, digest in enumerate(ids) if start - back > 0]
     if not path or not all(map(is_revision, path)):
-        raise BadRequest("Invalid rev format", error="bad_request_rev")
+        raise Malformed("Invalid rev format")
     return [str(rev) for rev in path]

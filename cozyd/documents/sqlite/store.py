@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from cozyd import jsons
 from cozyd.documents import mango
+from cozyd.documents.malformed import Malformed
 from cozyd.documents.revtree import Tree
 from cozyd.documents.sqlite import upkeep
 from cozyd.documents.sqlite.database import Database
@@ -463,7 +464,7 @@ class SqliteStore:
         """
         found = _SEQ.fullmatch(since)
         if found is None:
-            raise BadRequest("the sequence is malformed")
+            raise Malformed("the sequence is malformed")
         number, of = int(found.group(1)), found.group(2)
         if of != epoch:
             row = connection.execute("SELECT last FROM epoch WHERE name = ?", (of,)).fetchone()
