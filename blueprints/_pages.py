@@ -98,11 +98,15 @@ def with_csrf(answer: Response, token: str, path: str) -> Response:
 
 
 def check_csrf() -> None:
-    """Refuse a form that was not drawn for this browser (double submit).
+    """Refuse a form that was not drawn for this browser (double submit), or that a page of another origin sends.
+
+    The second check is for hosts below ours: an app could set a `_csrf` cookie for its parent domain.
 
     :raises BadRequest: it has no token.
-    :raises Forbidden: it has another.
+    :raises Forbidden: it has another, or comes from elsewhere.
     """
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise Forbidden("invalid csrf token")
     given = request.form.get("csrf_token")
     if not given:
         raise BadRequest("missing csrf token in the form parameter")

@@ -1,5 +1,6 @@
 """`/auth`: log in, log out; `/`, `/.well-known` and what clients ask before they log in (docs/http/auth.md)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,15 +10,17 @@ from flask import Response, request
 from blueprints import _pages
 from blueprints._documents import answer
 from blueprints._request import SESSION_COOKIE, Service, credentials, instance, logged_in, principal, public
-from cozyd.errors import BadRequest, CozyError, TooManyRequests, Unauthorized
+from cozyd.errors import BadRequest, CozyError, NotFound, TooManyRequests, Unauthorized
+from cozyd.stack import Stack
 
 service = Service("auth", __name__, errors="page")
 
 START = "/sync/"
+_SLUG = "[a-z0-9]+(?:-[a-z0-9]+)*"
 LONG_RUN = 10 * 365 * 24 * 3600
 
 
-@service.get("/", access=public)
+@service.get("/", access=public, provide_automatic_options=False)
 def root() -> Response:
     """The start page of who is logged in, or the way to it."""
     if logged_in() is not None:
@@ -203,23 +206,34 @@ def _to(target: str, status: int = 303) -> Response:
 
 
 def _target(wanted: str | None) -> str:
-    """Where to go after logging in: an address on this host or on one of its apps' hosts.
+    """Where to go after logging in: an address on this instance or on one of its apps' hosts.
 
     :raises BadRequest: any other address.
     """
     if not wanted:
         return _here(START)
-    parts = urlsplit(wanted)
+    try:
+        parts = urlsplit(wanted)
+    except ValueError:
+        raise BadRequest("bad url: could not parse") from None
     if parts.scheme not in ("http", "https"):
         raise BadRequest("bad url: bad scheme")
-    domain = instance().domain
-    name, _, base = domain.partition(".")
-    nested = parts.netloc.endswith("." + domain)
-    flat = bool(base) and parts.netloc.startswith(name + "-") and parts.netloc.partition(".")[2] == base
-    if parts.netloc not in (request.host, domain) and not nested and not flat:
-        raise BadRequest("bad url: should be subdomain")
-    if "@" in parts.netloc or "\\" in wanted:
-        raise BadRequest("bad url: could not parse")
-    if parts.netloc in (request.host, domain):
+    record = instance().doc
+    if parts.netloc in (request.host, record["domain"], *record.get("domain_aliases", ())):
         return parts._replace(fragment="=").geturl()
-    return wanted
+    if not _is_app_host(parts.netloc):
+        raise BadRequest("bad url: should be subdomain")
+    return parts.geturl()
+
+
+def _is_app_host(host: str) -> bool:
+    """Whether a host is one of this instance's apps', `slug.domain` or `name-slug.rest`, and not another instance."""
+    name, _, rest = re.escape(instance().domain).partition(r"\.")
+    if not re.fullmatch(rf"{_SLUG}\.{name}\.{rest}|{name}-{_SLUG}\.{rest}" if rest else rf"{_SLUG}\.{name}", host):
+        return False
+    stack: Stack = request.environ["cozyd.stack"]
+    try:
+        stack.instance(host)
+    except NotFound:
+        return True
+    return False

@@ -8,19 +8,22 @@ from typing import Any, cast
 from flask import Response, redirect, request
 from markupsafe import Markup
 
-from blueprints import _pages
-from blueprints._request import Service, instance, owner
-from cozyd.auth.values import Device, Reach
-from cozyd.errors import NotFound
+from blueprints import _pages, _propfind
+from blueprints._request import Service, body_bytes, credentials, instance, owner, public
+from cozyd.auth.values import Credentials, Device, Reach
+from cozyd.errors import NotFound, Unauthorized
+from cozyd.permissions import FILES as FILES_DOCTYPE
 
 service = Service("sync", __name__, url_prefix="/sync", errors="page")
+folders = Service("folders", __name__, errors="page")
 
 DAV, FILES = "/sync/dav/", "/sync/files/"
+XML = "application/xml; charset=utf-8"
 LONGEST_NAME = 80
 _REACH: tuple[Reach, ...] = ("contacts", "calendars", "files")
 
 
-@service.get("/", access=owner)
+@service.get("/", access=owner, provide_automatic_options=False)
 def connect() -> Response:
     """How to connect each device, and her device passwords."""
     return _connect_page(new=_new_device(request.args.get("new")))
@@ -60,6 +63,40 @@ def apple_profile() -> Response:
     answer.headers["Content-Disposition"] = 'attachment; filename="cozyd.mobileconfig"'
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+@folders.route("/", methods=["OPTIONS"], access=public)
+@folders.route("/sync", methods=["OPTIONS"], access=public)
+@folders.route("/sync/", methods=["OPTIONS"], access=public)
+def folder_options() -> Response:
+    """What file managers ask first, before they show a password (RFC 4918, section 10.1)."""
+    answer = Response()
+    answer.headers["DAV"] = "1, 2"
+    answer.headers["MS-Author-Via"] = "DAV"
+    answer.headers["Allow"] = "OPTIONS, GET, HEAD, PROPFIND"
+    return answer
+
+
+@folders.route("/", methods=["PROPFIND"], access=public)
+@folders.route("/sync", methods=["PROPFIND"], access=public)
+@folders.route("/sync/", methods=["PROPFIND"], access=public)
+def folder_listing() -> Response:
+    """The folders above the mounts, for who pastes the bare address: they lead to the files, and name the principal."""
+    shown = credentials()
+    try:
+        principal = instance().auth.identify(Credentials(basic=shown.basic, bearer=None if shown.basic else shown.bearer))
+    except Unauthorized as error:
+        refused = Response(error.detail, 401, content_type="text/plain; charset=utf-8")
+        refused.headers["WWW-Authenticate"] = 'Basic realm="cozyd", charset="UTF-8"'
+        return refused
+    depth = request.headers.get("Depth", "infinity")
+    if depth not in ("0", "1"):
+        body = '<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>'
+        return Response(body, 403, content_type=XML)
+    asked = _propfind.asked_names(body_bytes())
+    top = {"/": instance().public_name()} if request.path == "/" else {"/sync/": "sync"}
+    below = {"/sync/": "sync"} if request.path == "/" else {FILES: "files"} if principal.may("GET", FILES_DOCTYPE) else {}
+    return Response(_propfind.multistatus(top | (below if depth == "1" else {}), asked), 207, content_type=XML)
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------

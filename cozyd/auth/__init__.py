@@ -7,6 +7,7 @@ the next one on.
 import base64
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from cozyd.auth.values import Credentials, Device, Kdf, Reach
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Ref, Stored, Write
-from cozyd.errors import BadToken, Conflict, NotFound, TooManyRequests, Unauthorized
+from cozyd.errors import BadToken, Conflict, NotFound, StorageFull, TooManyRequests, Unauthorized, Unavailable
 from cozyd.permissions import ACTIONS, Action, Principal, Rule, parse_scope
 
 SESSIONS = "io.cozy.sessions"
@@ -37,6 +38,7 @@ USED_EVERY = timedelta(hours=1)
 SHOWN_FOR = 600.0
 ATTEMPTS, ATTEMPTS_WINDOW = 10, 300
 ACCOUNT_ATTEMPTS, ACCOUNT_WINDOW = 300, 3600
+KNOWN_FOR = 30 * 24 * 3600.0
 
 REACH: Mapping[Reach, tuple[str, ...]] = {
     "contacts": ("io.cozy.contacts", "io.cozy.contacts.*"),
@@ -110,11 +112,14 @@ class Auth:
     def count_attempt(self, seen: Credentials) -> None:
         """Count an attempt to log in, before anything costly is done for it.
 
+        Strangers can use up what the account has; who logged in from her address lately is not shut out by that.
+
         :raises TooManyRequests: too many from this address, or for this account.
         """
-        here = self._cache.hit(self._attempts(seen), ATTEMPTS_WINDOW)
-        account = self._cache.hit(self._attempts(None), ACCOUNT_WINDOW)
-        if here > ATTEMPTS or account > ACCOUNT_ATTEMPTS:
+        here = self._cache.hit(self._key("attempts", seen), ATTEMPTS_WINDOW)
+        account = self._cache.hit(self._key("attempts"), ACCOUNT_WINDOW)
+        is_known = self._cache.get(self._key("known", seen)) is not None
+        if here > ATTEMPTS or (account > ACCOUNT_ATTEMPTS and not is_known):
             raise TooManyRequests("Too many attempts, try again in a few minutes", retry_after=ATTEMPTS_WINDOW)
 
     def log_in(self, derived: str, seen: Credentials, *, long_run: bool = False) -> str:
@@ -126,7 +131,8 @@ class Auth:
         kept = self._record().get("passphrase_hash")
         if not passwords.matches(derived, str(kept or passwords.NOBODY)):
             raise Unauthorized("The credentials you entered are incorrect, please try again.")
-        self._cache.delete(self._attempts(seen))
+        self._cache.delete(self._key("attempts", seen))
+        self._cache.set(self._key("known", seen), b"", KNOWN_FOR)
         return self.open_session(seen, long_run=long_run)
 
     def open_session(self, seen: Credentials, *, long_run: bool) -> str:
@@ -254,8 +260,8 @@ class Auth:
         hour = self._now().replace(minute=0, second=0, microsecond=0)
         try:
             self._docs.commit([Write(stored.ref, patch={"last_used": self._text(hour)}, rev=stored.rev)])
-        except Conflict:
-            return  # another request of this device noted it, or it was revoked just now
+        except (Conflict, NotFound, StorageFull, Unavailable):
+            return  # another request noted it, or it was revoked just now; a full disk is no reason to refuse a reader
 
     def _by_session(self, cookie: str) -> Principal:
         self._session(cookie)
@@ -302,12 +308,21 @@ class Auth:
             raise BadToken
         return tokens.sign(Claims(audience, str(record["domain"]), subject, self._now(), scope, session_id), secret)
 
-    def _attempts(self, seen: Credentials | None) -> str:
-        return f"login/{self._record()['domain']}/{seen.address if seen else ''}"
+    def _key(self, what: str, seen: Credentials | None = None) -> str:
+        return f"login/{what}/{self._record()['domain']}/{_source(seen.address) if seen else ''}"
 
     @staticmethod
     def _text(time: datetime) -> str:
         return time.isoformat().replace("+00:00", "Z")
+
+
+def _source(address: str) -> str:
+    """What of an address counts as one client: of IPv6 the first 64 bits, as one has them all below."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
 
 
 def _secret(record: Mapping[str, Any], audience: str) -> bytes | None:

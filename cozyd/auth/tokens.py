@@ -100,11 +100,11 @@ def verify(token: str, secret: bytes) -> Claims:
         raise BadToken
     return Claims(
         audience=cast(Audience, _audience(payload)),
-        issuer=str(payload.get("iss", "")),
-        subject=str(payload.get("sub", "")),
+        issuer=_text(payload, "iss"),
+        subject=_text(payload, "sub"),
         issued_at=datetime.fromtimestamp(issued, UTC),
-        scope=str(payload.get("scope", "")),
-        session_id=str(payload.get("session_id", "")),
+        scope=_text(payload, "scope"),
+        session_id=_text(payload, "session_id"),
     )
 
 
@@ -119,9 +119,18 @@ def _audience(payload: dict[str, Any]) -> str:
     found = payload.get("aud")
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
+    if not isinstance(found, str):
+        raise BadToken
     if found not in AUDIENCES:
-        raise BadToken(f"Unrecognized token audience {found}" if isinstance(found, str) else "Invalid JWT token")
-    return str(found)
+        raise BadToken(f"Unrecognized token audience {found}")
+    return found
+
+
+def _text(payload: dict[str, Any], name: str) -> str:
+    found = payload.get(name, "")
+    if not isinstance(found, str):
+        raise BadToken
+    return found
 
 
 class VerifiedTokens:

@@ -50,11 +50,12 @@ class Visitor:
         return field(self.get(path), "csrf_token")
 
     def submit_login(self, passphrase: str = PASSPHRASE, *, clear: bool = False, **more: str) -> Answer:
-        """Fill in the log-in form: derived as official clients do, or in clear as without script."""
+        """Fill in the log-in form: derived as official clients do, or in clear as without script; `more` are fields, or Accept."""
         salt = f"me@{self.served.domain.partition(':')[0]}"
         given = passphrase if clear else derive(passphrase, Kdf(salt, ITERATIONS))
         accept = {"Accept": more.pop("Accept")} if "Accept" in more else {}
-        fields = {"passphrase": given, "csrf_token": self.csrf("/auth/login"), "clear": "1" if clear else "0"} | more
+        named = {name.replace("_", "-"): value for name, value in more.items()}
+        fields = {"passphrase": given, "csrf_token": self.csrf("/auth/login"), "clear": "1" if clear else "0"} | named
         return self.post("/auth/login", fields, **accept)
 
     def log_in(self) -> Self:
