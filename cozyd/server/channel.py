@@ -198,12 +198,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return False
         connection: socket.socket = self.socket.dup()
         connection.setblocking(False)
-        head = request.head.rstrip(b"\r\n") + b"\r\n\r\n" + rest
+        head = request.head.rstrip(b"\r\n") + b"\r\n\r\n"
         self.request = None
         self.del_channel()
         self.connected = False
         self.socket.close()
-        sockets.take(connection, head, request.headers.get("HOST", ""))
+        sockets.take(connection, head, rest, request.headers.get("HOST", ""))
         return True
 
     # -- what is answered -------------------------------------------------------------------------------------------

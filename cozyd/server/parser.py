@@ -93,7 +93,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     def is_upgrade(self) -> bool:
         """Whether it opens a WebSocket."""
         upgrade: str = self.headers.get("UPGRADE", "")
-        return bool(self.command == "GET" and self.path == "/realtime/" and upgrade.lower() == "websocket")
+        return bool(self.path == "/realtime/" and self.command == "GET" and self.version == "1.1" and upgrade.lower() == "websocket")
 
     @property
     def ends_connection(self) -> bool:

@@ -134,12 +134,13 @@ class Sockets:
         """Start the thread."""
         self._thread.start()
 
-    def take(self, connection: socket.socket, head: bytes, host: str) -> None:
+    def take(self, connection: socket.socket, head: bytes, rest: bytes, host: str) -> None:
         """Take over a connection whose upgrade request was read.
 
-        :param head: the request's bytes, and what came behind them.
+        :param head: the request's bytes.
+        :param rest: what came behind them.
         """
-        self._loop.call_soon_threadsafe(self._begin, connection, head, host)
+        self._loop.call_soon_threadsafe(self._begin, connection, head, rest, host)
 
     def stop(self) -> None:
         """Tell every peer that the server goes away, and end the thread."""
@@ -154,8 +155,8 @@ class Sockets:
 
     # -- on the thread ----------------------------------------------------------------------------------------------
 
-    def _begin(self, connection: socket.socket, head: bytes, host: str) -> None:
-        task = self._loop.create_task(self._serve(connection, head, host))
+    def _begin(self, connection: socket.socket, head: bytes, rest: bytes, host: str) -> None:
+        task = self._loop.create_task(self._serve(connection, head, rest, host))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -164,14 +165,14 @@ class Sockets:
         self._rechecks.add(task)
         task.add_done_callback(self._rechecks.discard)
 
-    async def _serve(self, connection: socket.socket, head: bytes, host: str) -> None:
+    async def _serve(self, connection: socket.socket, head: bytes, rest: bytes, host: str) -> None:
         try:
             reader, writer = await asyncio.open_connection(sock=connection)
         except OSError:
             connection.close()
             return
         try:
-            await self._converse(reader, writer, head, host)
+            await self._converse(reader, writer, head, rest, host)
         except (OSError, RemoteProtocolError):
             log.debug("a socket ended badly")
         except Exception:  # a fault of ours ends one socket, and is told
@@ -179,7 +180,7 @@ class Sockets:
         finally:
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, host: str) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, rest: bytes, host: str) -> None:
         protocol = WSConnection(ConnectionType.SERVER)
         door = await self._open(writer, protocol, head, host)
         if door is None:
@@ -188,7 +189,7 @@ class Sockets:
         self._join(door.domain, connected)
         try:
             while await self._answer(connected):
-                data = await reader.read(65536)
+                data, rest = rest or await reader.read(65536), b""
                 protocol.receive_data(data or None)
                 if not data:
                     return
@@ -354,9 +355,10 @@ class Sockets:
     async def _shut(self) -> None:
         for connected in [one for sockets in self._domains.values() for one in sockets]:
             self._end(connected, GOING_AWAY)
-        for task in self._tasks:
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
             task.cancel()
-        await asyncio.sleep(0)
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def text_frame(payload: bytes) -> bytes:
