@@ -92,10 +92,11 @@ class Documents:
 
         def write() -> None:
             known = self._store.get_many(doctype, [ref.id])[0]
-            if known is not None and known.doc.get("views", {}).get(name) == design["views"][name]:
+            views = known.doc.get("views") if known is not None else None
+            views = views if isinstance(views, dict) else {}
+            if views.get(name) == design["views"][name]:
                 return
-            views = (known.doc.get("views") or {}) if known is not None else {}
-            body = design | {"views": dict(views) | design["views"]}
+            body = design | {"views": views | design["views"]}
             self.commit([Write(ref, body=body, rev=known.rev if known is not None else None)])
 
         self.retry(write)

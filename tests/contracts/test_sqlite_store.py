@@ -7,7 +7,8 @@ import pytest
 
 from cozyd.documents.sqlite import SqliteBackend
 from cozyd.documents.store import DocumentBackend, Ref, Write
-from tests.contracts.document_store import LENIENT, PROJECTIONS, THINGS, DocumentStoreContract, put
+from tests.contracts.document_store import DocumentStoreContract
+from tests.contracts.document_values import LENIENT, PROJECTIONS, THINGS, put
 
 
 @pytest.fixture

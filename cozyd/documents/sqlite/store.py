@@ -73,13 +73,13 @@ class SqliteStore:
         if num is None:
             return [None] * len(ids)
         found: dict[str, Stored] = {}
-        sql = (
-            "SELECT d.id, d.rev, d.deleted, d.text, d.private FROM json_each(?) j JOIN doc d ON d.doctype = ? AND d.id = j.value "
-            "WHERE d.deleted <= ?"
-        )
-        with self._database.reading() as connection:
-            for id, rev, gone, text, private in connection.execute(sql, (json.dumps(list(ids)), num, deleted)):
-                found[id] = Stored(Ref(doctype, id), rev, text, deleted=bool(gone), private=private)
+        sql = "SELECT d.id, d.rev, d.deleted, d.text, d.private FROM {} JOIN doc d ON d.doctype = ? AND d.id = j.value WHERE d.deleted <= ?"
+        reads: list[tuple[str, Any]] = [("json_each(?) j", json.dumps([id for id in ids if "\0" not in id]))]
+        reads += [("(SELECT ? AS value) j", id) for id in ids if "\0" in id]  # SQLite's JSON ends a text at its first NUL
+        with self._database.reading(snapshot=len(reads) > 1) as connection:
+            for source, given in reads:
+                for id, rev, gone, text, private in connection.execute(sql.format(source), (given, num, deleted)):
+                    found[id] = Stored(Ref(doctype, id), rev, text, deleted=bool(gone), private=private)
         return [found.get(id) for id in ids]
 
     def all(
