@@ -225,7 +225,7 @@ class RowsContract:
 
     def test_a_grafted_revision_moves_rows_and_totals(self, store: DocumentStore):
         made = put(store, FILES, "1", dir="r", name="a", size=5)
-        path = {"start": 2, "ids": ["e" * 32, made.rev[2:]]}
+        path: dict[str, Any] = {"start": 2, "ids": ["e" * 32, made.rev[2:]]}
         store.graft(FILES, [{"_id": "1", "_rev": "2-" + "e" * 32, "_revisions": path, "dir": "s", "name": "b", "size": 7}])
         assert [row.key for row in store.rows("by-name")] == [("s", "b")]
         assert (store.total("sizes").sum, store.total("sizes", ("r",)).count) == (7, 0)
