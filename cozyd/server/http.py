@@ -183,6 +183,8 @@ class Server:
         for channel in self._channels():
             channel.handle_close()
         self._dispatcher.shutdown(timeout=1)
+        for server in self._servers:
+            server.trigger.close()
 
     def _channels(self) -> Sequence[Channel]:
         return [one for one in tuple(self._map.values()) if isinstance(one, Channel)]

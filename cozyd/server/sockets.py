@@ -147,6 +147,8 @@ class Sockets:
         asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        if not self._thread.is_alive():
+            self._loop.close()
         self._checkers.shutdown(wait=False, cancel_futures=True)
 
     def count(self) -> int:
@@ -340,7 +342,7 @@ class Sockets:
         silent = now - max(connected.last_pong, connected.opened) > PONG_WITHIN
         if silent or connected.is_stuck(now):
             connected.drop()
-        elif connected.session.closing is not None:
+        elif connected.session.closing is not None and not connected.turn.locked():  # else why is told first
             self._end(connected, connected.session.closing)
         elif now - connected.last_ping > PING_EVERY:
             connected.last_ping = now
