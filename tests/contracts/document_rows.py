@@ -1,6 +1,7 @@
 """The contract of the document store: projections, queries, the change feed."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
