@@ -70,7 +70,7 @@ class Documents:
         :raises Conflict: the revision is not the current one.
         """
         ref = Ref(doctype, body.get("_id") or self.new_id())
-        return self.commit([Write(ref, body=body, rev=body.get("_rev"), deleted=body.get("_deleted") is True)])[0].new
+        return self.commit([Write(ref, body=body, rev=body.get("_rev"), deleted=body.get("_deleted") is True)])[0].made
 
     def delete(self, ref: Ref, rev: str) -> str:
         """Delete a document; answers the tombstone's revision.
@@ -79,7 +79,7 @@ class Documents:
         :raises Conflict: the revision is not the current one.
         """
         self._store.get(ref)
-        return self.commit([Write(ref, rev=rev, deleted=True)])[0].new.rev
+        return self.commit([Write(ref, rev=rev, deleted=True)])[0].made.rev
 
     def index(self, doctype: str, fields: Sequence[str], *, name: str, ddoc: str | None = None, where: Map | None = None) -> Ref:
         """Make sure of a Mango index: write its design document unless it is there.

@@ -106,6 +106,7 @@ class Change:
 
     :param new: the new state; of a deletion: the last fields under the new revision.
     :param seq: empty for a made-up event (thumbnail made, NOTIFIED): told, never stored, no trigger.
+    :param leaf: the revision that was written, where another branch wins: `new` is the winner then.
     """
 
     verb: Verb
@@ -113,6 +114,12 @@ class Change:
     old: Stored | None = None
     about: Map = field(default_factory=dict)
     seq: str = ""
+    leaf: Stored | None = None
+
+    @property
+    def made(self) -> Stored:
+        """The revision that the write made: what its author is answered."""
+        return self.leaf or self.new
 
 
 Batch = Sequence[Write]
@@ -294,7 +301,7 @@ class DocumentStore(Protocol):
         :param start: keys from this one on (inclusive), whole keys; `end` likewise the last.
         :param after: `[key, docid]` cursor: rows strictly behind it.
         :param since: of a feed: rows changed after this seq, gone ones included, each key once, by seq.
-        :raises SeqGone: `since` is of a lost future or below the purged horizon.
+        :raises SeqGone: `since` is of a lost future.
         """
 
     def total(self, projection: str, prefix: Key = ()) -> Total:
@@ -387,7 +394,7 @@ class DocumentStore(Protocol):
         """Findings about the tenant's data, one sentence each; none when all is well."""
 
     def tidy(self) -> None:
-        """Upkeep that may take a while: statistics, free pages, old gone rows."""
+        """Upkeep that may take a while: statistics, free pages, unique rows that were left out and are free again."""
 
 
 class DocumentBackend(Protocol):

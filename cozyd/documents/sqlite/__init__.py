@@ -1,5 +1,6 @@
 """The embedded driver: one SQLite file for each tenant."""
 
+import os
 import secrets
 import shutil
 import sqlite3
@@ -60,7 +61,7 @@ class SqliteBackend:
             unfinished = path.with_suffix(".new")
             _remove(unfinished)
             Database(unfinished).create(_new_epoch())
-            unfinished.rename(path)
+            self._rename(unfinished, path)
             return self._load(tenant, path)
 
     def destroy(self, tenant: str) -> None:
@@ -95,7 +96,7 @@ class SqliteBackend:
             _begin_epoch(copied)
             self._forget(tenant)
             _remove(target)
-            copied.rename(target)
+            self._rename(copied, target)
 
     def ping(self) -> None:
         """See `DocumentBackend.ping`."""
@@ -115,6 +116,15 @@ class SqliteBackend:
             tired = self._warm.popleft() if len(self._warm) > self._open_tenants else None
         if tired is not None and tired is not database:
             tired.rest()
+
+    def _rename(self, old: Path, new: Path) -> None:
+        """Give a finished file its name, so that a power cut does not take it again."""
+        old.rename(new)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _path(self, tenant: str) -> Path:
         if not tenant or not tenant.replace("_", "").replace("-", "").isalnum():

@@ -4,7 +4,6 @@ import json
 import re
 import sqlite3
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
@@ -15,10 +14,11 @@ from cozyd.documents.malformed import Malformed
 from cozyd.documents.revtree import Tree
 from cozyd.documents.sqlite import upkeep
 from cozyd.documents.sqlite.database import Database
+from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
 from cozyd.documents.sqlite.writing import Transaction, clean
 from cozyd.documents.store import Batch, Change, Doc, Feed, FeedRow, Info, Key, Page, Query, React, Ref, Row, Stored, Total
-from cozyd.errors import BadRequest, Conflict, CozyError, NotFound, SeqGone
+from cozyd.errors import Conflict, CozyError, NotFound, SeqGone
 
 NO_DATABASE = "Database does not exist."
 SCANNED_MUCH = (
@@ -26,7 +26,6 @@ SCANNED_MUCH = (
     "Consider adding a more specific index to improve this."
 )
 _SEQ = re.compile(r"(\d{1,18})-([0-9a-f]{1,32})")
-_FIRST, _LAST = "", "\U0010ffff"
 
 
 class SqliteStore:
@@ -95,7 +94,7 @@ class SqliteStore:
     ) -> Page:
         """See `DocumentStore.all`."""
         num = self._number(doctype)
-        low, high = (end or _FIRST, start or _LAST) if descending else (start, _LAST if end is None else end)
+        low, high = (end or FIRST, start or LAST) if descending else (start, LAST if end is None else end)
         columns = "text, private" if docs else "x'7b7d', NULL"
         order = "DESC" if descending else "ASC"
         sql = (
@@ -117,7 +116,7 @@ class SqliteStore:
         tables = self._tables.indexes(doctype)
         plan = mango.plan(query, [table.index for table in tables if table.index is not None])
         match = None if plan.covered else mango.matcher(query.selector)
-        reader = _Reader(doctype, num, plan, next((table.num for table in tables if table.index == plan.index), None))
+        reader = Reader(doctype, num, plan, next((table.num for table in tables if table.index == plan.index), None))
         with self._database.reading(snapshot=True) as connection:
             rows = reader.read(connection, query, match)
         stats = {
@@ -486,84 +485,6 @@ class SqliteStore:
             return self._known_seq(connection, since, highest, epoch)
         except SeqGone:
             return 0
-
-
-class _Reader:
-    """Reads the documents of a plan, one key range after the other."""
-
-    def __init__(self, doctype: str, num: int, plan: mango.Plan, table: int | None) -> None:
-        self._doctype = doctype
-        self._num = num
-        self._plan = plan
-        self._table = table
-        self.examined = 0
-        self.bookmark: str | None = None
-
-    def read(self, connection: Any, query: Query, match: Callable[[Doc], bool] | None) -> Sequence[Stored]:
-        """The matching documents, `query.skip` left out, at most `query.limit`."""
-        found: list[Stored] = []
-        position = _read_bookmark(query.bookmark)
-        skip = query.skip
-        for key, stored in self._candidates(connection, position):
-            self.examined += 1
-            if match is not None and not match(stored.doc):
-                continue
-            if skip:
-                skip -= 1
-                continue
-            found.append(stored)
-            if len(found) >= query.limit:
-                self.bookmark = _write_bookmark(key, stored.ref.id)
-                return found
-        if found:
-            self.bookmark = _write_bookmark(key, stored.ref.id)
-        return found
-
-    def _candidates(self, connection: Any, position: tuple[bytes, str] | None) -> Iterator[tuple[bytes, Stored]]:
-        ranges = self._plan.ranges if not self._plan.descending else tuple(reversed(self._plan.ranges))
-        for start, stop in ranges:
-            for key, id, rev, text, private in connection.execute(*self._statement(start, stop, position)):
-                yield key, Stored(Ref(self._doctype, id), rev, text, private=private)
-
-    def _statement(self, start: bytes, stop: bytes, position: tuple[bytes, str] | None) -> tuple[str, list[Any]]:
-        beyond, order = ("<", "DESC") if self._plan.descending else (">", "ASC")
-        if self._table is None:
-            values: list[Any] = [self._num, start.decode(errors="replace"), _LAST if stop == b"\xff" else stop.decode(errors="replace")]
-            sql = (
-                "SELECT x'', id, rev, text, private FROM doc WHERE doctype = ? AND id >= ? AND id < ? AND deleted = 0 "
-                "AND NOT (id >= '_design/' AND id < '_design0')"
-            )
-            if position is not None:
-                sql += f" AND id {beyond} ?"
-                values.append(position[1])
-            return f"{sql} ORDER BY id {order}", values
-        values = [self._table, start, stop]
-        sql = (
-            "SELECT e.key, d.id, d.rev, d.text, d.private FROM entry e JOIN doc d ON d.num = e.doc "
-            "WHERE e.idx = ? AND e.key >= ? AND e.key < ?"
-        )
-        if position is not None:
-            sql += f" AND (e.key, e.id) {beyond} (?, ?)"
-            values += position
-        return f"{sql} ORDER BY e.key {order}, e.id {order}", values
-
-
-def _write_bookmark(key: bytes, id: str) -> str:
-    return urlsafe_b64encode(jsons.dump([key.hex(), id])).decode()
-
-
-def _read_bookmark(bookmark: str | None) -> tuple[bytes, str] | None:
-    """Where a bookmark points: the last row that was sent; so it survives writes.
-
-    :raises BadRequest: it is none of ours.
-    """
-    if not bookmark or bookmark == "nil":
-        return None
-    try:
-        key, id = jsons.load(urlsafe_b64decode(bookmark))
-        return bytes.fromhex(key), str(id)
-    except (ValueError, TypeError, BadRequest) as cause:
-        raise BadRequest(f"Invalid bookmark value: {bookmark[:100]}", error="invalid_bookmark") from cause
 
 
 def _row(found: Sequence[Any], epoch: str) -> Row:

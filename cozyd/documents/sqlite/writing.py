@@ -265,7 +265,8 @@ class Transaction:
         before = dict(tree.parents)
         tree.merge([stored.rev, *tree.path(base)], deleted=stored.deleted)
         change = self._settle(write.ref, row, tree, before, stored)
-        return Change(change.verb, change.new, change.old, write.about, change.seq)
+        leaf = stored if stored.rev != change.new.rev else None
+        return Change(change.verb, change.new, change.old, write.about, change.seq, leaf)
 
     def _settle(self, ref: Ref, row: _Row | None, tree: Tree, before: Parents, stored: Stored) -> Change:
         """Write a merged tree: the new leaf, the winner, and what was stemmed."""
