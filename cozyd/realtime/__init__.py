@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from cozyd.documents.store import Change
 log = logging.getLogger("cozyd.realtime")
 
 Deliver = Callable[[Sequence[Change]], None]
+_NOBODY: Mapping[object, Deliver] = {}
 
 
 class Hub(Protocol):
@@ -35,11 +36,11 @@ class LocalHub:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._subscribers: dict[str, tuple[Deliver, ...]] = {}
+        self._subscribers: dict[str, Mapping[object, Deliver]] = {}
 
     def publish(self, domain: str, changes: Sequence[Change]) -> None:
         """See `Hub.publish`."""
-        for deliver in self._subscribers.get(domain, ()):
+        for deliver in self._subscribers.get(domain, _NOBODY).values():
             try:
                 deliver(changes)
             except Exception:  # a subscriber's fault is not the writer's
@@ -47,12 +48,13 @@ class LocalHub:
 
     def subscribe(self, domain: str, deliver: Deliver) -> Callable[[], None]:
         """See `Hub.subscribe`."""
+        this = object()
         with self._lock:
-            self._subscribers[domain] = (*self._subscribers.get(domain, ()), deliver)
+            self._subscribers[domain] = {**self._subscribers.get(domain, _NOBODY), this: deliver}
 
         def stop() -> None:
             with self._lock:
-                left = tuple(one for one in self._subscribers.get(domain, ()) if one is not deliver)
+                left = {one: kept for one, kept in self._subscribers.get(domain, _NOBODY).items() if one is not this}
                 if left:
                     self._subscribers[domain] = left
                 else:

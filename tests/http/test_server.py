@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -350,6 +351,14 @@ def test_the_log_names_no_secret_and_no_line_is_made_up(fresh: Served):
     for secret in (alice.token, alice.password, "very-secret-passphrase", "made-up-host"):
         assert secret not in log
     assert not [line for line in log.splitlines() if line.startswith("FAKE")]
+
+
+def test_log_lines_may_be_json(tmp_path: Path):
+    with Served(tmp_path / "data", environ={"COZYD_LOG_FORMAT": "json"}) as server:
+        server.stop()
+        lines = [json.loads(line) for line in server.log().splitlines()]
+    assert lines
+    assert set(lines[0]) == {"time", "level", "logger", "request_id", "domain", "message"}
 
 
 @pytest.mark.parametrize(
