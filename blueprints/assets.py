@@ -1,8 +1,7 @@
-"""`/assets/*`, favicon, robots.txt, security.txt (docs/http/assets.md)."""
+"""`/assets/*`, favicon, robots.txt (docs/http/assets.md)."""
 
 import mimetypes
 import re
-from pathlib import Path
 
 from flask import Response, request
 
@@ -11,6 +10,8 @@ from blueprints._request import Service, public
 from cozyd.errors import NotFound
 
 service = Service("assets", __name__, errors="page")
+
+mimetypes.add_type("font/woff2", ".woff2")
 
 _HASHED = re.compile(r"(.+)\.([0-9a-f]{10})\.([a-z0-9]+)")
 
@@ -46,8 +47,12 @@ def robots() -> Response:
 
 def _sent(name: str) -> Response:
     top = _pages.folder("assets").resolve()
-    path: Path = (top / name).resolve()
-    if not path.is_relative_to(top) or not path.is_file():
+    try:
+        path = (top / name).resolve()
+        is_ours = path.is_relative_to(top) and path.is_file()
+    except (OSError, ValueError):  # a name no file system takes: NUL, too long
+        is_ours = False
+    if not is_ours:
         raise _missing()
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     answer = Response(path.read_bytes(), content_type="text/javascript" if kind.endswith("javascript") else kind)

@@ -10,7 +10,7 @@ from flask import Response, request
 from blueprints import _pages
 from blueprints._documents import answer
 from blueprints._request import SESSION_COOKIE, Service, credentials, instance, logged_in, principal, public
-from cozyd.errors import BadRequest, CozyError, NotFound, TooManyRequests, Unauthorized
+from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, TooManyRequests, Unauthorized
 from cozyd.stack import Stack
 
 service = Service("auth", __name__, errors="page")
@@ -44,7 +44,12 @@ def login_page() -> Response:
 @service.post("/auth/login", access=public)
 def login() -> Response:
     """Log in: the passphrase as official clients derive it, or in clear from a browser without script."""
-    _pages.check_csrf()
+    try:
+        _pages.check_csrf()
+    except Forbidden as error:
+        if _wants_json():
+            raise
+        return _login_form(request.form.get("redirect", ""), error=_pages.words()("login.old"), status=error.status)
     target = _target(request.form.get("redirect"))
     if logged_in() is not None:
         return _logged_in(target, None)

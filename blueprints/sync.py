@@ -1,8 +1,12 @@
 """`/sync`: how to connect each device; device passwords; Apple profiles (docs/connect.md)."""
 
+import contextlib
 import io
 import plistlib
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from flask import Response, redirect, request
@@ -26,32 +30,39 @@ _REACH: tuple[Reach, ...] = ("contacts", "calendars", "files")
 @service.get("/", access=owner, provide_automatic_options=False)
 def connect() -> Response:
     """How to connect each device, and her device passwords."""
-    return _connect_page(new=_new_device(request.args.get("new")))
+    return _connect_page(new=_new_device(request.args.get("new")), revoked="revoked" in request.args)
 
 
 @service.post("/passwords", access=owner)
 def add_password() -> Response:
     """Make a device password; it is shown on the page that follows."""
     _pages.check_csrf()
-    name = request.form.get("name", "").strip()[:LONGEST_NAME]
-    reach = [one for one in _REACH if one in request.form.getlist("reach")]
-    if not name or not reach:
-        return _connect_page(notice=_pages.words()("add.empty"), status=422)
-    auth = instance().auth
-    device, password = auth.add_device(name, reach, request.form.get("read_only") == "1")
-    key = auth.show_for_a_while(f"{device.id} {password}")
-    return cast(Response, redirect(f"/sync/?new={key}", 303))
+    form = _Form(
+        request.form.get("name", "").strip()[:LONGEST_NAME],
+        tuple(one for one in _REACH if one in request.form.getlist("reach")),
+        request.form.get("read_only") == "1",
+    )
+    if not form.name or not form.reach:
+        return _connect_page(form=form, error=_pages.words()("add.empty"), status=422)
+    key = _add_device(form)
+    return _to(f"/sync/?new={key}#new")
 
 
 @service.post("/passwords/<id>/revoke", access=owner)
 def revoke_password(id: str) -> Response:
-    """Revoke a device password; it counts from the next request on."""
+    """Revoke a device password; it counts from the next request on. One that is gone already is fine."""
     _pages.check_csrf()
-    try:
+    with contextlib.suppress(NotFound):
         instance().auth.remove_device(id)
-    except NotFound:
-        return cast(Response, redirect("/sync/", 303))
-    return cast(Response, redirect("/sync/", 303))
+    return _to("/sync/?revoked#passwords")
+
+
+@service.post("/apple", access=owner)
+def apple_device() -> Response:
+    """Make a password for an Apple device, and give the profile that brings it."""
+    _pages.check_csrf()
+    key = _add_device(_Form(_pages.words()("apple.device"), ("contacts", "calendars"), read_only=False))
+    return _to(f"/sync/apple.mobileconfig?device={key}")
 
 
 @service.get("/apple.mobileconfig", access=owner)
@@ -102,27 +113,72 @@ def folder_listing() -> Response:
 # -- inside -------------------------------------------------------------------------------------------------------------
 
 
-def _connect_page(*, new: dict[str, Any] | None = None, notice: str = "", status: int = 200) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the form for a new password has in it."""
+
+    name: str = ""
+    reach: tuple[Reach, ...] = _REACH
+    read_only: bool = False
+
+
+def _connect_page(
+    *, new: dict[str, Any] | None = None, revoked: bool = False, form: _Form | None = None, error: str = "", status: int = 200
+) -> Response:
     token = _pages.csrf_token()
     words = _pages.words()
-    base = request.host_url.rstrip("/")
-    scheme = {"http": "dav", "https": "davs"}[request.scheme]
+    host = _device_host()
+    base = f"{request.scheme}://{host}"
     page = _pages.page(
         "connect.html",
         status,
         name=instance().public_name(),
         csrf=token,
         new=new,
-        notice=notice,
+        notice=words("passwords.revoked") if revoked else "",
+        form=form or _Form(),
+        error=error,
         dav=base + DAV,
         files=base + FILES,
-        gvfs=f"{scheme}://me@{request.host}{FILES}",
+        gvfs=f"{base.replace('http', 'dav', 1)}{FILES}".replace("//", "//me@", 1),
         qr=_qr(base + "/sync/"),
+        local=_is_local(host),
         devices=instance().auth.devices(),
         names=lambda reach: words("reach.join").join(words(f"reach.{one}") for one in reach),
-        day=lambda time: time.strftime("%Y-%m-%d"),
+        day=_day,
     )
     return _pages.with_csrf(page, token, "/sync")
+
+
+def _day(time: datetime) -> str:
+    """A day for people, in UTC as it was noted."""
+    ago = (instance().now().date() - time.date()).days
+    return _pages.words()({0: "day.today", 1: "day.yesterday"}[ago]) if ago in (0, 1) else time.strftime("%Y-%m-%d")
+
+
+def _device_host() -> str:
+    """The host that devices are told: names below `localhost` are known to browsers only, so there an alias that every program resolves."""
+    host = request.host
+    if not _name(host).endswith(".localhost"):
+        return host
+    aliases: Sequence[str] = instance().doc.get("domain_aliases", ())
+    return next((alias for alias in aliases if not _name(alias).endswith(".localhost")), host)
+
+
+def _is_local(host: str) -> bool:
+    """Whether other machines cannot come to this host."""
+    return _name(host) == "localhost" or _name(host).endswith(".localhost") or host.startswith("127.")
+
+
+def _name(host: str) -> str:
+    return host.partition(":")[0]
+
+
+def _add_device(form: _Form) -> str:
+    """Make a device password; the key under which the pages may show it for a while."""
+    auth = instance().auth
+    device, password = auth.add_device(form.name, form.reach, form.read_only)
+    return auth.show_for_a_while(f"{device.id} {password}")
 
 
 def _new_device(key: str | None) -> dict[str, Any] | None:
@@ -132,7 +188,13 @@ def _new_device(key: str | None) -> dict[str, Any] | None:
         return None
     id, _, password = shown.partition(" ")
     device: Device | None = next((one for one in instance().auth.devices() if one.id == id), None)
-    return {"name": device.name, "password": password, "key": key, "reach": device.reach} if device is not None else None
+    if device is None:
+        return None
+    return {"name": device.name, "password": password, "key": key, "reach": device.reach, "profile": bool(_accounts(device.reach))}
+
+
+def _to(path: str) -> Response:
+    return cast(Response, redirect(path, 303))
 
 
 def _qr(text: str) -> Markup:
@@ -148,10 +210,9 @@ def _qr(text: str) -> Markup:
 
 def _profile(password: str | None, reach: tuple[Reach, ...]) -> dict[str, Any]:
     """A configuration profile: stable identifiers, so that installing it again replaces the old one."""
-    host, _, port = request.host.partition(":")
+    host, _, port = _device_host().partition(":")
     secure = request.scheme == "https"
-    accounts = [("calendars", "com.apple.caldav.account", "CalDAV"), ("contacts", "com.apple.carddav.account", "CardDAV")]
-    payloads = [_account(kind, prefix, host, port, secure, password) for one, kind, prefix in accounts if one in reach]
+    payloads = [_account(kind, prefix, host, port, secure, password) for kind, prefix in _accounts(reach)]
     name = instance().public_name()
     return {
         "PayloadType": "Configuration",
@@ -163,6 +224,15 @@ def _profile(password: str | None, reach: tuple[Reach, ...]) -> dict[str, Any]:
         "PayloadOrganization": "cozyd",
         "PayloadContent": payloads,
     }
+
+
+def _accounts(reach: Sequence[Reach]) -> list[tuple[str, str]]:
+    """The kinds of accounts a profile has for what a device reaches; files are none of Apple's."""
+    kinds: Sequence[tuple[Reach, str, str]] = (
+        ("calendars", "com.apple.caldav.account", "CalDAV"),
+        ("contacts", "com.apple.carddav.account", "CardDAV"),
+    )
+    return [(kind, prefix) for one, kind, prefix in kinds if one in reach]
 
 
 def _account(kind: str, prefix: str, host: str, port: str, secure: bool, password: str | None) -> dict[str, Any]:

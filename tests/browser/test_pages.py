@@ -3,7 +3,10 @@
 Screenshots go to `$COZYD_TEST_SCREENSHOTS`, or a temporary folder that the test names.
 """
 
+import base64
+import http.client
 import os
+import plistlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,16 @@ def log_in(page: Page, base: str) -> None:
 
 def address(served: Served) -> str:
     return f"http://{served.domain}"
+
+
+def propfind(served: Served, password: str, path: str) -> int:
+    """The status a device gets."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+    credentials = base64.b64encode(f"me:{password}".encode()).decode()
+    connection.request("PROPFIND", path, headers={"Host": served.domain, "Authorization": f"Basic {credentials}", "Depth": "0"})
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 FITS = "() => document.documentElement.scrollWidth <= window.innerWidth"
@@ -95,6 +108,13 @@ def test_the_pages_look_right(browser: Browser, served: Served, folder: Path, si
     log_in(page, address(served))
     page.screenshot(path=folder / f"connect-{size}-{scheme}.png", full_page=True)
     check_page(page)
+    page.get_by_label("Name of the device").fill(f"Phone {size} {scheme}")
+    page.get_by_role("button", name="Make the password").click()
+    page.locator("[data-password]").wait_for()
+    for summary in page.locator("summary").all()[1:]:
+        summary.click()
+    page.screenshot(path=folder / f"opened-{size}-{scheme}.png", full_page=True)
+    check_page(page)
     assert problems == []
     context.close()
 
@@ -114,31 +134,21 @@ def test_a_wrong_passphrase_says_so_and_lets_nobody_in(browser: Browser, served:
 
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
 def test_she_makes_and_revokes_a_device_password(browser: Browser, served: Served, script: bool):
-    import base64
-    import http.client
-
-    def propfind(password: str, path: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
-        credentials = base64.b64encode(f"me:{password}".encode()).decode()
-        connection.request("PROPFIND", path, headers={"Host": served.domain, "Authorization": f"Basic {credentials}", "Depth": "0"})
-        status = connection.getresponse().status
-        connection.close()
-        return status
-
     context = opened(browser, java_script_enabled=script)
     page = context.new_page()
     log_in(page, address(served))
     name = f"Phone {script}"
     page.get_by_label("Name of the device").fill(name)
-    page.get_by_label("Files").uncheck()
+    page.get_by_label("Files", exact=True).uncheck()
     page.get_by_role("button", name="Make the password").click()
     password = page.locator("[data-password]").inner_text()
-    assert propfind(password, "/sync/dav/me/contacts/") == 207
-    assert propfind(password, "/sync/files/") == 403
+    assert propfind(served, password, "/sync/dav/me/contacts/") == 207
+    assert propfind(served, password, "/sync/files/") == 403
     page.get_by_role("button", name=f"Revoke the password of {name}").click()
-    page.get_by_text("New device password").wait_for()
+    page.get_by_role("status").wait_for()
+    assert "revoked" in page.get_by_role("status").inner_text()
     assert page.get_by_text(name, exact=True).count() == 0
-    assert propfind(password, "/sync/dav/me/contacts/") == 401
+    assert propfind(served, password, "/sync/dav/me/contacts/") == 401
     context.close()
 
 
@@ -162,17 +172,44 @@ def test_the_whole_connect_page_works_by_keyboard(browser: Browser, served: Serv
     context.close()
 
 
-def test_the_apple_profile_has_both_accounts(browser: Browser, served: Served):
-    import plistlib
-
+def test_the_apple_profile_comes_with_a_password_that_works(browser: Browser, served: Served):
     context = opened(browser)
     page = context.new_page()
     log_in(page, address(served))
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download the Apple profile").click()
+        page.get_by_role("button", name="Download the profile").click()
+    assert download.value.suggested_filename == "cozyd.mobileconfig"
     profile = plistlib.loads(Path(download.value.path()).read_bytes())
     assert [one["PayloadType"] for one in profile["PayloadContent"]] == ["com.apple.caldav.account", "com.apple.carddav.account"]
-    assert profile["PayloadContent"][0]["CalDAVPrincipalURL"] == "/sync/dav/me/"
+    assert propfind(served, profile["PayloadContent"][0]["CalDAVPassword"], "/sync/dav/me/contacts/") == 207
+    context.close()
+
+
+def test_what_was_typed_is_still_there_after_a_mistake(browser: Browser, served: Served):
+    context = opened(browser)
+    page = context.new_page()
+    log_in(page, address(served))
+    page.get_by_label("Name of the device").fill("My tablet")
+    for name in ("Contacts", "Calendars and tasks", "Files"):
+        page.get_by_label(name, exact=True).uncheck()
+    page.get_by_label("Read-only").check()
+    page.get_by_role("button", name="Make the password").click()
+    page.get_by_role("alert").wait_for()
+    assert page.get_by_label("Name of the device").input_value() == "My tablet"
+    assert page.get_by_label("Name of the device").get_attribute("aria-invalid") == "true"
+    assert page.get_by_label("Read-only").is_checked()
+    assert not page.get_by_label("Files", exact=True).is_checked()
+    context.close()
+
+
+def test_the_page_speaks_french_to_who_prefers_it(browser: Browser, served: Served):
+    context = browser.new_context(locale="fr-FR")
+    page = context.new_page()
+    page.goto(address(served) + "/")
+    page.get_by_label("Mot de passe").fill(PASSPHRASE)
+    page.get_by_role("button", name="Se connecter").click()
+    page.get_by_role("heading", name="Connectez vos appareils").wait_for()
+    assert page.locator("html").get_attribute("lang") == "fr"
     context.close()
 
 
