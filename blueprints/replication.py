@@ -259,7 +259,7 @@ def _write(doctype: str, doc: Doc, new_id: Callable[[], str]) -> Write:
 def _result(doc: Doc, done: Change | CozyError, write: Write | CozyError) -> Doc:
     if isinstance(done, CozyError):
         return _failed(doc, done, write.ref.id if isinstance(write, Write) else None)
-    return {"ok": True, "id": done.new.ref.id, "rev": done.new.rev}
+    return {"ok": True, "id": done.new.ref.id, "rev": done.made.rev}
 
 
 def _failed(doc: Doc, error: CozyError, id: str | None = None) -> Doc:

@@ -10,6 +10,7 @@ import pytest
 
 from cozyd.documents.store import DocumentBackend, DocumentStore, Ref, Write
 from cozyd.errors import Conflict, NotFound, SeqGone
+from tests.contracts.document_model import compare
 from tests.contracts.document_revisions import RevisionsContract
 from tests.contracts.document_rows import RowsContract
 from tests.contracts.document_values import LENIENT_TYPE, THINGS, put
@@ -89,3 +90,14 @@ class DocumentStoreContract(WritesContract, RowsContract, RevisionsContract):
         put(one, THINGS, "a", n=1)
         assert list(other.doctypes()) == []
         assert told == []
+
+    # -- against a model --------------------------------------------------------------------------------------------
+
+    def test_random_writes_give_what_a_plain_model_gives(self, backend: DocumentBackend):
+        compare(backend, start=1, steps=1500)
+
+    @pytest.mark.soak
+    @pytest.mark.timeout(900)
+    @pytest.mark.parametrize("start", [11, 12, 13, 14, 15])
+    def test_many_random_writes_give_what_a_plain_model_gives(self, backend: DocumentBackend, start: int):
+        compare(backend, start=start, steps=10_000)
