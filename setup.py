@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
@@ -32,23 +32,11 @@ setup(
     name="cozyd",
     version=_version(),
     description="A personal cloud server: contacts, calendars, files and any JSON document, for every device",
-    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="AGPL-3.0-or-later",
     python_requires=">=3.11",
-    packages=[
-        "cozyd",
-        "cozyd.auth",
-        "cozyd.cli",
-        "cozyd.documents",
-        "cozyd.documents.sqlite",
-        "cozyd.files",
-        "cozyd.pim",
-        "cozyd.realtime",
-        "cozyd.server",
-        "blueprints",
-        "dav",
-    ],
+    packages=find_packages(include=["cozyd", "cozyd.*", "blueprints", "dav"]),
     install_requires=_dependencies(),
     entry_points={"console_scripts": ["cozyd = cozyd.cli:main"]},
     cmdclass={"build_py": BuildWithPages},
