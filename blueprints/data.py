@@ -174,7 +174,9 @@ def normal_docs(doctype: str) -> Response:
     page = docs.find(doctype, query)
     designs = docs.all(doctype, start="_design/", end="_design0", docs=False).rows
     total = docs.info(doctype).count - len(designs)
-    found = {"total_rows": total, "bookmark": page.bookmark or ""}
+    found: dict[str, Any] = {"total_rows": total, "bookmark": page.bookmark or ""}
+    if flag("execution_stats"):
+        found["execution_stats"] = dict(page.stats)
     return _documents.spliced(found, "rows", [stored.render() for stored in page.rows])
 
 

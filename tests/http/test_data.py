@@ -461,6 +461,8 @@ def test_normal_docs_come_in_pages_without_design_documents(alice: Client, liste
         seen += [row["n"] for row in page["rows"]]
         bookmark = page["bookmark"]
     assert seen == list(range(6))
+    assert "execution_stats" not in page
+    assert alice.api("GET", f"{listed}/_normal_docs?execution_stats=true").json["execution_stats"]["results_returned"] == 6
 
 
 def test_a_doctype_has_figures_and_can_be_dropped(alice: Client):
