@@ -91,7 +91,8 @@ class Front:
         """Find the tenant and hand the request to its door."""
         path: str = environ.get("PATH_INFO", "")
         environ["cozyd.stack"] = self._stack
-        request_id: str = environ.setdefault("cozyd.request_id", f"{getrandbits(64):016x}")
+        request_id: str = environ.get("cozyd.request_id") or f"{getrandbits(64):016x}"
+        environ["cozyd.request_id"] = request_id
         about_request(request_id, "")
         start_response = _named(start_response, request_id)
         if path in WITHOUT_INSTANCE:
