@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import dav, documents
+from benchmarks import dav, documents, queries, realtime
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -13,9 +13,9 @@ IDLE_MB = 90
 
 
 def main() -> None:
-    """Run what is named, or all."""
+    """Run what is named, or all but `scale`, which takes some minutes."""
     need("wrk")
-    wanted = set(sys.argv[1:]) or {"memory", "documents", "dav"}
+    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav"}
     with tempfile.TemporaryDirectory() as folder:
         server = Served(Path(folder) / "data").add_alice()
         first = server.start()
@@ -32,8 +32,14 @@ def main() -> None:
                 table("process", rows)
             if "documents" in wanted:
                 documents.measure(server, Path(folder))
+            if "queries" in wanted:
+                queries.measure(server)
+            if "realtime" in wanted:
+                realtime.measure(server)
             if "dav" in wanted:
                 dav.measure(server)
+            if "scale" in wanted:
+                queries.scale(server)
         finally:
             server.stop()
 
