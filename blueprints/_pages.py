@@ -69,7 +69,8 @@ def page(template: str, /, status: int = 200, **values: Any) -> Response:
 
 def security_headers() -> Mapping[str, str]:
     """The headers of every page."""
-    return {
+    secure = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"} if request.is_secure else {}
+    return secure | {
         "Content-Security-Policy": POLICY,
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",

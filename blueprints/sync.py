@@ -15,7 +15,7 @@ from markupsafe import Markup
 from blueprints import _pages, _propfind
 from blueprints._request import Service, body_bytes, credentials, instance, owner, public
 from cozyd.auth.values import Credentials, Device, Reach
-from cozyd.errors import NotFound, Unauthorized
+from cozyd.errors import Invalid, NotFound, Unauthorized
 from cozyd.permissions import FILES as FILES_DOCTYPE
 
 service = Service("sync", __name__, url_prefix="/sync", errors="page")
@@ -23,7 +23,6 @@ folders = Service("folders", __name__, errors="page")
 
 DAV, FILES = "/sync/dav/", "/sync/files/"
 XML = "application/xml; charset=utf-8"
-LONGEST_NAME = 80
 _REACH: tuple[Reach, ...] = ("contacts", "calendars", "files")
 
 
@@ -38,13 +37,14 @@ def add_password() -> Response:
     """Make a device password; it is shown on the page that follows."""
     _pages.check_csrf()
     form = _Form(
-        request.form.get("name", "").strip()[:LONGEST_NAME],
+        request.form.get("name", ""),
         tuple(one for one in _REACH if one in request.form.getlist("reach")),
         request.form.get("read_only") == "1",
     )
-    if not form.name or not form.reach:
-        return _connect_page(form=form, error=_pages.words()("add.empty"), status=422)
-    key = _add_device(form)
+    try:
+        key = _add_device(form)
+    except Invalid as error:
+        return _connect_page(form=form, error=_pages.words()("add.empty"), status=error.status)
     return _to(f"/sync/?new={key}#new")
 
 

@@ -11,6 +11,7 @@ import weakref
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
@@ -28,7 +29,7 @@ from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
 from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound, Unavailable
 from cozyd.files.blobs import LocalBlobs
 from cozyd.instance import Drivers, Instance
-from cozyd.locks import LocalLocks
+from cozyd.locks import LocalLocks, Lock
 from cozyd.realtime import LocalHub
 
 log = logging.getLogger("cozyd.stack")
@@ -133,19 +134,22 @@ class Stack:
         :raises Conflict: a host name is taken.
         """
         domain = check_host(domain)
-        others = _other_hosts(aliases, domain)
-        self._check_free([domain, *others])
-        record = _new_record(domain, others, _known_locale(locale), quota)
+        record = _new_record(domain, _other_hosts(aliases, domain), _known_locale(locale), quota)
         if passphrase is not None:
             record |= _with_passphrase(passphrase, Kdf(f"me@{domain.split(':', 1)[0]}", passwords.ITERATIONS))
+        with self._one_at_a_time():
+            self._make(record, email, public_name or domain.split(".", 1)[0].split(":", 1)[0])
+        log.info("instance %s created", domain)
+        return self._instance(domain)
+
+    def _make(self, record: dict[str, Any], email: str, public_name: str) -> None:
+        self._check_free([record["domain"], *record.get("domain_aliases", ())])
         prefix = record["prefix"]
         self._backend.destroy(prefix)  # what an interrupted creation left behind
         self.drivers.blobs.destroy(prefix)
         instance = Instance(lambda: record, self._backend.create(prefix), self.drivers)
-        seeds.plant(instance, email=email, public_name=public_name or domain.split(".", 1)[0].split(":", 1)[0])
+        seeds.plant(instance, email=email, public_name=public_name)
         self._records.put(doctypes.INSTANCES, record | {"_id": prefix})
-        log.info("instance %s created", domain)
-        return self._instance(domain)
 
     def modify(self, domain: str, **changes: Any) -> Instance:
         """Change the record of an instance.
@@ -156,7 +160,6 @@ class Stack:
         instance = self.instance(domain)
         if changes.get("domain_aliases"):
             changes["domain_aliases"] = _other_hosts(changes["domain_aliases"], instance.domain)
-            self._check_free(changes["domain_aliases"], mine=instance.domain)
         if changes.get("locale"):
             _known_locale(changes["locale"])
 
@@ -165,7 +168,9 @@ class Stack:
             kept = {name: value for name, value in stored.doc.items() if changes.get(name, ...) is not None}
             self._records.put(doctypes.INSTANCES, kept | {name: value for name, value in changes.items() if value is not None})
 
-        self._records.retry(write)
+        with self._one_at_a_time():
+            self._check_free(changes.get("domain_aliases") or (), mine=instance.domain)
+            self._records.retry(write)
         with self._lock:
             self._hosts.clear()
         return self._instance(instance.domain)
@@ -192,10 +197,11 @@ class Stack:
             self._hosts.clear()
             self._recent.pop(instance.domain, None)
             self._alive.pop(instance.domain, None)
-        self._backend.destroy(instance.prefix)
-        self.drivers.blobs.destroy(instance.prefix)
-        stored = self._records.get(self._ref(instance.domain))
-        self._records.delete(stored.ref, stored.rev)
+        with self._one_at_a_time():
+            self._backend.destroy(instance.prefix)
+            self.drivers.blobs.destroy(instance.prefix)
+            stored = self._records.get(self._ref(instance.domain))
+            self._records.delete(stored.ref, stored.rev)
         log.info("instance %s destroyed", instance.domain)
 
     # -- health -----------------------------------------------------------------------------------------------------
@@ -215,6 +221,10 @@ class Stack:
         self._folder_lock.close()
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _one_at_a_time(self) -> AbstractContextManager[Lock]:
+        """Instances are made, renamed and removed one after the other: who makes one clears its place first."""
+        return self.drivers.locks.hold("instances", wait=60)
 
     def _open_global(self) -> DocumentStore:
         try:

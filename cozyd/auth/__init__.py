@@ -21,7 +21,7 @@ from cozyd.auth.values import Credentials, Device, Kdf, Reach
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Ref, Stored, Write
-from cozyd.errors import BadToken, Conflict, NotFound, StorageFull, TooManyRequests, Unauthorized, Unavailable
+from cozyd.errors import BadToken, Conflict, Invalid, NotFound, StorageFull, TooManyRequests, Unauthorized, Unavailable
 from cozyd.permissions import ACTIONS, Action, Principal, Rule, parse_scope
 
 SESSIONS = "io.cozy.sessions"
@@ -39,6 +39,8 @@ SHOWN_FOR = 600.0
 ATTEMPTS, ATTEMPTS_WINDOW = 10, 300
 ACCOUNT_ATTEMPTS, ACCOUNT_WINDOW = 300, 3600
 KNOWN_FOR = 30 * 24 * 3600.0
+
+LONGEST_NAME = 80
 
 REACH: Mapping[Reach, tuple[str, ...]] = {
     "contacts": ("io.cozy.contacts", "io.cozy.contacts.*"),
@@ -190,8 +192,13 @@ class Auth:
     def add_device(self, name: str, reach: Sequence[Reach], read_only: bool) -> tuple[Device, str]:
         """A new device password: 128 random bits; only its SHA-256 is kept.
 
+        :param name: for people; what cannot be printed is left out, what is over 80 characters is cut.
         :returns: the device, and the password, which nobody can show again.
+        :raises Invalid: it has no name, or reaches nothing.
         """
+        name = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())[:LONGEST_NAME].strip()
+        if not name or not reach or any(one not in REACH for one in reach):
+            raise Invalid("A device needs a name, and reaches contacts, calendars or files", source="reach")
         letters = base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
         password = "-".join(letters[start : start + 5] for start in range(0, len(letters), 5))
         body = {"name": name, "reach": list(reach), "read_only": read_only, "created_at": self._text(self._now())}

@@ -56,7 +56,7 @@ def test_the_principal_has_the_default_calendar(served: Served):
 def test_events_are_saved_found_and_removed(calendar: caldav.Calendar):
     calendar.save_event(event("e1", "Stand-up"))
     calendar.save_event(event("e2", "Later", "20270101"))
-    found = calendar.search(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC), event=True)
+    found: list[caldav.Event] = calendar.search(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC), event=True)
     assert ["Stand-up" in one.data for one in found] == [True]
     loaded = calendar.event_by_uid("e2")
     loaded.data = loaded.data.replace("Later", "Much later")
@@ -68,12 +68,13 @@ def test_events_are_saved_found_and_removed(calendar: caldav.Calendar):
 
 def test_recurring_events_are_found_where_they_happen(calendar: caldav.Calendar):
     calendar.save_event(event("r1", "Weekly", more="RRULE:FREQ=WEEKLY;COUNT=3\n"))
-    inside = calendar.search(start=datetime(2026, 3, 24, tzinfo=UTC), end=datetime(2026, 3, 25, tzinfo=UTC), event=True)
-    between = calendar.search(start=datetime(2026, 3, 19, tzinfo=UTC), end=datetime(2026, 3, 20, tzinfo=UTC), event=True)
-    after = calendar.search(start=datetime(2026, 4, 1, tzinfo=UTC), end=datetime(2026, 5, 1, tzinfo=UTC), event=True)
-    assert (len(inside), len(between), len(after)) == (1, 0, 0)
-    expanded = calendar.search(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC), event=True, expand=True)
-    assert len(expanded) == 3
+
+    def found(start: tuple[int, int], end: tuple[int, int], *, expand: bool = False) -> int:
+        first, last = datetime(2026, *start, tzinfo=UTC), datetime(2026, *end, tzinfo=UTC)
+        return len(calendar.search(start=first, end=last, event=True, expand=expand))
+
+    assert (found((3, 24), (3, 25)), found((3, 19), (3, 20)), found((4, 1), (5, 1))) == (1, 0, 0)
+    assert found((3, 1), (4, 1), expand=True) == 3
 
 
 def test_todos_are_ticked(calendar: caldav.Calendar):

@@ -10,7 +10,8 @@ from tests.support.serving import Served
 PHOTO = base64.b64encode(bytes(range(256)) * 20).decode()
 CARD = (
     "BEGIN:VCARD\r\nVERSION:3.0\r\nPRODID:-//Phone//EN\r\nUID:{uid}\r\nN:Lovelace;Ada;;;\r\nFN:Ada Lovelace\r\n"
-    "item1.EMAIL;TYPE=INTERNET;TYPE=pref:ada@example.org\r\nitem1.X-ABLabel:_$!<Home>!$_\r\nTEL;TYPE=CELL,VOICE;X-ODD=7:+33 6 12 34 56 78\r\n"
+    "item1.EMAIL;TYPE=INTERNET;TYPE=pref:ada@example.org\r\nitem1.X-ABLabel:_$!<Home>!$_\r\n"
+    "TEL;TYPE=CELL,VOICE;X-ODD=7:+33 6 12 34 56 78\r\n"
     "X-PHONETIC-LAST-NAME:ladvlace\r\nX-SOCIALPROFILE;TYPE=twitter;x-user=ada:http://twitter.com/ada\r\n"
     "PHOTO;ENCODING=b;TYPE=JPEG:" + "\r\n ".join(PHOTO[start : start + 70] for start in range(0, len(PHOTO), 70)) + "\r\n"
     "NOTE:First\\, and last\r\nREV:2020-01-01T00:00:00Z\r\nEND:VCARD\r\n"

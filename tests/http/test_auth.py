@@ -22,7 +22,7 @@ from dav import mounts
 from tests.support.client import Client
 from tests.support.serving import PASSPHRASE, Served
 from tests.support.stack import Clock, open_stack
-from tests.support.visitor import Visitor
+from tests.support.visitor import Visitor, field
 
 CLOSED_LIST = ["io.cozy.sessions", "io.cozy.devices", "io.cozy.permissions", "io.cozy.oauth.clients"]
 
@@ -144,6 +144,31 @@ def test_too_many_attempts_are_refused_before_anything_is_derived(tmp_path_facto
         assert visitor.submit_login(Accept="application/json").json["error"].startswith("Too many attempts")
         bob = Visitor(served, f"bob.localhost:{served.port}")
         assert b"Too many" not in bob.post("/auth/login", {"passphrase": "x", "csrf_token": bob.csrf("/auth/login")}).body
+
+
+def test_behind_a_tls_proxy_addresses_and_cookies_are_of_https(tmp_path_factory: pytest.TempPathFactory):
+    environ = {"COZYD_SERVER_SCHEME": "https", "COZYD_SERVER_TRUSTED_PROXY": "127.0.0.1"}
+    with Served(tmp_path_factory.mktemp("tls") / "data", environ=environ).add_alice() as served:
+        visitor = Visitor(served)
+        by_proxy = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "192.0.2.1"}
+        assert visitor.get("/", **by_proxy).headers["Location"] == f"https://{served.domain}/auth/login"
+        page = visitor.get("/auth/login", **by_proxy)
+        assert page.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
+        fields = {"passphrase": PASSPHRASE, "clear": "1", "csrf_token": field(page, "csrf_token")}
+        answer = visitor.post("/auth/login", fields, **by_proxy)
+        assert answer.headers["Location"] == f"https://{served.domain}/sync/"
+        cookies = answer.headers.get_all("Set-Cookie") or []
+        assert all("; Secure" in cookie for cookie in cookies)
+        assert f"https://localhost:{served.port}/sync/dav/" in visitor.get("/sync/", **by_proxy).body.decode()
+
+
+def test_an_address_that_is_not_the_proxy_cannot_say_who_it_is(tmp_path_factory: pytest.TempPathFactory):
+    with Served(tmp_path_factory.mktemp("plain") / "data").add_alice() as served:
+        visitor = Visitor(served)
+        wrong = {"passphrase": "not mine", "csrf_token": visitor.csrf("/auth/login")}
+        found = [visitor.post("/auth/login", wrong, X_Forwarded_For=f"192.0.2.{number}").status for number in range(11)]
+        assert found == [401] * 10 + [429]
+        assert visitor.get("/", X_Forwarded_Proto="https").headers["Location"].startswith("http://")
 
 
 # -- forms of other sites ---------------------------------------------------------------------------------------------

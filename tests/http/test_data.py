@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.client import Answer, Client
+from tests.support.client import Client
+from tests.support.data import T, is_error, is_framework, made, with_rules
 from tests.support.serving import Served
 
-T = "/data/io.cozy.test.notes"
 SCOPE = ("io.cozy.test.notes", "io.cozy.test.lists", "io.cozy.test.deep", "io.cozy.contacts", "io.cozy.settings", "io.cozy.doctypes")
 
 
@@ -23,28 +23,6 @@ def alice(served: Served) -> Client:
 def _no_surprise(alice: Client):
     yield
     assert "Traceback" not in alice.served.log()
-
-
-def with_rules(client: Client, *scope: str) -> Client:
-    """The same person, with a token of these rules only."""
-    other = Client.__new__(Client)
-    other.__dict__.update(vars(client))
-    other.token = client.served.token(*scope, domain=client.domain)
-    return other
-
-
-def made(client: Client, id: str, /, **fields: Any) -> Any:
-    answer = client.api("PUT", f"{T}/{quote(id, safe='')}", fields)
-    assert answer.status == 200, answer.body
-    return answer.json
-
-
-def is_error(answer: Answer, status: int, error: str, reason: str) -> bool:
-    return (answer.status, answer.json) == (status, {"ok": False, "status": str(status), "error": error, "reason": reason})
-
-
-def is_framework(answer: Answer, status: int, message: str) -> bool:
-    return (answer.status, answer.json) == (status, {"error": f"code={status}, message={message}"})
 
 
 # -- documents ----------------------------------------------------------------------------------------------------------
@@ -261,128 +239,6 @@ def test_a_document_of_8_mb_is_kept(alice: Client):
     assert alice.api("DELETE", f"{T}/large?rev={rev}").status == 200
 
 
-# -- who may ------------------------------------------------------------------------------------------------------------
-
-
-def test_nobody_reads_or_writes_without_a_token(alice: Client):
-    made(alice, "mine", n=1)
-    for method, path in (
-        ("GET", f"{T}/mine"),
-        ("GET", f"{T}/mine?revs=true"),
-        ("GET", f"{T}/mine?open_revs=all&revs=true"),
-        ("DELETE", f"{T}/never"),
-        ("POST", f"{T}/_bulk_get?revs=true&latest=true"),
-        ("GET", f"{T}/_local/x"),
-        ("GET", f"{T}/_changes"),
-        ("GET", "/data/_all_doctypes"),
-    ):
-        answer = alice.ask(method, path, b"{}" if method == "POST" else None, Content_Type="application/json")
-        assert is_framework(answer, 401, "No token in request"), path
-    bad = alice.ask("GET", f"{T}/mine", Authorization="Bearer nonsense")
-    assert is_framework(bad, 400, "Invalid JWT token")
-    assert 'error="invalid_token"' in bad.headers["WWW-Authenticate"]
-    assert alice.ask("GET", "/data/").json == {"message": "welcome to a cozy API"}
-    assert alice.ask("GET", f"{T}/mine?bearer_token={alice.token}").json["n"] == 1
-
-
-WHOLE_ROUTES = [
-    ("GET", "/_all_docs"),
-    ("GET", "/_normal_docs"),
-    ("POST", "/_find"),
-    ("POST", "/_index"),
-    ("GET", "/_changes"),
-    ("GET", "/_design_docs"),
-    ("POST", "/_bulk_get"),
-    ("POST", "/_revs_diff"),
-    ("GET", "/_local/x"),
-    ("PUT", "/_local/x"),
-    ("GET", "/"),
-    ("POST", "/_ensure_full_commit"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), WHOLE_ROUTES)
-def test_lists_and_replication_need_the_whole_type(alice: Client, method: str, path: str):
-    limited = with_rules(alice, "io.cozy.test.notes:GET:mine", "io.cozy.test.notes:POST,PUT,DELETE,PATCH")
-    body = {"selector": {"a": 1}} if method != "GET" else None
-    assert is_framework(limited.api(method, T + path, body), 403, "Forbidden")
-
-
-def test_a_rule_on_an_id_reaches_that_document_only(alice: Client):
-    made(alice, "rule-mine", n=1)
-    made(alice, "rule-other", n=1)
-    limited = with_rules(alice, "io.cozy.test.notes:GET:rule-mine,rule-none")
-    assert limited.api("GET", f"{T}/rule-mine").json["n"] == 1
-    for path in ("rule-other", "rule-other?revs=true", "rule-other?revs=true&open_revs=all", "rule-none"):
-        assert is_framework(limited.api("GET", f"{T}/{path}"), 403, "Forbidden")
-    assert limited.api("PUT", f"{T}/rule-new", {}).status == 403
-    assert limited.api("DELETE", f"{T}/rule-mine?rev=1-a").status == 403
-    assert limited.api("POST", f"{T}/_bulk_docs", {"docs": []}).status == 403
-
-
-def test_a_rule_with_a_selector_asks_old_and_new(alice: Client):
-    limited = with_rules(alice, "io.cozy.test.notes:ALL:blue:colour")
-    rev = limited.api("PUT", f"{T}/sky", {"colour": "blue"}).json["rev"]
-    assert limited.api("PUT", f"{T}/sky", {"_id": "sky", "_rev": rev, "colour": "red"}).status == 403
-    assert limited.api("PUT", f"{T}/rose", {"colour": "red"}).status == 403
-    rose = made(alice, "rose", colour="red")["rev"]
-    assert limited.api("PUT", f"{T}/rose", {"_id": "rose", "_rev": rose, "colour": "blue"}).status == 403
-    assert limited.api("GET", f"{T}/rose").status == 403
-    assert limited.api("DELETE", f"{T}/rose?rev={rose}").status == 403
-    assert limited.api("DELETE", f"{T}/sky?rev={rev}").status == 200
-    branch = {"_id": "sky2", "_rev": "1-a", "colour": "red"}, {"_id": "sky2", "_rev": "1-b", "colour": "blue"}
-    alice.api("POST", f"{T}/_bulk_docs", {"new_edits": False, "docs": branch})
-    assert limited.api("GET", f"{T}/sky2").json["colour"] == "blue"
-    assert limited.api("GET", f"{T}/sky2?revs=true&rev=1-a").status == 403
-    assert limited.api("GET", f"{T}/sky2?revs=true&open_revs=all").status == 403
-
-
-@pytest.mark.parametrize(("verb", "allowed"), [("GET", "GET"), ("POST", "POST"), ("PUT", "PUT"), ("DELETE", "DELETE")])
-def test_each_verb_opens_its_own_method(alice: Client, verb: str, allowed: str):
-    rev = made(alice, f"verb-{verb}", n=1)["rev"]
-    limited = with_rules(alice, f"io.cozy.test.notes:{verb}")
-    answers = {
-        "GET": limited.api("GET", f"{T}/verb-{verb}"),
-        "POST": limited.api("POST", f"{T}/", {}),
-        "PUT": limited.api("PUT", f"{T}/verb-{verb}", {"_id": f"verb-{verb}", "_rev": "9-a"}),
-        "DELETE": limited.api("DELETE", f"{T}/verb-{verb}?rev=9-a"),
-    }
-    assert [name for name, answer in answers.items() if answer.status != 403] == [allowed]
-    assert alice.api("GET", f"{T}/verb-{verb}").json["_rev"] == rev
-
-
-def test_reserved_doctypes_stay_closed(alice: Client):
-    for method, path in (("GET", "x"), ("GET", "_all_docs"), ("GET", "_changes"), ("POST", "_find")):
-        answer = alice.api(method, f"/data/io.cozy.sessions/{path}", {"selector": {}} if method == "POST" else None)
-        assert is_framework(answer, 403, "reserved doctype io.cozy.sessions unreadable")
-    unwritable = "reserved doctype io.cozy.files unwritable"
-    assert is_framework(alice.api("POST", "/data/io.cozy.files/", {}), 403, unwritable)
-    assert is_framework(alice.api("PUT", "/data/io.cozy.files/x", {}), 403, unwritable)
-    assert is_framework(alice.api("DELETE", "/data/io.cozy.files/x?rev=1-a"), 403, unwritable)
-    assert is_framework(alice.api("DELETE", "/data/io.cozy.files/"), 403, unwritable)
-    assert is_framework(alice.api("POST", "/data/io.cozy.files/_bulk_docs", {"docs": []}), 403, unwritable)
-    assert alice.api("GET", "/data/io.cozy.files/_all_docs?limit=1").status == 200
-    assert alice.api("PUT", "/data/io.cozy.files/_local/mine", {"seq": 1}).status == 201
-    for name in ("Bad", ".x", "x.", "a..b", "a-b", "é"):
-        answer = alice.api("GET", f"/data/{quote(name)}/x")
-        assert is_framework(answer, 403, f"{name} is not a valid doctype name")
-
-
-def test_the_owner_s_address_is_changed_by_no_document(alice: Client):
-    path = "/data/io.cozy.settings/io.cozy.settings.instance"
-    doc = {key: value for key, value in alice.api("GET", path).json.items() if key != "_type"}
-    assert doc["email"] == "wire@example.org"
-    evil = doc | {"email": "evil@example.org"}
-    assert alice.api("PUT", path, evil).status == 403
-    assert alice.api("DELETE", f"{path}?rev={doc['_rev']}").status == 403
-    assert alice.api("DELETE", "/data/io.cozy.settings/").status == 403
-    for body in ({"docs": [evil]}, {"docs": [evil | {"_rev": "9-a"}], "new_edits": False}, {"docs": [doc | {"_deleted": True}]}):
-        rows = alice.api("POST", "/data/io.cozy.settings/_bulk_docs", body).json
-        assert [row["error"] for row in rows] == ["forbidden"]
-    assert alice.api("GET", path).json["email"] == "wire@example.org"
-    assert alice.api("PUT", path, doc | {"tz": "Europe/Paris"}).json["data"]["tz"] == "Europe/Paris"
-
-
 # -- lists --------------------------------------------------------------------------------------------------------------
 
 
@@ -581,3 +437,25 @@ def test_of_writers_of_one_revision_one_wins(alice: Client):
         thread.join(30)
     assert sorted(statuses) == [200] + [409] * 7
     assert "_conflicts" not in json.loads(alice.api("GET", f"{T}/race?revs=true&conflicts=true").body)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_a_doctype_s_address_ends_in_a_slash(alice: Client, method: str):
+    answer = alice.api(method, "/data/io.cozy.test.notes", None if method in ("GET", "DELETE") else {})
+    assert is_framework(answer, 404, "Not Found")
+
+
+def test_events_tell_each_write_once(alice: Client):
+    """What a socket hears of the writes of `/data`: verb and public fields, without `_type`."""
+    with alice.watch("io.cozy.test.notes") as watch:
+        made = alice.api("POST", f"{T}/", {"n": 1}).json
+        rows = [{"_id": made["id"], "_rev": made["rev"], "n": 2}, {"_id": "told", "n": 3}, {"_id": "told", "n": 4}]
+        first = alice.api("POST", f"{T}/_bulk_docs", {"docs": rows}).json[1]["rev"]
+        history = {"start": 2, "ids": ["a" * 32, first[2:]]}
+        grafted = {"_id": "told", "_rev": "2-" + "a" * 32, "_revisions": history, "_deleted": True}
+        alice.api("POST", f"{T}/_bulk_docs", {"docs": [grafted, grafted], "new_edits": False})
+        alice.api("PUT", f"{T}/_local/told", {"n": 5})
+        told = [watch.next() for _ in range(4)]
+        assert watch.quiet()
+    assert [event["event"] for event in told] == ["CREATED", "UPDATED", "CREATED", "DELETED"]
+    assert told[0]["payload"] == {"type": "io.cozy.test.notes", "id": made["id"], "doc": {"_id": made["id"], "_rev": made["rev"], "n": 1}}

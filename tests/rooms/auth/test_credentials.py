@@ -12,7 +12,7 @@ import pytest
 
 from cozyd.auth import DEVICES, SESSIONS, Credentials
 from cozyd.documents.store import Ref
-from cozyd.errors import BadRequest, BadToken, Forbidden, NotFound, Unauthorized
+from cozyd.errors import BadRequest, BadToken, Forbidden, Invalid, NotFound, Unauthorized
 from cozyd.instance import Instance
 from cozyd.stack import Stack
 from tests.support.stack import Clock, open_stack
@@ -38,6 +38,19 @@ def alice(stack: Stack) -> Instance:
 @pytest.fixture
 def bob(stack: Stack) -> Instance:
     return stack.create("bob.localhost:8080")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Instance, Instance]]:
+    """Two instances that no test changes, at a time that stands."""
+    stack = open_stack(tmp_path_factory.mktemp("pair") / "data", Clock())
+    yield stack.create("alice.localhost:8080"), stack.create("bob.localhost:8080")
+    stack.close()
+
+
+@pytest.fixture
+def still(pair: tuple[Instance, Instance]) -> Instance:
+    return pair[0]
 
 
 def opens(instance: Instance, **shown: Any) -> bool:
@@ -91,9 +104,9 @@ def test_logging_out_ends_this_session_alone_and_can_be_done_twice(alice: Instan
 
 
 @pytest.mark.parametrize("forged", ["", "x", "é", "=", "A" * 10_000, "\x00", "AAAA.BBBB"])
-def test_a_forged_cookie_is_nobody(alice: Instance, forged: str):
-    assert not opens(alice, session=forged)
-    alice.auth.log_out(forged)
+def test_a_forged_cookie_is_nobody(still: Instance, forged: str):
+    assert not opens(still, session=forged)
+    still.auth.log_out(forged)
 
 
 def test_a_cookie_with_one_letter_changed_is_nobody(alice: Instance):
@@ -156,22 +169,23 @@ def test_an_app_token_is_good_for_a_day(alice: Instance, clock: Clock):
     assert not opens(alice, bearer=token)
 
 
-def test_a_token_put_together_by_hand_with_the_right_key_opens(alice: Instance):
+def test_a_token_put_together_by_hand_with_the_right_key_opens(still: Instance):
     """So that the forgeries below fail for the reason they are there for."""
-    assert opens(alice, bearer=forged(alice, secret(alice, "cli_secret")))
-    assert opens(alice, bearer=forged(alice, secret(alice, "session_secret"), aud="app", sub="drive"))
+    assert opens(still, bearer=forged(still, secret(still, "cli_secret")))
+    assert opens(still, bearer=forged(still, secret(still, "session_secret"), aud="app", sub="drive"))
 
 
 @pytest.mark.parametrize("name", ["none", "None", "HS256 without key", "key of another audience", "key of another instance"])
-def test_a_wrong_signature_opens_nothing(alice: Instance, bob: Instance, name: str):
+def test_a_wrong_signature_opens_nothing(pair: tuple[Instance, Instance], name: str):
+    still, bob = pair
     token = {
-        "none": lambda: forged(alice, None, algorithm="none"),
-        "None": lambda: forged(alice, None, algorithm="None"),
-        "HS256 without key": lambda: forged(alice, b"", algorithm="HS256"),
-        "key of another audience": lambda: forged(alice, secret(alice, "session_secret")),
-        "key of another instance": lambda: forged(alice, secret(bob, "cli_secret")),
+        "none": lambda: forged(still, None, algorithm="none"),
+        "None": lambda: forged(still, None, algorithm="None"),
+        "HS256 without key": lambda: forged(still, b"", algorithm="HS256"),
+        "key of another audience": lambda: forged(still, secret(still, "session_secret")),
+        "key of another instance": lambda: forged(still, secret(bob, "cli_secret")),
     }[name]()
-    assert not opens(alice, bearer=token)
+    assert not opens(still, bearer=token)
 
 
 @pytest.mark.parametrize(
@@ -200,15 +214,15 @@ def test_a_wrong_signature_opens_nothing(alice: Instance, bob: Instance, name: s
     ],
     ids=str,
 )
-def test_claims_that_do_not_hold_open_nothing_even_when_signed(alice: Instance, claims: dict[str, Any]):
-    token = forged(alice, secret(alice, "cli_secret"), **claims)
+def test_claims_that_do_not_hold_open_nothing_even_when_signed(still: Instance, claims: dict[str, Any]):
+    token = forged(still, secret(still, "cli_secret"), **claims)
     with pytest.raises((BadToken, BadRequest)):
-        alice.auth.identify(Credentials(bearer=token))
+        still.auth.identify(Credentials(bearer=token))
 
 
 @pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "é.é.é", "x" * 9000, "\x00", "e30.e30.", "e30.bnVsbA.e30", "e30.W10.e30"])
-def test_what_is_no_token_is_refused(alice: Instance, token: str):
-    assert not opens(alice, bearer=token)
+def test_what_is_no_token_is_refused(still: Instance, token: str):
+    assert not opens(still, bearer=token)
 
 
 def test_a_verified_token_is_refused_once_its_key_changes(stack: Stack, alice: Instance):
@@ -219,11 +233,11 @@ def test_a_verified_token_is_refused_once_its_key_changes(stack: Stack, alice: I
 
 
 @pytest.mark.parametrize("scope", ["", " ", "*", "io.cozy.files:EAT", "Io.Cozy"])
-def test_a_token_is_not_made_for_a_malformed_scope(alice: Instance, scope: str):
+def test_a_token_is_not_made_for_a_malformed_scope(still: Instance, scope: str):
     with pytest.raises(BadRequest):
-        alice.auth.cli_token(scope)
+        still.auth.cli_token(scope)
     with pytest.raises(BadRequest):
-        alice.auth.app_token("drive", scope)
+        still.auth.app_token("drive", scope)
 
 
 # -- devices ----------------------------------------------------------------------------------------------------------
@@ -267,9 +281,8 @@ def test_dashes_case_and_spaces_are_for_the_eye(alice: Instance):
 
 
 @pytest.mark.parametrize("wrong", ["", "-", " ", "\ud800", "x" * 100_000, "é"])
-def test_what_is_no_password_is_nobody(alice: Instance, wrong: str):
-    alice.auth.add_device("phone", ["files"], False)
-    assert not opens(alice, basic=("me", wrong))
+def test_what_is_no_password_is_nobody(still: Instance, wrong: str):
+    assert not opens(still, basic=("me", wrong))
 
 
 def test_its_id_is_not_its_password_and_another_tenant_cannot_use_it(alice: Instance, bob: Instance):
@@ -316,3 +329,16 @@ def test_a_text_to_show_is_found_by_its_key_in_its_instance_only(alice: Instance
     assert alice.auth.shown(key) == "secret"
     assert bob.auth.shown(key) is None
     assert alice.auth.shown(key + "x") is None
+
+
+def test_a_device_s_name_is_for_people_to_read(alice: Instance):
+    device, _ = alice.auth.add_device("  My\n\x1b[31m phone\x00 \u202e ", ["files"], False)
+    assert device.name == "My [31m phone"
+    assert len(alice.auth.add_device("é" * 500, ["files"], False)[0].name) == 80
+
+
+@pytest.mark.parametrize(("name", "reach"), [("", ["files"]), (" \x00", ["files"]), ("phone", []), ("phone", ["everything"])])
+def test_a_device_needs_a_name_and_something_to_reach(alice: Instance, name: str, reach: list[Any]):
+    with pytest.raises(Invalid):
+        alice.auth.add_device(name, reach, False)
+    assert alice.auth.devices() == ()

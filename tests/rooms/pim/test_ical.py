@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from dateutil import rrule as oracle
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from cozyd import jsons
 from cozyd.documents.store import Ref, Stored
 from cozyd.errors import Invalid
-from cozyd.pim import ical, occurrence, recurrence, resource
+from cozyd.pim import ical, occurrence, recurrence, resource, times
 
 PARIS = (
     "BEGIN:VTIMEZONE\r\nTZID:Europe/Paris\r\nBEGIN:STANDARD\r\nDTSTART:19701025T030000\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\n"
@@ -24,7 +25,7 @@ def calendar(*lines: str, kind: str = "VEVENT", extra: str = "") -> bytes:
     return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{extra}BEGIN:{kind}\r\n{inner}\r\nEND:{kind}\r\nEND:VCALENDAR\r\n".encode()
 
 
-def doc_of(raw: bytes) -> dict:
+def doc_of(raw: bytes) -> dict[str, Any]:
     return ical.apply(ical.parse(raw), {})
 
 
@@ -143,11 +144,11 @@ def test_an_app_s_event_is_whole():
 @pytest.mark.parametrize(
     ("rule", "end"),
     [
-        ("FREQ=WEEKLY", occurrence.ENDLESS),
+        ("FREQ=WEEKLY", times.ENDLESS),
         ("FREQ=DAILY;COUNT=3", "2026-03-03T10:00:00Z"),
         ("FREQ=DAILY;UNTIL=20260305T090000Z", "2026-03-05T10:00:00Z"),
-        ("FREQ=DAILY;COUNT=1000000000", occurrence.ENDLESS),
-        ("FREQ=SECONDLY", occurrence.ENDLESS),
+        ("FREQ=DAILY;COUNT=1000000000", times.ENDLESS),
+        ("FREQ=SECONDLY", times.ENDLESS),
     ],
 )
 def test_bounds_end_with_the_last_occurrence(rule: str, end: str):

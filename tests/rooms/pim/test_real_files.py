@@ -19,6 +19,7 @@ from cozyd import jsons
 from cozyd.documents.store import Ref, Stored
 from cozyd.errors import Invalid
 from cozyd.pim import ical, resource, vcard
+from cozyd.pim.content import Component, Line, tree
 
 SITE = Path(sysconfig.get_paths()["purelib"])
 REASONS = {
@@ -39,20 +40,8 @@ def installed() -> list[Path]:
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdists")
     for name in ("vobject==0.9.8", "khard==0.21.0"):
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "--no-build-isolation",
-            "--no-binary",
-            ":all:",
-            "-d",
-            str(folder),
-            name,
-        ]
+        source_only = ("--no-deps", "--no-binary", ":all:", "-d", str(folder))
+        command = [sys.executable, "-m", "pip", "download", "-q", *source_only, name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode and not list(folder.glob(f"{name.split('=')[0]}*")):
             pytest.skip(f"pip cannot fetch {name}: {done.stderr.strip().splitlines()[-1:]}")
@@ -62,10 +51,14 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "unpacked"
 
 
+def _is_of(one: Component | Line, uid: str | None) -> bool:
+    return not isinstance(one, Component) or one.name == "VTIMEZONE" or one.value("UID") == uid
+
+
 def objects(raw: bytes) -> Iterator[bytes]:
     """What a client would send: one object for each UID; a file of one object as it is."""
     try:
-        calendar = ical.tree(raw, "VCALENDAR")
+        calendar = tree(raw, "VCALENDAR")
     except Invalid:
         yield raw
         return
@@ -74,8 +67,7 @@ def objects(raw: bytes) -> Iterator[bytes]:
         yield raw
         return
     for uid in sorted(uids):
-        mine = [one for one in calendar.children if not hasattr(one, "children") or one.name == "VTIMEZONE" or one.value("UID") == uid]
-        inner = b"".join(one.render() if hasattr(one, "children") else one.raw for one in mine)
+        inner = b"".join(one.render() if isinstance(one, Component) else one.raw for one in calendar.children if _is_of(one, uid))
         assert calendar.end is not None
         yield calendar.begin.raw + inner + calendar.end.raw
 
@@ -85,8 +77,7 @@ def check(raw: bytes, *, card: bool) -> str:
     try:
         parsed = vcard.parse(raw) if card else ical.parse(raw)
     except Invalid as error:
-        assert error.source in REASONS
-        return error.detail
+        return f"{error.source}: {error.detail}" if error.source in REASONS else pytest.fail(f"refused without a reason: {error}")
     kind = "VCARD" if card else ical.kind_of(parsed)
     fields = (vcard if card else ical).read(parsed)
     doc = (vcard if card else ical).apply(parsed, {})
@@ -121,7 +112,7 @@ def test_installed_calendars_survive_or_are_refused_with_a_reason():
     for path in paths:
         for raw in objects(path.read_bytes()):
             reason = check(raw, card=False)
-            refused[re.sub(r"'.*|:.*", "", reason)] += bool(reason)
+            refused[re.sub(r"'.*", "", reason)] += bool(reason)
             taken += not reason
     report("installed .ics", +refused, taken)
     assert len(paths) >= 150
@@ -136,7 +127,7 @@ def test_vobject_s_calendars_and_khard_s_cards_survive_or_are_refused(fetched: P
         for path in sorted(fetched.rglob(pattern)):
             for raw in [path.read_bytes()] if card else objects(path.read_bytes()):
                 reason = check(raw, card=card)
-                refused[re.sub(r"'.*|:.*", "", reason)] += bool(reason)
+                refused[re.sub(r"'.*", "", reason)] += bool(reason)
                 taken += not reason
         report(pattern, +refused, taken)
         assert taken >= least

@@ -1,5 +1,7 @@
 """Cards and contacts: the mapping, and edits that touch only their own lines."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ def card(*lines: str) -> bytes:
     return "\r\n".join(("BEGIN:VCARD", "VERSION:3.0", "UID:u", *lines, "END:VCARD", "")).encode()
 
 
-def doc_of(raw: bytes) -> dict:
+def doc_of(raw: bytes) -> dict[str, Any]:
     return vcard.apply(vcard.parse(raw), {})
 
 
@@ -167,7 +169,7 @@ def vcard_line(field: str, text: str) -> list[str]:
     return [make(name, escape(text)).raw.decode().removesuffix("\r\n")]
 
 
-PEOPLE = st.fixed_dictionaries(
+PEOPLE: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "name": st.fixed_dictionaries({"givenName": WORDS, "familyName": WORDS}),
         "email": st.lists(
@@ -184,7 +186,7 @@ PEOPLE = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(PEOPLE)
-def test_what_an_app_writes_comes_back(person: dict):
+def test_what_an_app_writes_comes_back(person: dict[str, Any]):
     if person["email"]:
         person["email"][0]["primary"] = True
         for other in person["email"][1:]:
