@@ -16,6 +16,8 @@ Doc = dict[str, Any]
 Key = tuple[Any, ...]
 """JSON values, compared in CouchDB's order (`collation.py`)."""
 Map = Mapping[str, Any]
+LARGEST_DOCUMENT = 8_000_000
+"""Bytes of a document's text, CouchDB's own limit: `TooLarge` beyond it."""
 Verb = Literal["CREATED", "UPDATED", "DELETED", "NOTIFIED"]
 
 
@@ -331,6 +333,7 @@ class DocumentStore(Protocol):
         `react` is called once with all changes; its writes belong to the same commit, and its changes end the answer.
         :param while_at: documents only read, which must still have these revisions.
         :raises Conflict: `refs` lists every stale one, `done` what was written (empty when atomic).
+        :raises Invalid, BadRequest, TooLarge: a body that cannot be stored.
         :raises StorageFull, Unavailable: nothing was written.
         """
 

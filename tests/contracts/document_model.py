@@ -148,7 +148,7 @@ class Walk(RuleBasedStateMachine):
     @rule(id=st.sampled_from(IDS), body=BODY, other=st.sampled_from(IDS))
     def a_batch_with_a_stale_write_writes_nothing(self, id: str, body: dict[str, Any], other: str) -> None:
         good, stale = self._write(id, body), Write(Ref(FILES, other), body={"name": other}, rev="9-" + "0" * 32)
-        if id == other:
+        if id == other or not self.store.atomic:
             return
         with pytest.raises(Conflict) as caught:
             self.store.commit([good, stale])

@@ -7,7 +7,7 @@ import pytest
 
 from cozyd.documents.store import DocumentStore, Query, Ref, Write
 from cozyd.errors import BadRequest, Conflict, SeqGone
-from tests.contracts.document_values import FILES, LENIENT_TYPE, THINGS, ids, put
+from tests.contracts.document_values import FILES, LENIENT_TYPE, THINGS, design, ids, put
 
 
 class RowsContract:
@@ -107,8 +107,7 @@ class RowsContract:
     def people(self, store: DocumentStore) -> None:
         for number in range(12):
             put(store, THINGS, f"p{number:02d}", n=number, city=("Paris", "Lyon", "Rome")[number % 3])
-        views = {"by-city": {"map": {"fields": {"city": "asc", "n": "asc"}}, "options": {"def": {"fields": ["city", "n"]}}}}
-        put(store, THINGS, "_design/by-city", language="query", views=views)
+        put(store, THINGS, "_design/by-city", **design("by-city", "city", "n"))
 
     def test_a_query_reads_an_index(self, store: DocumentStore):
         self.people(store)
@@ -148,8 +147,8 @@ class RowsContract:
 
     def test_a_dropped_design_document_drops_its_index(self, store: DocumentStore):
         self.people(store)
-        design = store.get(Ref(THINGS, "_design/by-city"))
-        store.commit([Write(design.ref, rev=design.rev, deleted=True)])
+        known = store.get(Ref(THINGS, "_design/by-city"))
+        store.commit([Write(known.ref, rev=known.rev, deleted=True)])
         assert store.find(THINGS, Query({"city": "Paris", "n": 3})).warning is not None
 
     # -- the change feed --------------------------------------------------------------------------------------------
@@ -239,19 +238,19 @@ class RowsContract:
 
     def test_a_changed_design_document_rebuilds_its_index(self, store: DocumentStore):
         self.people(store)
-        design = store.get(Ref(THINGS, "_design/by-city"))
-        views = {"by-city": {"map": {"fields": {"n": "asc"}}, "options": {"def": {"fields": ["n"]}}}}
-        put(store, THINGS, "_design/by-city", design.rev, language="query", views=views)
+        known = store.get(Ref(THINGS, "_design/by-city"))
+        put(store, THINGS, "_design/by-city", known.rev, **design("by-city", "n"))
         page = store.find(THINGS, Query({"n": {"$gte": 10}}))
         assert (ids(page), page.warning) == (["p10", "p11"], None)
         assert store.find(THINGS, Query({"city": "Paris"})).warning is not None
 
     def test_an_index_of_a_commit_that_was_undone_is_not_used(self, store: DocumentStore):
         put(store, THINGS, "a", n=1)
-        views = {"v": {"map": {"fields": {"n": "asc"}}}}
-        design = Write(Ref(THINGS, "_design/v"), body={"language": "query", "views": views})
+        written = Write(Ref(THINGS, "_design/v"), body=design("v", "n"))
         with pytest.raises(Conflict):
-            store.commit([design, Write(Ref(THINGS, "a"), body={})])
+            store.commit([written, Write(Ref(THINGS, "a"), body={})])
+        if not store.atomic:
+            pytest.skip("this driver undoes no commit")
         page = store.find(THINGS, Query({"n": 1}))
         assert ids(page) == ["a"]
         assert page.warning is not None

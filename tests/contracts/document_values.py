@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from cozyd.documents.mango import Index, design_of
 from cozyd.documents.store import DocumentStore, Projection, Ref, Stored, Write
 
 THINGS, FILES, LENIENT_TYPE = "io.cozy.things", "io.cozy.test.files", "io.cozy.test.cards"
@@ -32,6 +33,12 @@ PROJECTIONS = (
     Projection("members", of={LENIENT_TYPE: _members}, unique=True, feed=True),
 )
 LENIENT = frozenset((LENIENT_TYPE,))
+
+
+def design(name: str, *fields: str) -> dict[str, Any]:
+    """The body of a design document with one index."""
+    body = design_of(Index(name, name, fields))
+    return {member: value for member, value in body.items() if member != "_id"}
 
 
 def put(store: DocumentStore, doctype: str, id: str, rev: str | None = None, /, **body: Any) -> Stored:

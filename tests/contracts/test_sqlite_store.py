@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cozyd.documents.sqlite import SqliteBackend
-from cozyd.documents.store import DocumentBackend, Ref, Write
+from cozyd.documents.store import DocumentBackend, DocumentStore, Ref, Write
+from cozyd.errors import NotFound
 from tests.contracts.document_store import DocumentStoreContract
 from tests.contracts.document_values import LENIENT, PROJECTIONS, THINGS, put
 
@@ -30,6 +31,15 @@ class TestSqliteStore(DocumentStoreContract):
         assert second.open("one").get(made.ref).rev == made.rev
         second.close()
 
+    def test_the_order_of_members_does_not_enter_the_revision(self, store: DocumentStore):
+        assert put(store, THINGS, "a", m=1, n=2).rev == put(store, THINGS, "b", n=2, m=1).rev
+
+    def test_replaced_bodies_are_not_kept(self, store: DocumentStore):
+        first = put(store, THINGS, "a", n=1)
+        put(store, THINGS, "a", first.rev, n=2)
+        with pytest.raises(NotFound, match="missing"):
+            store.get(first.ref, first.rev)
+
     def test_more_tenants_than_connections_are_served(self, backend: DocumentBackend):
         stores = [backend.create(f"t{number}") for number in range(6)]
         for turn in range(3):
@@ -39,7 +49,5 @@ class TestSqliteStore(DocumentStoreContract):
 
     @pytest.mark.parametrize("name", ["", "../x", "a/b", "a.b"])
     def test_a_tenant_s_name_never_leaves_the_folder(self, backend: DocumentBackend, name: str):
-        from cozyd.errors import NotFound
-
         with pytest.raises(NotFound):
             backend.create(name)

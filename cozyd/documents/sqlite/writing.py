@@ -10,8 +10,8 @@ from cozyd.documents import revtree
 from cozyd.documents.mango import index_from_design
 from cozyd.documents.revtree import Tree
 from cozyd.documents.sqlite.rows import Rows, Table, Tables, index_name
-from cozyd.documents.store import Change, Doc, Ref, Stored, Write
-from cozyd.errors import BadRequest, Conflict, Invalid
+from cozyd.documents.store import LARGEST_DOCUMENT, Change, Doc, Ref, Stored, Write
+from cozyd.errors import BadRequest, Conflict, Invalid, TooLarge
 
 CONTROL = frozenset(
     ("_id", "_rev", "_deleted", "_revisions", "_attachments", "_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq")
@@ -88,12 +88,12 @@ class Transaction:
         """Make one edit.
 
         :raises Conflict: its base has changed, or a unique row is taken.
-        :raises Invalid, BadRequest: the body is none; nothing is written then.
+        :raises Invalid, BadRequest, TooLarge: the body cannot be stored; nothing is written then.
         """
         row = self._find(write.ref)
         base = self._base(write, row)
         fields = self._fields(write, row, base)
-        text = jsons.dump(fields)
+        text = _text(write.ref, fields)
         rev = revtree.next_rev(base, fields, deleted=write.deleted)
         private = self._private(write, row)
         stored = Stored(write.ref, rev, text, deleted=write.deleted, private=private)
@@ -105,7 +105,7 @@ class Transaction:
     def graft(self, doctype: str, doc: Doc) -> Change | None:
         """Merge a replica's revision; None: it was known, though perhaps not all of its ancestors.
 
-        :raises BadRequest, Invalid: it is no revision.
+        :raises BadRequest, Invalid, TooLarge: it is no revision, or cannot be stored.
         """
         ref = Ref(doctype, _check_id(doc.get("_id")))
         path = revtree.given_path(doc)
@@ -117,7 +117,7 @@ class Transaction:
         if not tree.merge(path, deleted=deleted):
             return None
         private = row.private if row is not None and not row.deleted and not deleted else None
-        stored = Stored(ref, path[0], jsons.dump(fields), deleted=deleted, private=private)
+        stored = Stored(ref, path[0], _text(ref, fields), deleted=deleted, private=private)
         if row is not None and path[0] in before and revtree.leaves_of(before) == revtree.leaves_of(tree.parents):
             self._rewrite(row.num, tree, before, tree.stem())
             return None
@@ -393,6 +393,13 @@ def clean(body: Doc) -> Doc:
         elif name not in CONTROL or (name == "_attachments" and value):
             raise Invalid(f"Bad special document member: {name}")
     return fields
+
+
+def _text(ref: Ref, fields: Doc) -> bytes:
+    text = jsons.dump(fields)
+    if len(text) > LARGEST_DOCUMENT:
+        raise TooLarge(ref.id, error="document_too_large")
+    return text
 
 
 def _check_id(id: Any) -> str:
