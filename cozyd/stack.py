@@ -218,6 +218,7 @@ class Stack:
         """Give everything back, in reverse order of opening."""
         self.hub.close()
         self._backend.close()
+        self.blobs.close()
         self._folder_lock.close()
 
     # -- inside -----------------------------------------------------------------------------------------------------

@@ -1,18 +1,15 @@
-"""`BlobStore` port, the local directory driver, and `Spool`, what a large body is received into.
+"""`BlobStore` port, and the local directory driver.
 
 A blob is written once, sealed, and never changes; documents name only sealed ones. Layout of the local driver:
-`<folder>/<area>/<last two digits of the first part>/<key>`, temporary files in `<folder>/tmp` on the same disk.
+`<folder>/<area>/<last two digits of the first part>/<key>`, temporary files below `<folder>/tmp` on the same disk.
 """
 
-import base64
-import errno
-import hashlib
 import io
 import os
-import secrets
+import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +17,11 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self, cast
 
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, Unavailable
+from cozyd.files.spool import OwnFolder, Spool, translated
 
 PIECE = 1 << 20
+PLACE_TRIES = 10
+_KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,10 @@ class NewBlob(AbstractContextManager["NewBlob"], Protocol):
 class BlobStore(Protocol):
     """Contents by area (a tenant's prefix) and key."""
 
+    @property
+    def temporary(self) -> Path:
+        """The folder for this process's temporary files: a `Spool` in it is taken over without a copy where that can be."""
+
     def new(self, area: str, key: str, *, size: int | None = None, type: str = "") -> NewBlob:
         """Begin a blob.
 
@@ -87,97 +91,6 @@ class BlobStore(Protocol):
 
     def ping(self) -> None:
         """:raises Unavailable: the store does not answer."""
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """The disk's errors as ours.
-
-    :raises StorageFull: no room left.
-    """
-    try:
-        yield
-    except OSError as cause:
-        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull("The disk is full") from cause
-        raise
-
-
-class Spool(io.RawIOBase):
-    """A temporary file a body is received into; afterwards a stream of it. Length and MD5 are known at the end.
-
-    It has the methods waitress wants of a body's buffer. `close` removes the file, unless a blob took it.
-
-    :param folder: the blob store's temporary folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.path = folder / f"spool-{secrets.token_hex(12)}"
-        with translated():
-            self._file = open(self.path, "w+b", buffering=0)  # noqa: SIM115
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self.size = 0
-
-    @property
-    def md5(self) -> str:
-        """Base64 of what has come so far."""
-        return base64.b64encode(self._md5.digest()).decode()
-
-    def append(self, data: bytes) -> None:
-        """Add bytes that came.
-
-        :raises StorageFull: there is no room for them.
-        """
-        with translated():
-            written = 0
-            while written < len(data):
-                written += self._file.write(data[written:]) or 0
-        self._md5.update(data)
-        self.size += len(data)
-
-    def getfile(self) -> Self:
-        """The stream of what came, from its beginning."""
-        self._file.seek(0)
-        return self
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __bool__(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        """It is a stream to read."""
-        return True
-
-    def seekable(self) -> bool:
-        """It can be read again."""
-        return True
-
-    def readinto(self, buffer: object) -> int | None:
-        """See `io.RawIOBase.readinto`."""
-        return self._file.readinto(cast(bytearray, buffer))
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """See `io.IOBase.seek`."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """See `io.IOBase.tell`."""
-        return self._file.tell()
-
-    def sync(self) -> None:
-        """Have every byte on the disk."""
-        with translated():
-            os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Give the file up; it is removed unless a blob took it."""
-        if not self.closed:
-            self._file.close()
-            self.path.unlink(missing_ok=True)
-        super().close()
 
 
 class _LocalBlob:
@@ -212,9 +125,8 @@ class _LocalBlob:
         """See `NewBlob.seal`."""
         self._spool.sync()
         with translated():
-            _make_folder(self._target.parent)
-            os.replace(self._spool.path, self._target)
-            _sync_folder(self._target.parent)
+            os.utime(self._spool.path)
+            _place(self._spool.path, self._target, os.replace)
         return Blob(self._key, self._spool.size, self._spool.md5)
 
 
@@ -253,14 +165,21 @@ class _Part(io.RawIOBase):
 class LocalBlobs:
     """Blobs in a folder of the local disk.
 
-    :param folder: made when it is not there; what an earlier process left in its temporary folder is removed.
+    :param folder: made when it is not there; what dead processes left in its temporary folder is removed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.temporary = folder / "tmp"
-        shutil.rmtree(self.temporary, ignore_errors=True)
-        self.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._own = OwnFolder(folder / "tmp")
+
+    @property
+    def temporary(self) -> Path:
+        """See `BlobStore.temporary`."""
+        return self._own.path
+
+    def close(self) -> None:
+        """Give up the temporary folder."""
+        self._own.close()
 
     def new(self, area: str, key: str, *, size: int | None = None, type: str = "") -> NewBlob:  # noqa: ARG002
         """See `BlobStore.new`.
@@ -274,7 +193,8 @@ class LocalBlobs:
     def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None) -> BinaryIO:
         """See `BlobStore.open`."""
         try:
-            file = open(self._path(area, key), "rb", buffering=0)  # noqa: SIM115
+            with translated():
+                file = open(self._path(area, key), "rb", buffering=0)  # noqa: SIM115
         except FileNotFoundError as cause:
             raise NotFound("The content is gone") from cause
         size = os.fstat(file.fileno()).st_size
@@ -288,20 +208,19 @@ class LocalBlobs:
     def copy(self, area: str, blob: Blob, new: str) -> Blob:
         """See `BlobStore.copy`: a hard link."""
         source, target = self._path(area, blob.key), self._path(area, new)
-        with translated():
-            _make_folder(target.parent)
-            try:
-                os.link(source, target)
-            except FileNotFoundError as cause:
-                raise NotFound("The content is gone") from cause
-            _sync_folder(target.parent)
+        try:
+            with translated():
+                _place(source, target, os.link)
+        except FileNotFoundError as cause:
+            raise NotFound("The content is gone") from cause
         return Blob(new, blob.size, blob.md5)
 
     def delete(self, area: str, keys: Iterable[str]) -> None:
         """See `BlobStore.delete`."""
         for key in keys:
             path = self._path(area, key)
-            path.unlink(missing_ok=True)
+            with translated():
+                path.unlink(missing_ok=True)
             try:
                 path.parent.rmdir()
             except OSError:
@@ -310,15 +229,24 @@ class LocalBlobs:
     def list(self, area: str, under: str = "") -> Iterator[tuple[str, int, datetime]]:
         """See `BlobStore.list`."""
         top = self._folder / area
-        for path in sorted(top.glob("*/*/*")):
+        ids = (top / digits / id for digits in _names(top) for id in _names(top / digits))
+        for path in (folder / name for folder in ids for name in _names(folder)):
             key = f"{path.parent.name}/{path.name}"
-            if key.startswith(under):
+            if not key.startswith(under):
+                continue
+            try:
                 state = path.stat()
-                yield key, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC)
+            except FileNotFoundError:
+                continue  # it was removed while the list is read
+            yield key, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC)
 
     def destroy(self, area: str) -> None:
         """See `BlobStore.destroy`."""
-        shutil.rmtree(self._folder / area, ignore_errors=True)
+        with translated():
+            try:
+                shutil.rmtree(self._folder / area)
+            except FileNotFoundError:
+                return
 
     def ping(self) -> None:
         """See `BlobStore.ping`."""
@@ -326,9 +254,36 @@ class LocalBlobs:
             raise Unavailable("The folder of the blobs cannot be written")
 
     def _path(self, area: str, key: str) -> Path:
-        """Where a blob lies. Keys are made by the server, never by clients."""
+        """Where a blob lies. Keys are made by the server, never by clients; one that is none of its own has no content.
+
+        :raises NotFound: it is none.
+        """
+        if not _KEY.fullmatch(key):
+            raise NotFound("The content is gone")
         first, _, second = key.partition("/")
         return self._folder / area / first[-2:] / first / second
+
+
+def _place(source: Path, target: Path, put: Callable[[Path, Path], None]) -> None:
+    """Give a file its name, durably. The folder may vanish meanwhile, when the last other content in it is deleted."""
+    for attempt in range(PLACE_TRIES):
+        _make_folder(target.parent)
+        try:
+            put(source, target)
+        except FileNotFoundError:
+            if attempt == PLACE_TRIES - 1 or not source.exists():
+                raise
+        else:
+            _sync_folder(target.parent)
+            return
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder; nothing when it has gone."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def _make_folder(folder: Path) -> None:

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from cozyd.errors import QuotaExceeded
-from cozyd.files.blobs import PIECE, Blob, NewBlob, Spool
+from cozyd.files.blobs import PIECE, Blob, NewBlob
+from cozyd.files.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)

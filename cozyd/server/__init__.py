@@ -12,7 +12,7 @@ from blueprints import create_app
 from blueprints.admin import create_admin_app
 from cozyd import telemetry
 from cozyd.config import Config
-from cozyd.files.blobs import Spool
+from cozyd.files.spool import Spool
 from cozyd.server.http import Limits, Listener, Server
 from cozyd.server.wsgi import Front
 from cozyd.stack import Stack
