@@ -1,6 +1,7 @@
 """The floor: bare Flask on waitress, answering a JSON body as long as a document's. `python -m benchmarks.floor PORT BYTES`."""
 
 import json
+import logging
 import sys
 
 import waitress
@@ -21,6 +22,7 @@ def main(port: int, size: int) -> None:
         request.get_json()
         return Response(body, content_type="application/json")
 
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # eight clients are more than it has threads free at times
     waitress.serve(app, host="127.0.0.1", port=port, threads=8, _quiet=True)
 
 

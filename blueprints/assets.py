@@ -1,4 +1,4 @@
-"""`/assets/*`, favicon, robots.txt (docs/http/assets.md)."""
+"""`/assets/*`, favicon, robots.txt (docs/http/status.md)."""
 
 import mimetypes
 import re

@@ -1,4 +1,4 @@
-"""`/status`, `/version`, `/connection_check`: answered on every host, known or not."""
+"""`/status`, `/version`, `/connection_check`: answered on every host, known or not (docs/http/status.md)."""
 
 import platform
 import time

@@ -1,4 +1,4 @@
-"""`/sync`: how to connect each device; device passwords; Apple profiles (docs/connect.md)."""
+"""`/sync`: how to connect each device; device passwords; Apple profiles (docs/http/sync.md)."""
 
 import contextlib
 import io

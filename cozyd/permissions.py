@@ -138,9 +138,12 @@ def _texts(selector: str, doc: Mapping[str, Any]) -> list[str]:
         if doc.get("type") == "directory":
             return bare
         return bare + [f"{item.get('type')}/{item.get('id')}" for item in refs]
-    if isinstance(found, list):
-        return [str(item) for item in found]
-    return [] if found is None else [str(found)]
+    return [] if found is None else [_as_text(item) for item in (found if isinstance(found, list) else [found])]
+
+
+def _as_text(value: object) -> str:
+    """A JSON value as scopes write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _inherits(rule: Rule, node: Mapping[str, Any], above: Sequence[Stored]) -> bool:

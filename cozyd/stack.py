@@ -348,7 +348,7 @@ def _lock_folder(path: Path) -> IO[str]:
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = open(path / "lock", "w", encoding="ascii")  # noqa: SIM115
+        held = open(path / "lock", "a", encoding="ascii")  # noqa: SIM115
     except OSError as cause:
         raise Unavailable(f"the data folder {path} cannot be used: {cause.strerror}") from cause
     try:
@@ -356,6 +356,7 @@ def _lock_folder(path: Path) -> IO[str]:
     except BlockingIOError as cause:
         held.close()
         raise Locked(f"another process uses {path}") from cause
+    held.truncate(0)
     held.write(str(os.getpid()))
     held.flush()
     return held

@@ -160,7 +160,8 @@ def _by_wsgidav(environ: Environ, start_response: StartResponse) -> Iterable[byt
     from wsgidav.dav_error import DAVError
 
     try:
-        return list(_application()(environ, _with_created(environ, start_response)))
+        said = list(_application()(environ, _mended(environ, start_response)))
+        return [] if environ["cozyd.outcome"].get("page") else said
     except DAVError as error:
         status: int = error.value
         body = (
@@ -175,13 +176,19 @@ def _by_wsgidav(environ: Environ, start_response: StartResponse) -> Iterable[byt
         return answer(start_response, status, [("Content-Type", "text/plain; charset=utf-8")], body + b"\n")
 
 
-def _with_created(environ: Environ, start_response: StartResponse) -> StartResponse:
-    """WsgiDAV answers 204 to a COPY or MOVE that made something new: 201 (RFC 4918, sections 9.8.5 and 9.9.4)."""
+def _mended(environ: Environ, start_response: StartResponse) -> StartResponse:
+    """WsgiDAV answers 204 to a COPY or MOVE that made something new: 201 (RFC 4918, sections 9.8.5 and 9.9.4).
+
+    Its page about a success is left out: curl would print it.
+    """
 
     def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-        outcome = environ.get("cozyd.outcome", {})
+        outcome = environ["cozyd.outcome"]
         if status.startswith("204") and outcome.get("created"):
             status = "201 Created"
+        if ("Content-Type", "text/html; charset=utf-8") in headers:
+            outcome["page"] = True
+            headers = [header for header in headers if header[0] not in ("Content-Type", "Content-Length")] + [("Content-Length", "0")]
         return start_response(status, headers, *more)
 
     return start

@@ -48,6 +48,13 @@ def test_a_selector_looks_into_the_document():
     assert not allowed(one, "POST", "io.cozy.jobs", {})
 
 
+def test_a_selector_compares_values_as_json_writes_them():
+    one = asks("io.cozy.files:GET:true:trashed io.cozy.files:GET:3:level")
+    assert allowed(one, "GET", "io.cozy.files", {"trashed": True})
+    assert allowed(one, "GET", "io.cozy.files", {"level": 3})
+    assert not allowed(one, "GET", "io.cozy.files", {"trashed": False, "level": 4})
+
+
 def test_a_wildcard_covers_what_is_below_and_needs_three_dots():
     one = asks("io.cozy.bank.*")
     assert allowed(one, "GET", "io.cozy.bank")

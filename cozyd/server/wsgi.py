@@ -149,10 +149,11 @@ class Front:
 
 
 def _named(start_response: StartResponse, request_id: str) -> StartResponse:
-    """Have each answer tell the id that the log's lines about it have."""
+    """Have each answer tell the id that the log's lines about it have, and keep it out of shared caches unless it says otherwise."""
 
     def start(status: str, headers: Sequence[tuple[str, str]], *more: Any) -> Any:
-        return start_response(status, [*headers, ("X-Request-Id", request_id)], *more)
+        cached = () if any(name.lower() == "cache-control" for name, _ in headers) else (("Cache-Control", "private, no-cache"),)
+        return start_response(status, [*headers, *cached, ("X-Request-Id", request_id)], *more)
 
     return start
 

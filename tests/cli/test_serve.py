@@ -57,6 +57,7 @@ def test_the_commands_of_the_first_screen_work_as_pasted(screen, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert Path("/etc/hosts").read_text() in done.stdout
     assert "hosts.txt" in done.stdout
+    assert "html" not in done.stdout
     assert len(list((tmp_path / ".contacts" / "contacts").glob("*.vcf"))) == 1
 
 
