@@ -57,9 +57,11 @@ class OwnFolder:
             fcntl.flock(self._held, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Give it up, with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._held)
+        """Give it up, with all that is in it; a second time does nothing."""
+        if self._held >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._held)
+            self._held = -1
 
 
 @contextmanager
