@@ -46,12 +46,16 @@ def head(alice: Client, method: str, path: str, *lines: str) -> str:
 
 
 def is_quick(alice: Client) -> bool:
-    """Whether other clients are served at once."""
-    began = time.monotonic()
-    written = alice.api("PUT", f"/data/{THINGS}/{time.monotonic_ns()}", {})
-    read = alice.ask("GET", "/status")
-    assert (written.status, read.status) == (200, 200)
-    return time.monotonic() - began < AT_ONCE
+    """Whether other clients are served at once, of a few: a busy machine may keep one waiting, a held thread keeps all."""
+
+    def took() -> float:
+        began = time.monotonic()
+        written = alice.api("PUT", f"/data/{THINGS}/{time.monotonic_ns()}", {})
+        read = alice.ask("GET", "/status")
+        assert (written.status, read.status) == (200, 200)
+        return time.monotonic() - began
+
+    return any(took() < AT_ONCE for _ in range(3))
 
 
 def drip_until_closed(connections: list[Raw], piece: bytes, alice: Client, *, within: float) -> None:
