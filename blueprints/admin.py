@@ -4,6 +4,10 @@ It listens on a socket file that only the operator's user can open, so that it a
 command is its client. Parameters come in the query, as tools of the reference send them.
 """
 
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
 from typing import Any, cast
 
 from flask import Flask, Response, current_app, request
@@ -11,13 +15,14 @@ from werkzeug.exceptions import HTTPException
 
 from blueprints import _errors, _jsonapi
 from blueprints._request import Service, public
-from cozyd import jsons
+from cozyd import backup, jsons
 from cozyd.auth.values import Device, Reach
 from cozyd.errors import BadRequest, CozyError, Invalid
 from cozyd.files.tree import write_time
 from cozyd.instance import Instance
 from cozyd.stack import Stack
 
+log = logging.getLogger("cozyd.admin")
 service = Service("instances", __name__, url_prefix="/instances")
 
 _SECRETS = frozenset(
@@ -92,6 +97,18 @@ def remove_instance(domain: str) -> Response:
     return Response(status=204)
 
 
+@service.post("/<domain>/backup", access=public)
+def back_up(domain: str) -> Response:
+    """Write a backup to a path of this machine; progress comes as lines of JSON."""
+    return _reported(backup.backup(_stack(), domain, _path(request.args.get("Path", ""))))
+
+
+@service.post("/<domain>/restore", access=public)
+def put_back(domain: str) -> Response:
+    """Put a backup in the place of its instance; progress comes as lines of JSON."""
+    return _reported(backup.restore(_stack(), domain, _path(request.args.get("Path", ""))))
+
+
 @service.post("/token", access=public)
 def make_token() -> Response:
     """A token for scripts (`cli`), or shaped as an app's; plain text."""
@@ -129,6 +146,35 @@ def remove_password(domain: str, id: str) -> Response:
     """Revoke a device password."""
     _stack().instance(domain).auth.remove_device(id)
     return Response(status=204)
+
+
+def _reported(steps: backup.Steps) -> Response:
+    """Lines of progress; what is refused at once is told by the status, what fails later by a last line with `error`."""
+    first = next(steps)
+
+    def lines() -> Iterator[bytes]:
+        try:
+            for step in chain([first], steps):
+                yield jsons.dump(step) + b"\n"
+        except CozyError as error:
+            yield jsons.dump({"error": error.detail}) + b"\n"
+        except Exception:
+            log.exception("a backup or restore failed")
+            yield jsons.dump({"error": "An unexpected error occurred; the log has it"}) + b"\n"
+        finally:
+            steps.close()
+
+    return Response(lines(), content_type="application/x-ndjson")
+
+
+def _path(text: str) -> Path:
+    """An absolute path.
+
+    :raises BadRequest: it is none.
+    """
+    if not text.startswith("/") or "\0" in text:
+        raise BadRequest("Path must be absolute", source="Path")
+    return Path(text)
 
 
 def _stack() -> Stack:

@@ -10,7 +10,7 @@ import threading
 import weakref
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from cozyd.documents.ids import RisingIds
 from cozyd.documents.sqlite import SqliteBackend
 from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
 from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound, Unavailable
+from cozyd.files import lock_name
 from cozyd.files.blobs import LocalBlobs
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks, Lock
@@ -203,6 +204,39 @@ class Stack:
             stored = self._records.get(self._ref(instance.domain))
             self._records.delete(stored.ref, stored.rev)
         log.info("instance %s destroyed", instance.domain)
+
+    # -- backups ----------------------------------------------------------------------------------------------------
+
+    @property
+    def documents(self) -> DocumentBackend:
+        """Where the documents of all tenants lie: for backups and moves."""
+        return self._backend
+
+    def check_restorable(self, record: Mapping[str, Any]) -> None:
+        """Whether an instance may come back under this record.
+
+        :raises Conflict: another instance has one of its host names.
+        """
+        self._check_free([record["domain"], *record.get("domain_aliases", ())], mine=record["domain"])
+
+    def reinstate(self, record: Mapping[str, Any], documents: Path) -> Instance:
+        """Put documents and record of a backup in the place of an instance, or make it; its contents are there already.
+
+        :param record: without `_id` and `_rev`.
+        :param documents: a file that the driver's backup wrote.
+        :raises Conflict: as `check_restorable`.
+        :raises Invalid: `documents` is none; nothing is changed.
+        """
+        prefix, ref = record["prefix"], self._ref(record["domain"])
+        with self._one_at_a_time(), self.drivers.locks.hold(lock_name(prefix), wait=60):
+            self.check_restorable(record)
+            self._backend.restore(prefix, str(documents))
+            known = self._records.get_many(ref.doctype, [ref.id])[0]
+            self._records.put(ref.doctype, {**record, "_id": ref.id} | ({"_rev": known.rev} if known is not None else {}))
+            with self._lock:
+                self._hosts.clear()
+        log.info("instance %s restored", record["domain"])
+        return self._instance(record["domain"])
 
     # -- health -----------------------------------------------------------------------------------------------------
 

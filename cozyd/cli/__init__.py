@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cozyd import __version__
+from cozyd.cli.backup import backup, restore
 from cozyd.cli.instances import instances, token
 from cozyd.cli.passwords import passwords
 from cozyd.cli.serving import config_group, serve_command
@@ -31,6 +32,8 @@ cozyd.add_command(config_group)
 cozyd.add_command(instances)
 cozyd.add_command(token)
 cozyd.add_command(passwords)
+cozyd.add_command(backup)
+cozyd.add_command(restore)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

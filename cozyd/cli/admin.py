@@ -6,9 +6,9 @@ So no command disagrees with the server's caches.
 import http.client
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import click
@@ -17,6 +17,8 @@ from cozyd import jsons
 from cozyd.config import Config
 from cozyd.errors import BadRequest, Locked
 
+T = TypeVar("T")
+PIECE = 1 << 16
 PATIENCE = 10.0
 """Seconds to wait for a server that is starting, or for another command, to give the data folder free or answer."""
 
@@ -41,12 +43,30 @@ def ask(config: Config, method: str, path: str, parameters: Mapping[str, Any] | 
     :param path: parts are quoted by `at`.
     :raises click.ClickException: the answer is an error; its text says which.
     """
+    return _send(config, method, _target(path, parameters), lambda body: _parsed(b"".join(body)))
+
+
+def follow(config: Config, method: str, path: str, parameters: Mapping[str, Any], tell: Callable[[Any], None]) -> None:
+    """Send a request that takes a while; each line of its answer is told as it comes.
+
+    :raises click.ClickException: the answer is an error, at once or in its last line.
+    """
+
+    def read(body: Iterable[bytes]) -> None:
+        rest = b""
+        for piece in body:
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in map(jsons.load, whole):
+                if "error" in line:
+                    raise click.ClickException(str(line["error"]))
+                tell(line)
+
+    _send(config, method, _target(path, parameters), read)
+
+
+def _target(path: str, parameters: Mapping[str, Any] | None) -> str:
     given = {name: value for name, value in (parameters or {}).items() if value is not None}
-    target = f"{path}?{urlencode(given)}" if given else path
-    status, body = _send(config, method, target)
-    if status >= 400:
-        raise click.ClickException(_reason(body, status))
-    return _parsed(body)
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def at(*parts: str) -> str:
@@ -73,22 +93,22 @@ def answers(config: Config) -> bool:
     return True
 
 
-def _send(config: Config, method: str, target: str) -> tuple[int, bytes]:
+def _send(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T]) -> T:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return _in_this_process(config, method, target)
+            return _in_this_process(config, method, target, read)
         except Locked:
-            answer = _at_the_server(config, method, target)
-        if answer is not None:
-            return answer
+            connection = _connected(config)
+        if connection is not None:
+            return _at_the_server(config, connection, method, target, read)
         if time.monotonic() > deadline:
             raise click.ClickException(f"the process that uses {config.storage.path} does not answer")
         time.sleep(0.05)
 
 
-def _at_the_server(config: Config, method: str, target: str) -> tuple[int, bytes] | None:
-    """The running server's answer; None: nobody listens (yet)."""
+def _connected(config: Config) -> _UnixConnection | None:
+    """A connection to the running server; None: nobody listens (yet)."""
     connection = _UnixConnection(socket_file(config))
     try:
         connection.connect()
@@ -96,17 +116,21 @@ def _at_the_server(config: Config, method: str, target: str) -> tuple[int, bytes
         return None
     except OSError as cause:
         raise click.ClickException(f"{socket_file(config)} cannot be used: {cause.strerror}") from cause
+    return connection
+
+
+def _at_the_server(config: Config, connection: _UnixConnection, method: str, target: str, read: Callable[[Iterable[bytes]], T]) -> T:
     try:
         connection.request(method, target)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        with connection.getresponse() as answer:
+            return _checked(answer.status, iter(lambda: answer.read1(PIECE), b""), read)
     except (OSError, http.client.HTTPException) as cause:
         raise click.ClickException(f"the process that uses {config.storage.path} does not answer: {cause}") from cause
     finally:
         connection.close()
 
 
-def _in_this_process(config: Config, method: str, target: str) -> tuple[int, bytes]:
+def _in_this_process(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T]) -> T:
     from werkzeug.test import Client
 
     from blueprints.admin import create_admin_app
@@ -114,10 +138,16 @@ def _in_this_process(config: Config, method: str, target: str) -> tuple[int, byt
 
     stack = Stack.open(config)
     try:
-        answer = Client(create_admin_app(stack)).open(target, method=method)
-        return answer.status_code, answer.get_data()
+        answer = Client(create_admin_app(stack)).open(target, method=method, buffered=False)
+        return _checked(answer.status_code, answer.iter_encoded(), read)
     finally:
         stack.close()
+
+
+def _checked(status: int, body: Iterable[bytes], read: Callable[[Iterable[bytes]], T]) -> T:
+    if status >= 400:
+        raise click.ClickException(_reason(b"".join(body), status))
+    return read(body)
 
 
 def _parsed(body: bytes) -> Any:

@@ -422,10 +422,17 @@ class DocumentBackend(Protocol):
         """The names of all tenants."""
 
     def backup(self, tenant: str, path: str) -> None:
-        """Write a consistent copy of a tenant to a new file, while others write."""
+        """Write a consistent copy of a tenant to a new file, while others write.
+
+        :raises Conflict: there is a file already.
+        :raises StorageFull, Unavailable: it cannot be written there; nothing is left of it.
+        """
 
     def restore(self, tenant: str, path: str) -> None:
-        """Put a backup in the tenant's place; begins a new epoch."""
+        """Put a backup in the tenant's place, or make the tenant of it; begins a new epoch. Stores that were opened see it at once.
+
+        :raises Invalid: it is no whole backup of this driver; nothing is changed.
+        """
 
     def ping(self) -> None:
         """:raises Unavailable: the driver's service does not answer."""

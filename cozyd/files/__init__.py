@@ -41,6 +41,11 @@ NOT_FOUND = "file does not exist"
 _IMMUTABLE = frozenset(("_id", "_rev", "type", "path", "size", "md5sum", "internal_vfs_id", "trashed", "restore_path", "created_at"))
 
 
+def lock_name(area: str) -> str:
+    """What is held while files, folders or versions of a tenant change."""
+    return f"files/{area}"
+
+
 class Files:
     """One tenant's files.
 
@@ -474,7 +479,7 @@ class Files:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _held(self) -> AbstractContextManager[Lock]:
-        return self._locks.hold(f"files/{self._area}", wait=30)
+        return self._locks.hold(lock_name(self._area), wait=30)
 
     def _usable(self, id: str, *, trash: bool = False) -> Dir:
         """A folder as it is now, if something may be put there.

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -232,11 +233,31 @@ def test_deep_selectors_are_refused(alice: Client, levels: int):
         assert alice.api("POST", f"{T}/_index", index).status == 400
 
 
-def test_a_document_of_8_mb_is_kept(alice: Client):
-    text = "x" * 8_000_000
+def test_a_document_has_at_most_8_mb(alice: Client):
+    text = "x" * 7_999_000
     rev = made(alice, "large", text=text)["rev"]
     assert alice.api("GET", f"{T}/large").json["text"] == text
     assert alice.api("DELETE", f"{T}/large?rev={rev}").status == 200
+    larger = {"text": "x" * 8_000_000}
+    began = time.monotonic()
+    assert is_error(alice.api("PUT", f"{T}/larger", larger), 413, "document_too_large", "larger")
+    assert alice.api("POST", f"{T}/", larger).status == 413
+    rows = alice.api("POST", f"{T}/_bulk_docs", {"docs": [{"_id": "larger"} | larger, {"_id": "beside"}]}).json
+    assert [row.get("error") for row in rows] == ["document_too_large", None]
+    assert alice.api("PUT", f"{T}/larger", b"[" * 20_000_000).status == 413
+    assert time.monotonic() - began < 5
+    assert alice.api("GET", f"{T}/larger").status == 404
+
+
+@pytest.mark.parametrize("levels", [1025, 100_000, 2_000_000])
+@pytest.mark.parametrize("opening", [b'{"a":', b"["])
+def test_json_of_any_depth_is_answered_at_once(alice: Client, levels: int, opening: bytes):
+    closing = b"}" if opening[:1] == b"{" else b"]"
+    deep = opening * levels + b"1" + closing * levels
+    began = time.monotonic()
+    for method, path in (("PUT", f"{T}/deepest"), ("POST", f"{T}/_find"), ("POST", f"{T}/_bulk_docs"), ("POST", f"{T}/_index")):
+        assert alice.api(method, path, deep, Content_Type="application/json").status in (400, 413)
+    assert time.monotonic() - began < 5
 
 
 # -- lists --------------------------------------------------------------------------------------------------------------

@@ -1,15 +1,14 @@
 """The embedded driver: one SQLite file for each tenant."""
 
 import os
-import secrets
 import shutil
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cozyd.documents.sqlite.database import Database, translated
+from cozyd.documents.sqlite.database import Database
+from cozyd.documents.sqlite.restoring import begin_epoch, check_backup, new_epoch, overwrite
 from cozyd.documents.sqlite.rows import Tables
 from cozyd.documents.sqlite.store import SqliteStore
 from cozyd.documents.sqlite.writing import Transaction
@@ -60,7 +59,7 @@ class SqliteBackend:
                 raise Conflict(f"The tenant {tenant} exists")
             unfinished = path.with_suffix(".new")
             _remove(unfinished)
-            Database(unfinished).create(_new_epoch())
+            Database(unfinished).create(new_epoch())
             self._rename(unfinished, path)
             return self._load(tenant, path)
 
@@ -79,12 +78,18 @@ class SqliteBackend:
         """See `DocumentBackend.backup`."""
         self.open(tenant)
         database, _ = self._tenants[tenant]
-        with database.reading() as connection:
-            connection.execute("PRAGMA query_only = OFF")
-            try:
-                connection.execute("VACUUM INTO ?", (path,))
-            finally:
-                connection.execute("PRAGMA query_only = ON")
+        if Path(path).exists():
+            raise Conflict(f"{path} exists")
+        try:
+            with database.reading() as connection:
+                connection.execute("PRAGMA query_only = OFF")
+                try:
+                    connection.execute("VACUUM INTO ?", (path,))
+                finally:
+                    connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
 
     def restore(self, tenant: str, path: str) -> None:
         """See `DocumentBackend.restore`."""
@@ -92,11 +97,27 @@ class SqliteBackend:
             target = self._path(tenant)
             copied = target.with_suffix(".restored")
             _remove(copied)
-            shutil.copyfile(path, copied)
-            _begin_epoch(copied)
-            self._forget(tenant)
-            _remove(target)
+            try:
+                shutil.copyfile(path, copied)
+                check_backup(copied)
+                begin_epoch(copied)
+                self._replace(tenant, target, copied)
+            finally:
+                _remove(copied)
+
+    def _replace(self, tenant: str, target: Path, copied: Path) -> None:
+        """Who holds the tenant's store goes on with it."""
+        if not target.exists():
             self._rename(copied, target)
+            return
+        known = self._tenants.get(tenant)
+        if known is None:
+            self._load(tenant, target)
+            known = self._tenants[tenant]
+        database, store = known
+        with database.lock:
+            overwrite(database, copied)
+            store.renew(*self._prepare(database))
 
     def ping(self) -> None:
         """See `DocumentBackend.ping`."""
@@ -133,6 +154,12 @@ class SqliteBackend:
 
     def _load(self, tenant: str, path: Path) -> SqliteStore:
         database = Database(path, self._opened)
+        store = SqliteStore(database, *self._prepare(database), self._lenient)
+        self._tenants[tenant] = (database, store)
+        return store
+
+    def _prepare(self, database: Database) -> tuple[Tables, dict[str, int]]:
+        """The numbers of a file's tables and doctypes; projections that are new to it are built."""
         tables = Tables(self._projections)
         with database.writing() as connection:
             doctypes = dict(connection.execute("SELECT name, num FROM doctype").fetchall())
@@ -142,32 +169,12 @@ class SqliteBackend:
                 for doctype in table.projection.of if table.projection is not None else ():
                     transaction.build(table, doctype)
             transaction.finish()
-        store = SqliteStore(database, tables, doctypes, self._lenient)
-        self._tenants[tenant] = (database, store)
-        return store
+        return tables, doctypes
 
     def _forget(self, tenant: str) -> None:
         known = self._tenants.pop(tenant, None)
         if known is not None:
             known[0].rest()
-
-
-def _new_epoch() -> str:
-    return secrets.token_hex(6)
-
-
-def _begin_epoch(path: Path) -> None:
-    """A restored file lives on under a new epoch; it knows how far the past ones were exact."""
-    with translated():
-        connection = sqlite3.connect(path)
-        try:
-            seq, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone()
-            connection.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?)", (epoch, seq))
-            connection.execute("UPDATE meta SET epoch = ?", (_new_epoch(),))
-            connection.commit()
-            connection.execute("PRAGMA journal_mode = WAL")
-        finally:
-            connection.close()
 
 
 def _remove(path: Path) -> None:

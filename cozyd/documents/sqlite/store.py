@@ -47,6 +47,11 @@ class SqliteStore:
         self._tell: Callable[[Sequence[Change]], None] | None = None
         self._forget: Callable[[], None] = lambda: None
 
+    def renew(self, tables: Tables, doctypes: dict[str, int]) -> None:
+        """The file has other content now: a backup was put in its place."""
+        self._tables, self._doctypes = tables, doctypes
+        self._forget()
+
     # -- documents --------------------------------------------------------------------------------------------------
 
     def get(self, ref: Ref, rev: str | None = None) -> Stored:

@@ -96,5 +96,13 @@ def restore_left_out(transaction: Transaction, tables: Tables, doctypes: Mapping
 def tidy(connection: sqlite3.Connection) -> None:
     """Statistics for the planner, and free pages back to the disk."""
     connection.execute("PRAGMA optimize")
-    connection.execute("PRAGMA incremental_vacuum")
+    give_back(connection)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def give_back(connection: sqlite3.Connection, pages: int = 0) -> None:
+    """Return free pages to the disk: so many of them, or all.
+
+    By `executescript`, which steps to the end; `execute` would stop after the first page.
+    """
+    connection.executescript(f"PRAGMA incremental_vacuum({pages})")
