@@ -6,6 +6,7 @@
 import logging
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from waitress.channel import HTTPChannel
@@ -102,6 +103,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     finished = False  # the answer at the head is written; its thread must not wait
     postponed = False  # the next request waits until its client has read
     lingering = 0.0  # since when a refused client may still take its answer
+    gathered: list[bytes] | None = None  # what is to leave in one piece
 
     @property
     def front(self) -> Front:
@@ -112,10 +114,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     # -- what comes -------------------------------------------------------------------------------------------------
 
     def readable(self) -> bool:
-        """Nothing is read while a body waits for its sender to be known; what is to be dropped is always read."""
+        """Nothing is read while a body waits for its sender to be known; what is to be dropped is always read.
+
+        While a request runs nothing is read either: the loop would wake for the next one and take turns with the task. A
+        parked one is watched, for its client may leave.
+        """
         if self.deaf:
             return not self.will_close
-        return not self.held and bool(super().readable())
+        runs = any(request.parked is None for request in self.requests[:1])
+        return not self.held and not runs and bool(super().readable())
 
     def received(self, data: bytes) -> bool:
         """Feed requests with what came, in order."""
@@ -231,6 +238,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if request.parked is None:
             request.parked = parking.register(park, lambda: self.server.add_task(self))
         parking.park(request.parked, park.until)
+        self.server.pull_trigger()
 
     def _say(self, request: Parser, text: bytes) -> None:
         if not request.answered_head:
@@ -243,6 +251,24 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.write_soon(b"%x\r\n%s\r\n" % (len(text), text))
         self._flush_some_if_lockable()
         self.server.pull_trigger()
+
+    def write_together(self, write: Callable[[], None]) -> None:
+        """Have what is written meanwhile leave in one piece."""
+        gathered: list[bytes] = []
+        self.gathered = gathered
+        try:
+            write()
+        finally:
+            self.gathered = None
+        if gathered:
+            super().write_soon(b"".join(gathered))
+
+    def write_soon(self, data: Any) -> int:
+        """As waitress'."""
+        if self.gathered is not None:
+            self.gathered.append(data)
+            return len(data)
+        return int(super().write_soon(data))
 
     @property
     def is_full(self) -> bool:

@@ -134,6 +134,13 @@ class Task(WSGITask):  # type: ignore[misc]
         environ["cozyd.began"] = _LONG_AGO if parking is not None and parking.closed else request.first_run
         return environ
 
+    def write(self, data: bytes) -> None:
+        """As waitress'; the head leaves together with the first piece."""
+        if data and not self.wrote_header:
+            self.channel.write_together(lambda: super(Task, self).write(data))
+        else:
+            super().write(data)
+
     def build_response_header(self) -> bytes:
         """Nothing, when the head is out already: the rest of the answer goes on in chunks."""
         if self.request.answered_head:

@@ -152,8 +152,10 @@ def _named(start_response: StartResponse, request_id: str) -> StartResponse:
     """Have each answer tell the id that the log's lines about it have, and keep it out of shared caches unless it says otherwise."""
 
     def start(status: str, headers: Sequence[tuple[str, str]], *more: Any) -> Any:
-        cached = () if any(name.lower() == "cache-control" for name, _ in headers) else (("Cache-Control", "private, no-cache"),)
-        return start_response(status, [*headers, *cached, ("X-Request-Id", request_id)], *more)
+        named = [*headers, ("X-Request-Id", request_id)]
+        if "Cache-Control" not in dict(headers):
+            named.append(("Cache-Control", "private, no-cache"))
+        return start_response(status, named, *more)
 
     return start
 
