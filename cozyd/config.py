@@ -1,6 +1,7 @@
 """`cozyd.toml` and `COZYD_*` -> one frozen `Config`; every default and its check (docs/config.md is made from here)."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -14,9 +15,11 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the text names file and key."""
 
 
-def option(default: Any, doc: str, *, low: int | None = None, high: int | None = None, choices: tuple[str, ...] = ()) -> Any:
+def option(
+    default: Any, doc: str, *, low: int | None = None, high: int | None = None, choices: tuple[str, ...] = (), pattern: str = ""
+) -> Any:
     """A dataclass field that is an option: its default, what it is for, and what it may be."""
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices, "pattern": pattern})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,12 @@ class Storage:
     """`[storage]`: where the data lies."""
 
     path: Path = option(Path("~/.local/share/cozyd"), "One folder for everything: documents, files, lock, admin socket.")
+    blobs: str = option(
+        "file:",
+        "Where contents of files lie: `file:`, below `path`, or OpenStack Swift, `swift://host/v3?UserName=...` (docs/storage.md).",
+        pattern=r"file:|swift(\+https)?://\S+",
+    )
+    blobs_password_file: str = option("", "A file that has the password of `blobs`, so that the address need not have it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,28 @@ def load(path: Path | None, environ: Mapping[str, str], options: Mapping[tuple[s
     for name in environ:
         _check_variable(name)
     return Config(**values, source=str(file or ""))
+
+
+def without_secrets(value: str) -> str:
+    """An option's value as it may be shown: passwords in addresses are left out."""
+    return re.sub(r"((Password|Token)=|//[^/@:\s]+:)[^&@\s]+", r"\1...", value)
+
+
+def secret_of(key: str, file: str) -> str:
+    """The secret in a file that an option names; empty when it names none.
+
+    :param key: the option.
+    :raises ConfigError: the file cannot be read, or is empty.
+    """
+    if not file:
+        return ""
+    try:
+        text = Path(file).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"{key}: {file} cannot be read: {cause}") from cause
+    if not text:
+        raise ConfigError(f"{key}: {file} is empty")
+    return text
 
 
 def every_option() -> Iterator[tuple[str, str, Field[Any]]]:
@@ -213,6 +244,8 @@ def _check(value: Any, kind: type, item: Field[Any], where: str) -> Any:
         raise ConfigError(f"{where}: {value} is too large, the most is {high}")
     if choices and value not in choices:
         raise ConfigError(f"{where}: {value!r} is none of {', '.join(choices)}")
+    if item.metadata["pattern"] and not re.fullmatch(item.metadata["pattern"], str(value)):
+        raise ConfigError(f"{where}: {without_secrets(str(value))!r} is none of what it may be: {item.metadata['doc']}")
     return value
 
 

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from cozyd import doctypes, seeds
 from cozyd.auth import passwords
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.auth.values import Kdf
 from cozyd.cache import LocalCache
-from cozyd.config import Config
+from cozyd.config import Config, secret_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
 from cozyd.documents.sqlite import SqliteBackend
@@ -33,10 +33,15 @@ from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks, Lock
 from cozyd.realtime import LocalHub
 
+if TYPE_CHECKING:
+    from cozyd.files.swift import SwiftBlobs
+
 log = logging.getLogger("cozyd.stack")
 
 GLOBAL = "global"
 KEPT_INSTANCES = 256
+SERVED_BESIDE = 2
+"""How many threads are never given to a file store that is far away, so that it cannot take them all by hanging."""
 LOCALES = ("en", "fr", "de", "es")
 _HOST = re.compile(r"(?P<name>[^\W_][\w-]*(\.[^\W_][\w-]*)*)(:(?P<port>[0-9]{1,5}))?")
 
@@ -59,7 +64,7 @@ class Stack:
         self._folder_lock = _lock_folder(config.storage.path)
         self._backend: DocumentBackend = SqliteBackend(config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT)
         self.hub = LocalHub()
-        self.blobs = LocalBlobs(config.storage.path / "blobs")
+        self.blobs = _open_blobs(config)
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,
@@ -302,6 +307,20 @@ class Stack:
     @staticmethod
     def _ref(domain: str) -> Ref:
         return Ref(doctypes.INSTANCES, prefix_of(domain))
+
+
+def _open_blobs(config: Config) -> "LocalBlobs | SwiftBlobs":
+    """The blob store that is configured.
+
+    :raises ConfigError: its address or its password file cannot be used.
+    """
+    folder = config.storage.path / "blobs"
+    if config.storage.blobs == "file:":
+        return LocalBlobs(folder)
+    from cozyd.files.swift import SwiftBlobs
+
+    password = secret_of("storage.blobs_password_file", config.storage.blobs_password_file)
+    return SwiftBlobs(config.storage.blobs, folder / "tmp", password=password, parallel=config.server.threads - SERVED_BESIDE)
 
 
 def prefix_of(domain: str) -> str:

@@ -2,7 +2,9 @@
 # Installs the Debian programs that the tests drive. Without root and sudo it says what is missing; the tests that need
 # it are skipped then, with that reason, and counted.
 set -u
-wanted="chromium:chromium rclone:rclone litmus:litmus cadaver:cadaver wrk:wrk node:nodejs npm:npm"
+wanted="chromium:chromium rclone:rclone litmus:litmus cadaver:cadaver wrk:wrk node:nodejs npm:npm
+swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container swift-object-server:swift-object
+memcached:memcached"
 missing=""
 for pair in $wanted; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"

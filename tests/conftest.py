@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.serving import PASSPHRASE, Served
+from tests.support.swift import Swift, needs_swift
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,14 @@ def fresh(tmp_path: Path) -> Iterator[Served]:
     server = Served(tmp_path / "data").add_alice()
     with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """A real Swift for the session; tests keep to areas of their own."""
+    needs_swift()
+    with Swift(tmp_path_factory.mktemp("swift")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors are one sentence on standard error, and exit status 1."""
     try:
         cozyd(arguments, prog_name="cozyd")
-    except CozyError as error:
-        click.echo(f"Error: {error.detail}", err=True)
+    except (CozyError, ConfigError) as error:
+        click.echo(f"Error: {error.detail if isinstance(error, CozyError) else error}", err=True)
         raise SystemExit(1) from error

@@ -16,7 +16,7 @@ import click
 from cozyd import __version__, jsons
 from cozyd.cli.admin import answers, socket_file
 from cozyd.cli.welcome import first_run
-from cozyd.config import Config, ConfigError, every_option, load
+from cozyd.config import Config, ConfigError, every_option, load, without_secrets
 
 _LEAST_FREE = 1 << 30
 _LONGEST_SOCKET_PATH = 103  # of AF_UNIX: 107 bytes on Linux, 103 on macOS
@@ -54,7 +54,7 @@ def show(config: Config, as_json: bool) -> None:
     tables: dict[str, dict[str, str | int]] = {}
     for table, key, _ in every_option():
         value = getattr(getattr(config, table), key)
-        tables.setdefault(table, {})[key] = value if isinstance(value, int) else str(value)
+        tables.setdefault(table, {})[key] = value if isinstance(value, int) else without_secrets(str(value))
     if as_json:
         click.echo(jsons.dump(tables))
         return

@@ -162,6 +162,11 @@ class _Part(io.RawIOBase):
         super().close()
 
 
+def is_key(text: str) -> bool:
+    """Whether a content may have this key; no other can lead out of an area."""
+    return _KEY.fullmatch(text) is not None
+
+
 class LocalBlobs:
     """Blobs in a folder of the local disk.
 
@@ -258,7 +263,7 @@ class LocalBlobs:
 
         :raises NotFound: it is none.
         """
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             raise NotFound("The content is gone")
         first, _, second = key.partition("/")
         return self._folder / area / first[-2:] / first / second

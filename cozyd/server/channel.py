@@ -6,10 +6,12 @@
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
+from werkzeug.wsgi import FileWrapper
 
 from cozyd.errors import CozyError, Unavailable
 from cozyd.realtime import Park
@@ -22,6 +24,7 @@ log = logging.getLogger("cozyd.server")
 
 SLOWEST_BODY, SLOW_AFTER = 1024, 30  # bytes a second on the average, once so many seconds have passed
 IDLE = 120
+RELAYED_AHEAD = 1 << 30  # bytes
 LINGER, LINGER_SILENT = 30, 5
 PARKED_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n"
 
@@ -102,6 +105,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     deaf = False  # what still comes belongs to no request
     finished = False  # the answer at the head is written; its thread must not wait
     postponed = False  # the next request waits until its client has read
+    relaying = False  # the answer comes from a store that is far away
     lingering = 0.0  # since when a refused client may still take its answer
     gathered: list[bytes] | None = None  # what is to leave in one piece
 
@@ -218,7 +222,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def service(self) -> None:
         """Run the request at the head; one that has nothing to say yet is parked and stays there."""
         request = self.requests[0]
-        self.finished = False
+        self.finished = self.relaying = False
         try:
             super().service()
         except Park as park:
@@ -275,9 +279,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Whether its client has to read before more is answered."""
         return bool(self.total_outbufs_len > self.adj.outbuf_high_watermark)
 
+    def wrap(self, stream: Any, size: int) -> Iterable[bytes]:
+        """`wsgi.file_wrapper`: a file is sent by the main loop; what comes from far away is never waited for there."""
+        if not getattr(stream, "remote", False):
+            wrapped: Iterable[bytes] = ReadOnlyFileBasedBuffer(stream, size)
+            return wrapped
+        self.relaying = True
+        return FileWrapper(stream, size)
+
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """As waitress', but only within an answer: between two of them no thread waits, see `postpone`."""
-        if not self.finished:
+        """As waitress', but only within an answer: between two of them no thread waits, see `postpone`.
+
+        What a store far away gives is taken ahead, into a temporary file, so that a slow client does not hold a thread.
+        """
+        if not self.finished and not (self.relaying and self.total_outbufs_len < RELAYED_AHEAD):
             super()._flush_outbufs_below_high_watermark()
 
     def postpone(self) -> None:

@@ -131,6 +131,7 @@ class Task(WSGITask):  # type: ignore[misc]
         else:
             environ["wsgi.input"].seek(0)
         parking = getattr(self.channel.adj, "cozyd_parking", None)
+        environ["wsgi.file_wrapper"] = self.channel.wrap
         environ["cozyd.began"] = _LONG_AGO if parking is not None and parking.closed else request.first_run
         return environ
 

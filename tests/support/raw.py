@@ -70,6 +70,10 @@ class Raw:
         del self._come[:count]
         return found
 
+    def rest(self) -> bytes:
+        """What came and was not taken yet."""
+        return bytes(self._come)
+
     def _more(self) -> None:
         data = self.socket.recv(65536)
         if not data:

@@ -1,0 +1,330 @@
+"""`SwiftBlobs`: contents in OpenStack Swift, in the reference's third layout, so that an existing store is read in place.
+
+A container `cozy-v3-<area>` for each tenant; an object for each content, written once (docs/storage.md).
+"""
+
+import base64
+import binascii
+import io
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
+
+from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, TooLarge, Unavailable
+from cozyd.files.blobs import PIECE, Blob, NewBlob, is_key
+from cozyd.files.spool import OwnFolder, Spool
+from cozyd.files.swiftsession import Access, Answer, Session, SwiftError
+
+log = logging.getLogger("cozyd.files")
+
+CONTAINER = "cozy-v3-"
+SHARED = frozenset(("apps-web", "apps-konnectors", "exports", "__dyn-assets__"))
+LARGEST = 5 << 30
+AHEAD = 1 << 16
+BULK = 8000
+DESTROY_TRIES = 5
+_WHOLE_NAME = re.compile(r"[^/]{22}/[^/]{5}/[^/]{5}/[^/]{16}")
+
+
+def object_name(key: str) -> str:
+    """The name of a content's object: ids of 32 and internal ids of 16 characters are split, others are as they are."""
+    id, _, internal = key.partition("/")
+    if len(id) == 32 and len(internal) == 16:
+        return f"{id[:22]}/{id[22:27]}/{id[27:]}/{internal}"
+    return key
+
+
+def key_of(name: str) -> str:
+    """The key of an object."""
+    if not _WHOLE_NAME.fullmatch(name):
+        return name
+    return f"{name[:22]}{name[23:28]}{name[29:34]}/{name[35:]}"
+
+
+def container_of(area: str) -> str:
+    """The container of an area."""
+    return area if area in SHARED else CONTAINER + area
+
+
+def _hex(md5: str) -> str:
+    """A base64 MD5 as ETags have it."""
+    return binascii.hexlify(base64.b64decode(md5)).decode()
+
+
+class _SwiftBlob:
+    """A content being written: received into one temporary file, sent when it is whole."""
+
+    def __init__(self, store: "SwiftBlobs", container: str, key: str, type: str) -> None:
+        self._store, self._container, self._key, self._type = store, container, key, type
+        self._spool = Spool(store.temporary)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._spool.close()
+
+    def write(self, data: bytes) -> int:
+        """See `NewBlob.write`."""
+        if self._spool.size + len(data) > LARGEST:
+            raise TooLarge("A file has at most 5 GiB on this store")
+        self._spool.append(data)
+        return len(data)
+
+    def fill(self, source: BinaryIO) -> None:
+        """See `NewBlob.fill`."""
+        if isinstance(source, Spool) and not self._spool.size:
+            if source.size > LARGEST:
+                raise TooLarge("A file has at most 5 GiB on this store")
+            self._spool.close()
+            self._spool = source
+            return
+        while piece := source.read(PIECE):
+            self.write(piece)
+
+    def seal(self) -> Blob:
+        """See `NewBlob.seal`.
+
+        :raises Unavailable: Swift did not take it, or took something else.
+        """
+        blob = Blob(self._key, self._spool.size, self._spool.md5)
+        self._store.send(self._container, blob, self._spool, self._type)
+        return blob
+
+
+class _SwiftStream(io.RawIOBase):
+    """The bytes of an object between two offsets, read again from where it broke, as often as bytes come.
+
+    `remote` tells the server that reading it waits for the network.
+    """
+
+    remote = True
+
+    def __init__(self, session: Session, container: str, name: str, start: int, answer: Answer, etag: str, size: int) -> None:
+        super().__init__()
+        self._session, self._container, self._name, self._etag = session, container, name, etag
+        self._start, self._size = start, size
+        self._at = self._answer_at = 0
+        self._answer: Answer | None = answer
+        self._ahead = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        wanted = min(len(view), AHEAD, max(0, self._size - self._at))
+        if not wanted:
+            return 0
+        data = self._ahead[self._at : self._at + wanted] or self._sure(wanted)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def begin(self) -> None:
+        """Have its first bytes, before anybody is promised any.
+
+        :raises Unavailable: none come.
+        """
+        if self._size:
+            self._ahead = self._sure(min(self._size, AHEAD))
+
+    def _sure(self, wanted: int) -> bytes:
+        """Some bytes from where it is: when it was cut, once more."""
+        data = self._some(wanted)
+        if not data:
+            self._drop()
+            data = self._some(wanted)
+        if not data:
+            raise Unavailable("The file store does not answer", retry_after=Session.RETRY_AFTER)
+        return data
+
+    def _some(self, wanted: int) -> bytes:
+        if self._answer is None or self._answer_at != self._at:
+            self._drop()
+            first, last = self._start + self._at, self._start + self._size - 1
+            self._answer = self._again({"Range": f"bytes={first}-{last}", "If-Match": self._etag})
+            self._answer_at = self._at
+        data = self._answer.read(wanted)
+        self._answer_at += len(data)
+        return data
+
+    def _again(self, headers: Mapping[str, str]) -> Answer:
+        try:
+            return self._session.get(self._container, self._name, headers)
+        except SwiftError as error:
+            raise error.told() from error
+
+    def _drop(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+
+class SwiftBlobs:
+    """Contents in Swift.
+
+    :param address: `swift://...`, see `Access.parse`.
+    :param password: wins over the one in the address.
+    :param folder: for temporary files.
+    :param parallel: how many requests to Swift at once; others wait a little, then are told to come back.
+    :param page: how many names a listing asks for at once.
+    """
+
+    def __init__(self, address: str, folder: Path, *, password: str = "", parallel: int = 6, page: int = 10_000) -> None:
+        self._session = Session(Access.parse(address, password), parallel)
+        self._own = OwnFolder(folder)
+        self._page = page
+
+    @property
+    def temporary(self) -> Path:
+        """See `BlobStore.temporary`."""
+        return self._own.path
+
+    def close(self) -> None:
+        """Give up connections and the temporary folder."""
+        self._session.close()
+        self._own.close()
+
+    def new(self, area: str, key: str, *, size: int | None = None, type: str = "") -> NewBlob:
+        """See `BlobStore.new`.
+
+        :raises TooLarge: `size` is more than an object may have.
+        :raises StorageFull: `size` is more than the disk for temporary files has left.
+        """
+        if size is not None and size > LARGEST:
+            raise TooLarge("A file has at most 5 GiB on this store")
+        if size is not None and size > shutil.disk_usage(self.temporary).free:
+            raise StorageFull("The disk is full")
+        return _SwiftBlob(self, container_of(area), key, type)
+
+    def send(self, container: str, blob: Blob, source: Spool, type: str) -> None:
+        """Put an object, and have its ETag compared by both sides.
+
+        :raises Unavailable: it is not there as it should be; nothing of it is left.
+        """
+        name, etag = object_name(blob.key), _hex(blob.md5)
+        try:
+            found = self._session.put(container, name, cast(BinaryIO, source), blob.size, etag, type or "application/octet-stream")
+        except SwiftError as error:
+            raise error.told() from error
+        if found != etag:
+            log.error("Swift answered the ETag %s for %s/%s of %s", found, container, name, etag)
+            self._session.delete(container, name)
+            raise Unavailable("The file store did not keep the content", retry_after=Session.RETRY_AFTER)
+
+    def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """See `BlobStore.open`."""
+        if not is_key(key):
+            raise NotFound("The content is gone")
+        container, name = container_of(area), object_name(key)
+        if stop is not None and stop <= start:
+            return self._nothing(container, name, start)
+        headers = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"} if start or stop is not None else {}
+        try:
+            answer = self._session.get(container, name, headers)
+        except SwiftError as error:
+            if error.status == 416 and not error.size and not start:
+                return io.BytesIO()
+            raise _unreadable(error) from error
+        size = int(answer.headers["content-length"])
+        stream = _SwiftStream(self._session, container, name, start, answer, answer.headers["etag"], size)
+        try:
+            stream.begin()
+        except BaseException:
+            stream.close()
+            raise
+        return cast(BinaryIO, stream)
+
+    def _nothing(self, container: str, name: str, start: int) -> BinaryIO:
+        """No byte of an object that is there."""
+        try:
+            size = self._session.size(container, name)
+        except SwiftError as error:
+            raise _unreadable(error) from error
+        if start > size or (start == size and size):
+            raise RangeNotSatisfiable(size)
+        return io.BytesIO()
+
+    def copy(self, area: str, blob: Blob, new: str) -> Blob:
+        """See `BlobStore.copy`: Swift copies."""
+        container = container_of(area)
+        about = {"X-Object-Meta-Copied-From": blob.key.partition("/")[0], "X-Object-Meta-Created-At": datetime.now(UTC).isoformat()}
+        try:
+            self._session.copy(container, object_name(blob.key), object_name(new), about)
+        except SwiftError as error:
+            raise _unreadable(error) from error
+        return Blob(new, blob.size, blob.md5)
+
+    def delete(self, area: str, keys: Iterable[str]) -> None:
+        """See `BlobStore.delete`."""
+        self._delete(container_of(area), [object_name(key) for key in keys])
+
+    def _delete(self, container: str, names: Sequence[str]) -> None:
+        for first in range(0, len(names), BULK):
+            some = names[first : first + BULK]
+            if len(some) < 2 or not self._session.bulk_delete(container, some):
+                for name in some:
+                    self._session.delete(container, name)
+
+    def list(self, area: str, under: str = "") -> Iterator[tuple[str, int, datetime]]:
+        """See `BlobStore.list`."""
+        for found in self._listed(container_of(area), under[:22]):
+            key = key_of(found["name"])
+            if key.startswith(under):
+                yield key, found["bytes"], datetime.fromisoformat(found["last_modified"]).replace(tzinfo=UTC)
+
+    def _listed(self, container: str, prefix: str) -> Iterator[dict[str, Any]]:
+        marker = ""
+        while True:
+            page = self._session.list(container, prefix, marker, self._page)
+            yield from page
+            if len(page) < self._page:
+                return
+            marker = page[-1]["name"]
+
+    def destroy(self, area: str) -> None:
+        """See `BlobStore.destroy`: the container is marked, emptied and removed."""
+        container = container_of(area)
+        if not self._session.mark_container(container):
+            return
+        for attempt in range(DESTROY_TRIES):
+            self._delete(container, [found["name"] for found in self._listed(container, "")])
+            if self._session.delete_container(container):
+                return
+            time.sleep(0.1 * 2**attempt)  # its listing is made of late updates
+        raise Unavailable("The file store did not remove everything", retry_after=Session.RETRY_AFTER)
+
+    def ping(self) -> None:
+        """See `BlobStore.ping`."""
+        self._session.ping()
+
+
+def _unreadable(error: SwiftError) -> Exception:
+    if error.status == 404:
+        return NotFound("The content is gone")
+    if error.status == 416:
+        return RangeNotSatisfiable(error.size)
+    return error.told()
