@@ -50,6 +50,18 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class Redis:
+    """`[redis]`: for several processes over the same data (docs/farm.md)."""
+
+    url: str = option(
+        "",
+        "Address of a Redis that all processes share: `redis://host:6379/0`, `rediss://`, `unix:///path?db=0`; without, one process "
+        "has the data folder for itself.",
+        pattern=r"|rediss?://\S+|unix:///\S+",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """`[limits]`: the largest request bodies, in bytes."""
 
@@ -72,12 +84,13 @@ class Config:
 
     server: Server = field(default_factory=Server)
     storage: Storage = field(default_factory=Storage)
+    redis: Redis = field(default_factory=Redis)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     source: str = ""
 
 
-TABLES: Mapping[str, type] = {"server": Server, "storage": Storage, "limits": Limits, "log": Log}
+TABLES: Mapping[str, type] = {"server": Server, "storage": Storage, "redis": Redis, "limits": Limits, "log": Log}
 
 
 def load(path: Path | None, environ: Mapping[str, str], options: Mapping[tuple[str, str], Any]) -> Config:
@@ -101,7 +114,7 @@ def load(path: Path | None, environ: Mapping[str, str], options: Mapping[tuple[s
 
 def without_secrets(value: str) -> str:
     """An option's value as it may be shown: passwords in addresses are left out."""
-    return re.sub(r"((Password|Token)=|//[^/@:\s]+:)[^&@\s]+", r"\1...", value)
+    return re.sub(r"((Password|Token)=|//[^/@:\s]*:)[^&@\s]+", r"\1...", value)
 
 
 def secret_of(key: str, file: str) -> str:

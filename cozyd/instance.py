@@ -55,6 +55,10 @@ class Instance:
         self.prefix: str = self.doc["prefix"]
         self.now = drivers.now
 
+    def lies_in(self, store: DocumentStore) -> bool:
+        """Whether this is where its documents lie; not so once another process removed it and made it anew."""
+        return self._store is store
+
     @property
     def doc(self) -> Mapping[str, Any]:
         """The instance record."""

@@ -20,7 +20,8 @@ from cozyd import doctypes, seeds
 from cozyd.auth import passwords
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.auth.values import Kdf
-from cozyd.cache import LocalCache
+from cozyd.cache import Cache, LocalCache
+from cozyd.cache.redis import RedisCache
 from cozyd.config import Config, secret_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
@@ -30,8 +31,11 @@ from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound, Unavailable
 from cozyd.files import lock_name
 from cozyd.files.blobs import LocalBlobs
 from cozyd.instance import Drivers, Instance
-from cozyd.locks import LocalLocks, Lock
-from cozyd.realtime import LocalHub
+from cozyd.locks import LocalLocks, Lock, Locks
+from cozyd.locks.redis import RedisLocks
+from cozyd.realtime import Hub, LocalHub
+from cozyd.realtime.redis import RedisHub
+from cozyd.redis import RedisLink
 
 if TYPE_CHECKING:
     from cozyd.files.swift import SwiftBlobs
@@ -61,15 +65,20 @@ class Stack:
         self.config = config
         self.now = now
         self._lock = threading.Lock()
-        self._folder_lock = _lock_folder(config.storage.path)
-        self._backend: DocumentBackend = SqliteBackend(config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT)
-        self.hub = LocalHub()
+        self.shared = bool(config.redis.url)
+        """Whether other processes serve the same data."""
+        self._folder_lock = _lock_folder(config.storage.path, shared=self.shared)
+        self._backend: DocumentBackend = SqliteBackend(
+            config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT, shared=self.shared
+        )
+        self._link = RedisLink(config.redis.url) if self.shared else None
+        self.hub, locks, cache = _services(self._link)
         self.blobs = _open_blobs(config)
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,
-            locks=LocalLocks(),
-            cache=LocalCache(),
+            locks=locks,
+            cache=cache,
             verified=VerifiedTokens(),
             now=now,
             new_id=RisingIds(),
@@ -256,7 +265,10 @@ class Stack:
     def close(self) -> None:
         """Give everything back, in reverse order of opening."""
         self.hub.close()
+        self.drivers.locks.close()
         self._backend.close()
+        if self._link is not None:
+            self._link.close()
         self.blobs.close()
         self._folder_lock.close()
 
@@ -264,27 +276,32 @@ class Stack:
 
     def _one_at_a_time(self) -> AbstractContextManager[Lock]:
         """Instances are made, renamed and removed one after the other: who makes one clears its place first."""
-        return self.drivers.locks.hold("instances", wait=60)
+        return self.drivers.locks.hold("instances", wait=60, strict=True)
 
     def _open_global(self) -> DocumentStore:
         try:
             return self._backend.open(GLOBAL)
         except NotFound:
+            pass
+        try:
             return self._backend.create(GLOBAL)
+        except Conflict:  # another process did meanwhile
+            return self._backend.open(GLOBAL)
 
     def _find_domain(self, host: str) -> str:
         rows = self._records.rows("hosts", (host,), limit=1)
         if not rows:
             raise NotFound("Instance not found")
         domain: str = rows[0].value
-        with self._lock:
-            self._hosts[host] = domain
+        if not self.shared:
+            with self._lock:
+                self._hosts[host] = domain
         return domain
 
     def _instance(self, domain: str) -> Instance:
         with self._lock:
             found = self._alive.get(domain)
-            if found is None:
+            if found is None or (self.shared and not found.lies_in(self._backend.open(found.prefix))):
                 found = self._open_instance(domain)
                 self._alive[domain] = found
             self._recent[domain] = found
@@ -393,10 +410,17 @@ def _new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | N
     return record
 
 
-def _lock_folder(path: Path) -> IO[str]:
-    """Hold the data folder for this process alone.
+def _services(link: RedisLink | None) -> tuple[Hub, Locks, Cache]:
+    """What joins processes: over Redis, or within this one."""
+    if link is None:
+        return LocalHub(), LocalLocks(), LocalCache()
+    return RedisHub(link), RedisLocks(link), RedisCache(link)
 
-    :raises Locked: another process has it.
+
+def _lock_folder(path: Path, *, shared: bool) -> IO[str]:
+    """Hold the data folder: for this process alone, or with others that share it too.
+
+    :raises Locked: another process has it alone, or shares it and this one wants it alone.
     :raises Unavailable: it cannot be made, or not be written.
     """
     try:
@@ -405,7 +429,7 @@ def _lock_folder(path: Path) -> IO[str]:
     except OSError as cause:
         raise Unavailable(f"the data folder {path} cannot be used: {cause.strerror}") from cause
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError as cause:
         held.close()
         raise Locked(f"another process uses {path}") from cause

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.redis import RedisServer
 from tests.support.serving import PASSPHRASE, Served
 from tests.support.swift import Swift, needs_swift
 
@@ -31,6 +32,20 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
     needs_swift()
     with Swift(tmp_path_factory.mktemp("swift")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for the session."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that the test may kill."""
+    with RedisServer(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

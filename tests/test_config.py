@@ -59,7 +59,7 @@ def test_the_first_file_of_the_usual_places_is_read(tmp_path: Path, monkeypatch:
     [
         ("[server]\nprot = 1", "{file} [server]: unknown key prot; did you mean port?"),
         ("[serve]\nport = 1", "{file}: unknown table serve; did you mean server?"),
-        ("[zzz]\n", "{file}: unknown table zzz; known: server, storage, limits, log"),
+        ("[zzz]\n", "{file}: unknown table zzz; known: server, storage, redis, limits, log"),
         ("server = 1", "{file}: server has to be a table"),
         ("[server]\nport = '1'", "{file}: server.port: a whole number is expected, not '1'"),
         ("[server]\nport = true", "{file}: server.port: a whole number is expected, not True"),
@@ -69,6 +69,11 @@ def test_the_first_file_of_the_usual_places_is_read(tmp_path: Path, monkeypatch:
         ("[server]\nhost = 1", "{file}: server.host: text is expected, not 1"),
         ("[server]\nscheme = 'ftp'", "{file}: server.scheme: 'ftp' is none of http, https"),
         ("[storage]\npath = ''", "{file}: storage.path: a path is expected, not ''"),
+        (
+            "[redis]\nurl = 'http://me:secret@host'",
+            "{file}: redis.url: 'http://me:...@host' is none of what it may be: ",
+        ),
+        ("[redis]\nurl = 6379", "{file}: redis.url: text is expected, not 6379"),
         ("[log]\nlevel = 'loud'", "{file}: log.level: 'loud' is none of debug, info, warning, error"),
         ("[server", "{file}: Expected ']'"),
         ("[server]\nport = 1\nport = 2", "{file}: Cannot overwrite a value"),
@@ -151,3 +156,10 @@ def test_config_check_says_what_to_do(tmp_path: Path):
         done = Command(folder)("config", "check", **({"COZYD_SERVER_PORT": str(free_port())} | environ))
         assert done.status == 1
         assert advice in done.out
+
+
+def test_a_password_in_an_address_is_not_shown(tmp_path: Path):
+    file = written(tmp_path, "[redis]\nurl = 'redis://:secret@127.0.0.1:6379/0'")
+    shown = Command(tmp_path / "data")("--config", str(file), "config", "show").out
+    assert "secret" not in shown
+    assert 'url = "redis://:...@127.0.0.1:6379/0"' in shown

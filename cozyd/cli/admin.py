@@ -1,6 +1,7 @@
 """Requests to the admin application: at the running server's socket file, or in this process when no server runs.
 
-So no command disagrees with the server's caches.
+So no command disagrees with the server's caches. Processes that share the data folder keep none: there each command works
+in its own process, beside them.
 """
 
 import http.client

@@ -40,6 +40,7 @@ class Documents:
         self._kept: dict[Ref, Stored] = {}
         self._kept_lock = threading.Lock()
         self._commits = 0
+        self._keeps = not store.shared
         store.listen(self._committed, self._forget)
         self.get_many, self.all, self.find = store.get_many, store.all, store.find
         self.rows, self.total, self.changes = store.rows, store.total, store.changes
@@ -126,7 +127,8 @@ class Documents:
         """The winner, or the named revision while its body is kept: see `DocumentStore.get`.
 
         Small documents that were read lately come from memory, as exact copies: this process is their only writer, as it
-        holds the lock of the data folder, and each commit takes what it changed out before it is answered.
+        holds the lock of the data folder, and each commit takes what it changed out before it is answered. Of a store that
+        other processes share nothing is kept.
         :raises NotFound: `missing` or `deleted`.
         """
         known = self._kept.get(ref) if rev is None else None
@@ -134,7 +136,7 @@ class Documents:
             return known
         commits = self._commits
         stored = self._store.get(ref, rev)
-        if rev is None and len(stored.text) <= LARGEST_KEPT:
+        if rev is None and self._keeps and len(stored.text) <= LARGEST_KEPT:
             self._keep(stored, commits)
         return stored
 

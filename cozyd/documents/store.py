@@ -347,8 +347,14 @@ class DocumentStore(Protocol):
         :returns: in the order of `docs`; None: the revision was known.
         """
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes write here too: then nothing that was read may be kept in memory."""
+
     def listen(self, tell: Callable[[Sequence[Change]], None], forget: Callable[[], None] = lambda: None) -> None:
         """Have the changes of each commit told once it is durable, commit by commit, in the order of their seqs.
+
+        Only the commits of this process: the hub tells those of the others.
 
         :param tell: never raises, never blocks.
         :param forget: called when documents changed in a way nobody tells: dropped, purged, or written by another process.

@@ -18,7 +18,10 @@ class Hub(Protocol):
     """Changes on their way to whoever listens, in every process."""
 
     def publish(self, domain: str, changes: Sequence[Change]) -> None:
-        """Tell a commit's changes; never raises, never blocks. Order: per document; by seq within one process."""
+        """Tell a commit's changes; never raises, never blocks. Order: per document; by seq within one process.
+
+        What comes from another process has no private data, and no state before it.
+        """
 
     def subscribe(self, domain: str, deliver: Deliver) -> Callable[[], None]:
         """Have the changes of a domain delivered, each commit's whole, on a foreign thread.
@@ -61,6 +64,10 @@ class LocalHub:
                     self._subscribers.pop(domain, None)
 
         return stop
+
+    def has_listeners(self, domain: str) -> bool:
+        """Whether anybody would hear a change of this domain."""
+        return domain in self._subscribers
 
     def close(self) -> None:
         """See `Hub.close`."""

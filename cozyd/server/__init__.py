@@ -28,13 +28,15 @@ DESCRIPTORS_BESIDE = 512
 
 
 def build(stack: Stack) -> Server:
-    """The server over a stack: the public listener, and the admin's socket file in the data folder."""
+    """The server over a stack: the public listener, and the admin's socket file in the data folder.
+
+    Where several processes share the folder there is no such file: a command opens it beside them.
+    """
     config = stack.config
     front = Front(stack, create_app(stack).wsgi_app, mounts(stack), config.limits)
-    listeners = [
-        Listener(front, front, tcp=(config.server.host, config.server.port)),
-        Listener(create_admin_app(stack).wsgi_app, unix=config.storage.path / ADMIN_SOCKET),
-    ]
+    listeners = [Listener(front, front, tcp=(config.server.host, config.server.port))]
+    if not stack.shared:
+        listeners.append(Listener(create_admin_app(stack).wsgi_app, unix=config.storage.path / ADMIN_SOCKET))
     return Server(
         listeners,
         hub=stack.hub,

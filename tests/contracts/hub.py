@@ -104,7 +104,7 @@ class HubContract:
             assert [id for id in ids if id[0] == name] == [f"{name}{number}" for number in range(200)]
 
     def test_nobody_has_to_listen_and_a_closed_hub_is_harmless(self, hub: Hub):
-        hub.publish(ALICE, [change("a")])
+        hub.publish(BOB, [change("a")])
         heard = Heard()
         stop = hub.subscribe(ALICE, heard)
         hub.close()

@@ -25,15 +25,23 @@ class SqliteBackend:
     :param projections: the table of projections.
     :param lenient: doctypes where a taken unique row is left out instead of refusing the document.
     :param open_tenants: how many keep connections open; the least used give theirs back.
+    :param shared: other processes have the folder too.
     """
 
     def __init__(
-        self, folder: Path, projections: Sequence[Projection], *, lenient: frozenset[str] = frozenset(), open_tenants: int = 64
+        self,
+        folder: Path,
+        projections: Sequence[Projection],
+        *,
+        lenient: frozenset[str] = frozenset(),
+        open_tenants: int = 64,
+        shared: bool = False,
     ) -> None:
         self._folder = folder
         self._projections = projections
         self._lenient = lenient
         self._open_tenants = open_tenants
+        self._shared = shared
         self._lock = threading.Lock()
         self._tenants: dict[str, tuple[Database, SqliteStore]] = {}
         self._warm_lock = threading.Lock()
@@ -43,10 +51,13 @@ class SqliteBackend:
     def open(self, tenant: str) -> DocumentStore:
         """See `DocumentBackend.open`."""
         with self._lock:
+            path = self._path(tenant)
             known = self._tenants.get(tenant)
+            if known is not None and self._shared and known[0].was_replaced():
+                self._forget(tenant)
+                known = None
             if known is not None:
                 return known[1]
-            path = self._path(tenant)
             if not path.exists():
                 raise NotFound(f"There is no tenant {tenant}")
             return self._load(tenant, path)
@@ -57,10 +68,16 @@ class SqliteBackend:
             path = self._path(tenant)
             if path.exists():
                 raise Conflict(f"The tenant {tenant} exists")
-            unfinished = path.with_suffix(".new")
+            unfinished = path.with_suffix(f".{os.getpid()}.new")
             _remove(unfinished)
             Database(unfinished).create(new_epoch())
-            self._rename(unfinished, path)
+            try:
+                os.link(unfinished, path)  # of two processes that make it, one does
+            except FileExistsError:
+                raise Conflict(f"The tenant {tenant} exists") from None
+            finally:
+                _remove(unfinished)
+            self._sync_folder()
             return self._load(tenant, path)
 
     def destroy(self, tenant: str) -> None:
@@ -141,6 +158,9 @@ class SqliteBackend:
     def _rename(self, old: Path, new: Path) -> None:
         """Give a finished file its name, so that a power cut does not take it again."""
         old.rename(new)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -154,7 +174,7 @@ class SqliteBackend:
 
     def _load(self, tenant: str, path: Path) -> SqliteStore:
         database = Database(path, self._opened)
-        store = SqliteStore(database, *self._prepare(database), self._lenient)
+        store = SqliteStore(database, *self._prepare(database), self._lenient, shared=self._shared)
         self._tenants[tenant] = (database, store)
         return store
 

@@ -76,6 +76,7 @@ class Database:
     def __init__(self, path: Path, opened: Callable[["Database"], None] | None = None) -> None:
         self.path = path
         self._opened = opened
+        self._file = _identity(path)
         self._resting = True
         self.lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
@@ -115,6 +116,10 @@ class Database:
         before = self._version
         self._version = self._writer.execute("PRAGMA data_version").fetchone()[0]
         return self._version != before
+
+    def was_replaced(self) -> bool:
+        """Whether another file, or none, has the path now: another process removed the tenant, and may have made it anew."""
+        return _identity(self.path) != self._file
 
     @contextmanager
     def maintaining(self) -> Iterator[sqlite3.Connection]:
@@ -189,3 +194,11 @@ class Database:
                 old = self._pool.pop(0)[1]
         if old is not None:
             old.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino

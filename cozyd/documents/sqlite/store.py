@@ -35,15 +35,17 @@ class SqliteStore:
     :param tables: which projections and indexes its documents feed.
     :param doctypes: doctype -> number in the file.
     :param lenient: doctypes where a taken unique row is left out instead of refusing the document.
+    :param shared: other processes have the file open too.
     """
 
     atomic: ClassVar[bool] = True
 
-    def __init__(self, database: Database, tables: Tables, doctypes: dict[str, int], lenient: frozenset[str]) -> None:
+    def __init__(self, database: Database, tables: Tables, doctypes: dict[str, int], lenient: frozenset[str], *, shared: bool) -> None:
         self._database = database
         self._tables = tables
         self._doctypes = doctypes
         self._lenient = lenient
+        self.shared = shared
         self._tell: Callable[[Sequence[Change]], None] | None = None
         self._forget: Callable[[], None] = lambda: None
 

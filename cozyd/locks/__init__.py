@@ -19,15 +19,23 @@ class Lock(Protocol):
 class Locks(Protocol):
     """Leases by name, shared by all that write."""
 
-    def hold(self, name: str, *, wait: float = 10, ttl: float = 30) -> AbstractContextManager[Lock]:
+    def hold(self, name: str, *, wait: float = 10, ttl: float = 30, strict: bool = False) -> AbstractContextManager[Lock]:
         """Hold a lock for the block; it is freed at its end, or `ttl` seconds after its owner died.
 
+        What is written under it has to be fenced by revisions all the same: an owner that was stopped for longer than `ttl`
+        goes on when another already holds it.
+
         :param wait: seconds to wait for whoever has it.
+        :param strict: never without the other processes; else, while their service is away, it is a lock of this process.
         :raises Locked: it was not free in time.
+        :raises Unavailable: strict, and the service that the processes share locks by is away.
         """
 
+    def close(self) -> None:
+        """Renew nothing any more."""
 
-class _Held:
+
+class Held:
     """A lock of this process cannot be lost while the block runs."""
 
     @staticmethod
@@ -44,7 +52,7 @@ class LocalLocks:
         self._names: set[str] = set()
 
     @contextmanager
-    def hold(self, name: str, *, wait: float = 10, ttl: float = 30) -> Iterator[Lock]:  # noqa: ARG002
+    def hold(self, name: str, *, wait: float = 10, ttl: float = 30, strict: bool = False) -> Iterator[Lock]:  # noqa: ARG002
         """See `Locks.hold`."""
         deadline = time.monotonic() + wait
         with self._changed:
@@ -53,8 +61,11 @@ class LocalLocks:
                     raise Locked(f"{name} is in use", retry_after=1)
             self._names.add(name)
         try:
-            yield _Held()
+            yield Held()
         finally:
             with self._changed:
                 self._names.discard(name)
                 self._changed.notify_all()
+
+    def close(self) -> None:
+        """See `Locks.close`: there is nothing to renew."""

@@ -1,0 +1,50 @@
+"""A Redis of one test's own, on a free port; it can be killed and started again."""
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.support.serving import eventually, free_port
+
+
+class RedisServer:
+    """Debian's `redis-server`, nothing kept on disk.
+
+    :param folder: for its log.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if shutil.which("redis-server") is None:
+            pytest.skip("redis-server is not installed: run scripts/install-debian.sh")
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it; it answers when this returns."""
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self._process = subprocess.Popen([*command, "--logfile", str(self.folder / "redis.log")])
+        eventually(self._answers)
+        return self
+
+    def kill(self) -> None:
+        """`kill -9`: all it knew is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
