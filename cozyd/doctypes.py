@@ -39,6 +39,7 @@ _TABLE = (
     ),
     Doctype(ical.EVENTS, normalise=ical.normalise_event, follow_up=follow_up, lenient=True),
     Doctype(ical.TODOS, normalise=ical.normalise_todo, follow_up=follow_up, lenient=True),
+    Doctype(ical.JOURNALS, normalise=ical.normalise_journal, follow_up=follow_up, lenient=True),
 )
 DOCTYPES: Mapping[str, Doctype] = {one.name: one for one in _TABLE}
 LENIENT = frozenset(one.name for one in _TABLE if one.lenient)

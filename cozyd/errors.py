@@ -85,6 +85,19 @@ class NotFound(CozyError):
         super().__init__(detail, source=source, error=error)
 
 
+class MethodNotAllowed(CozyError):
+    """The resource has no such method.
+
+    :param allow: the methods it has, as the Allow header tells them.
+    """
+
+    status, title, name = 405, "Method Not Allowed", "method_not_allowed"
+
+    def __init__(self, detail: str = "", *, allow: str = "") -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+
 class Conflict(CozyError):
     """A write was based on something that has changed meanwhile.
 

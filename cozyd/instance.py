@@ -100,6 +100,13 @@ class Instance:
             name = None
         return str(name or self.domain.split(".", 1)[0])
 
+    def email(self) -> str:
+        """Her address of mail; empty when she has not told it."""
+        try:
+            return str(self.docs.get(SETTINGS).doc.get("email") or "")
+        except NotFound:
+            return ""
+
     def url(self, path: str = "/") -> str:
         """An address on her main domain."""
         return f"{self._drivers.scheme}://{self.domain}{path}"

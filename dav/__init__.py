@@ -1,9 +1,9 @@
-"""The DAV mounts: contacts and calendars by Radicale, files by WsgiDAV, over the same rooms as the JSON services."""
+"""The DAV mounts: contacts and calendars, and files by WsgiDAV, over the same rooms as the JSON services."""
 
 from collections.abc import Mapping
 
 from cozyd.stack import Stack
-from dav import radicale, webdav
+from dav import pim, webdav
 from dav.access import App
 
 
@@ -12,4 +12,4 @@ def mounts(stack: Stack) -> Mapping[str, App]:
 
     :param stack: asked for the clock.
     """
-    return {"/sync/dav": radicale.mount, "/sync/files": webdav.mount(stack.now)}
+    return {"/sync/dav": pim.mount, "/sync/files": webdav.mount(stack.now)}

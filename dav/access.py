@@ -3,14 +3,25 @@
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from xml.sax.saxutils import escape
 
 from cozyd.auth.values import Credentials
-from cozyd.errors import BadRequest, BadToken, Conflict, CozyError, Forbidden, Invalid, NotFound, QuotaExceeded, SeqGone, Unauthorized
+from cozyd.errors import (
+    BadRequest,
+    BadToken,
+    Conflict,
+    CozyError,
+    Forbidden,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    QuotaExceeded,
+    SeqGone,
+    Unauthorized,
+)
 from cozyd.instance import Instance
 from cozyd.permissions import Action, Principal
 from cozyd.pim import Collection
@@ -22,22 +33,38 @@ Headers = Sequence[tuple[str, str]]
 
 XML = "application/xml; charset=utf-8"
 _NAMESPACES = {"C": "urn:ietf:params:xml:ns:caldav", "CR": "urn:ietf:params:xml:ns:carddav", "D": "DAV:"}
-_PRECONDITIONS: Mapping[str, str] = {
-    "valid-calendar-data": "C:valid-calendar-data",
-    "valid-calendar-object-resource": "C:valid-calendar-object-resource",
-    "supported-calendar-component": "C:supported-calendar-component",
-    "max-instances": "C:max-instances",
-    "valid-address-data": "CR:valid-address-data",
-    "valid-sync-token": "D:valid-sync-token",
-    "need-privileges": "D:need-privileges",
+_PRECONDITIONS: Mapping[str, Sequence[str]] = {
+    "valid-calendar-data": ("C:valid-calendar-data",),
+    "valid-calendar-object-resource": ("C:valid-calendar-object-resource", "C:valid-calendar-data"),
+    "supported-calendar-component": ("C:supported-calendar-component",),
+    "calendar-collection-location-ok": ("C:calendar-collection-location-ok",),
+    "resource-must-be-null": ("D:resource-must-be-null",),
+    "max-instances": ("C:max-instances",),
+    "valid-timezone": ("C:valid-timezone",),
+    "valid-address-data": ("CR:valid-address-data",),
+    "valid-sync-token": ("D:valid-sync-token",),
+    "valid-resourcetype": ("D:valid-resourcetype",),
+    "need-privileges": ("D:need-privileges",),
+    "propfind-finite-depth": ("D:propfind-finite-depth",),
+    "supported-report": ("D:supported-report",),
+    "number-of-matches-within-limits": ("D:number-of-matches-within-limits",),
+    "cannot-modify-protected-property": ("D:cannot-modify-protected-property",),
 }
-_BY_KIND = ("no-uid-conflict", "max-resource-size")
+_BY_KIND: Mapping[str, tuple[str, str]] = {
+    "no-uid-conflict": ("C:no-uid-conflict", "CR:no-uid-conflict"),
+    "max-resource-size": ("C:max-resource-size", "CR:max-resource-size"),
+    "valid-filter": ("C:valid-filter", "CR:valid-filter"),
+    "supported-filter": ("C:supported-filter", "CR:supported-filter"),
+    "supported-collation": ("C:supported-collation", "CR:supported-collation"),
+    "supported-data": ("C:supported-calendar-data", "CR:supported-address-data"),
+}
 _REASONS: Mapping[int, str] = {
     200: "OK",
     201: "Created",
     204: "No Content",
     206: "Partial Content",
     207: "Multi-Status",
+    301: "Moved Permanently",
     304: "Not Modified",
     400: "Bad Request",
     401: "Unauthorized",
@@ -47,6 +74,7 @@ _REASONS: Mapping[int, str] = {
     409: "Conflict",
     412: "Precondition Failed",
     413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
     423: "Locked",
     502: "Bad Gateway",
@@ -80,8 +108,8 @@ class Visit:
 
         :raises NotFound: there is none, or it may not be read.
         """
-        found = self.collections.get(id)
-        if found is None:
+        found = self.instance.pim.collection(id)
+        if not self.reads(found):
             raise NotFound("There is no such collection")
         return found
 
@@ -92,14 +120,6 @@ class Visit:
     def writes(self, collection: Collection) -> bool:
         """Whether it may change what is in a collection."""
         return all(self.may("PUT", doctype) for doctype in collection.components.values())
-
-
-_visit: ContextVar[Visit] = ContextVar("visit")
-
-
-def visit() -> Visit:
-    """The request this thread works on: plugins of Radicale get no environ."""
-    return _visit.get()
 
 
 def admit(environ: Environ) -> Visit:
@@ -113,9 +133,7 @@ def admit(environ: Environ) -> Visit:
     instance: Instance = environ["cozyd.instance"]
     principal = instance.auth.identify(credentials(environ))
     environ["cozyd.principal"] = principal
-    found = Visit(instance, principal)
-    _visit.set(found)
-    return found
+    return Visit(instance, principal)
 
 
 def credentials(environ: Environ) -> Credentials:
@@ -142,21 +160,22 @@ def answer(start_response: StartResponse, status: int, headers: Headers = (), bo
 
 
 def refuse(error: CozyError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """An error as a DAV client expects it, with the precondition's name where there is one."""
-    status, name = _status(error, environ), _precondition(error, environ)
+    """An error as a DAV client expects it, with the preconditions' names where there are some."""
+    status, names = _status(error, environ), _preconditions(error, environ)
     headers: list[tuple[str, str]] = []
     if status == 401:
         headers.append(("WWW-Authenticate", 'Basic realm="cozyd", charset="UTF-8"'))
     if error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
+    if isinstance(error, MethodNotAllowed) and error.allow:
+        headers.append(("Allow", error.allow))
     if environ.get("REQUEST_METHOD") == "HEAD":
         return answer(start_response, status, headers)
-    if name is None:
+    if not names:
         return answer(start_response, status, [*headers, ("Content-Type", "text/plain; charset=utf-8")], (error.detail + "\n").encode())
-    prefix, _, local = name.partition(":")
-    space = _NAMESPACES[prefix]
-    own = f' xmlns:{prefix}="{space}"' if prefix != "D" else ""
-    inner = f"<{prefix}:{local}/><!-- {_comment(error.detail)} -->"
+    prefixes = {name.partition(":")[0] for name in names} - {"D"}
+    own = "".join(f' xmlns:{prefix}="{_NAMESPACES[prefix]}"' for prefix in sorted(prefixes))
+    inner = "".join(f"<{name}/>" for name in names) + f"<!-- {_comment(error.detail)} -->"
     body = f'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"{own}>{inner}</D:error>'
     return answer(start_response, status, [*headers, ("Content-Type", XML)], body.encode())
 
@@ -168,7 +187,7 @@ def _comment(text: str) -> str:
 def _status(error: CozyError, environ: Environ) -> int:
     if isinstance(error, Unauthorized | BadToken):
         return 401
-    if isinstance(error, QuotaExceeded):
+    if isinstance(error, QuotaExceeded) or error.source == "number-of-matches-within-limits":
         return 507
     if isinstance(error, SeqGone):
         return 403
@@ -179,12 +198,13 @@ def _status(error: CozyError, environ: Environ) -> int:
     return error.status
 
 
-def _precondition(error: CozyError, environ: Environ) -> str | None:
+def _preconditions(error: CozyError, environ: Environ) -> Sequence[str]:
     if isinstance(error, SeqGone):
-        return "D:valid-sync-token"
+        return ("D:valid-sync-token",)
     if error.source in _BY_KIND:
-        return ("C:" if environ.get("PATH_INFO", "").endswith(".ics") else "CR:") + error.source
-    return _PRECONDITIONS.get(error.source)
+        calendar, book = _BY_KIND[error.source]
+        return (book if environ.get("cozyd.collection_kind") == "book" else calendar,)
+    return _PRECONDITIONS.get(error.source, ())
 
 
 def utf8_path(environ: Environ) -> str:

@@ -1,47 +1,82 @@
-"""GET, PUT and DELETE of single cards, events and todos: straight to `instance.pim`, byte for byte."""
+"""GET, PUT, DELETE, COPY, MOVE and POST of cards, events, todos and journals: straight to `instance.pim`, byte for byte."""
 
 from collections.abc import Iterable
 from email.utils import format_datetime
+from urllib.parse import unquote, urlsplit
+from xml.sax.saxutils import escape
 
-from cozyd.errors import Forbidden, Invalid, NotFound
+from cozyd.errors import BadGateway, BadRequest, Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, Unsupported
 from cozyd.files.tree import read_time
-from cozyd.pim import Collection
+from cozyd.pim import Collection, vcard_version
+from cozyd.pim.content import tree
 from cozyd.pim.resource import etag
+from dav import xml
 from dav.access import Environ, StartResponse, Visit, answer
+from dav.properties import MEDIA, USER, Seen
 
-MEDIA = {"VCARD": "text/vcard; charset=utf-8", "VEVENT": "text/calendar; charset=utf-8", "VTODO": "text/calendar; charset=utf-8"}
 
-
-def get(visit: Visit, collection: Collection, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def get(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The text of a resource, or 304.
 
     :raises NotFound: there is none.
     """
-    rows = visit.instance.pim.rows(collection, hrefs=[href])
+    pim = visit.instance.pim
+    rows = pim.rows(seen.of(), hrefs=[href])
     if not rows:
         raise NotFound("There is no such resource")
     value = rows[0].value
     tag = f'"{value["etag"]}"'
     headers = [("ETag", tag), ("Last-Modified", format_datetime(read_time(value["mtime"]), usegmt=True))]
-    wanted = environ.get("HTTP_IF_NONE_MATCH", "")
-    if wanted.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in wanted.split(",")]:
+    if _is_known(environ, tag):
         return answer(start_response, 304, headers)
-    _, text = next(iter(visit.instance.pim.text(collection, [href])))
-    headers.append(("Content-Type", f"{MEDIA[value['comp']]}; component={value['comp']}" if value["comp"] != "VCARD" else MEDIA["VCARD"]))
+    text = pim.texts(rows).get(href)
+    if text is None:
+        raise NotFound("There is no such resource")
+    wanted = "4.0" if "version=4.0" in environ.get("HTTP_ACCEPT", "").replace('"', "").replace(" ", "") else None
+    if wanted and value["comp"] == "VCARD":
+        text = vcard_version.converted(tree(text, "VCARD"), wanted).render()
+        headers.append(("Vary", "Accept"))
+    return _whole(environ, start_response, [*headers, ("Content-Type", MEDIA[value["comp"]])], text)
+
+
+def _whole(environ: Environ, start_response: StartResponse, headers: list[tuple[str, str]], text: bytes) -> Iterable[bytes]:
     if environ["REQUEST_METHOD"] == "HEAD":
-        start_response("200 OK", [*headers, ("Content-Length", str(len(text or b"")))])
+        start_response("200 OK", [*headers, ("Content-Length", str(len(text)))])
         return [b""]
-    return answer(start_response, 200, headers, text or b"")
+    return answer(start_response, 200, headers, text)
 
 
-def put(visit: Visit, collection: Collection, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def _is_known(environ: Environ, tag: str) -> bool:
+    wanted: str = environ.get("HTTP_IF_NONE_MATCH", "")
+    return wanted.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in wanted.split(",")]
+
+
+def get_all(visit: Visit, seen: Seen, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """All of a collection as one text: to look at it, or to keep it.
+
+    :raises NotFound: it is none.
+    """
+    if seen.collection is None:
+        raise NotFound("There is nothing to see here: this address is for CalDAV and CardDAV clients")
+    tag = f'"{seen.collection.token}"'
+    headers = [("ETag", tag)]
+    if _is_known(environ, tag):
+        return answer(start_response, 304, headers)
+    text = visit.instance.pim.exported([seen.collection])
+    media = "text/vcard" if seen.collection.kind == "book" else "text/calendar"
+    return _whole(environ, start_response, [*headers, ("Content-Type", f"{media}; charset=utf-8")], text)
+
+
+def put(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Store a text; its ETag is told only when it is kept as it came.
 
     :raises Invalid, PreconditionFailed: see `Pim.put`.
     """
+    collection = seen.of()
     _check_write(visit, collection)
-    if collection.kind == "calendar" and "HTTP_CONTENT_RANGE" in environ:
-        raise Invalid("Partial PUT is not served")
+    _check_media(collection, environ)
+    if "HTTP_CONTENT_RANGE" in environ:
+        raise BadRequest("Partial PUT is not served")
     raw: bytes = environ["wsgi.input"].read()
     known = bool(visit.instance.pim.rows(collection, hrefs=[href]))
     row = visit.instance.pim.put(collection, href, raw, match=_match(environ))
@@ -49,19 +84,113 @@ def put(visit: Visit, collection: Collection, href: str, environ: Environ, start
     return answer(start_response, 204 if known else 201, headers)
 
 
-def delete(visit: Visit, collection: Collection, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def post(visit: Visit, seen: Seen, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Add what is in a text, each object under a name of its own; what is there by its UID is replaced (RFC 5995).
+
+    :raises NotFound: the path is no collection.
+    """
+    if seen.collection is None:
+        raise NotFound("There is no such collection")
+    collection = seen.collection
+    _check_write(visit, collection)
+    _check_media(collection, environ)
+    done = visit.instance.pim.add_all(collection, environ["wsgi.input"].read())
+    if len(done) == 1 and isinstance(done[0][1], CozyError):
+        raise done[0][1]
+    if len(done) == 1:
+        return answer(start_response, 201, [("Location", xml.href(seen.path + done[0][0]))])
+    return xml.answer_multistatus(start_response, (_added(seen, href, found) for href, found in done))
+
+
+def _added(seen: Seen, href: str, found: object) -> str:
+    status = "201 Created"
+    if isinstance(found, CozyError):
+        status = f"{found.status if not isinstance(found, Invalid) else 403} Refused"
+    told = f"<D:responsedescription>{escape(found.detail)}</D:responsedescription>" if isinstance(found, CozyError) else ""
+    return f"<D:response><D:href>{xml.href(seen.path + href)}</D:href><D:status>HTTP/1.1 {status}</D:status>{told}</D:response>"
+
+
+def delete(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Remove a resource.
 
     :raises NotFound, PreconditionFailed, Forbidden: see `Pim.delete`.
     """
-    _check_write(visit, collection)
-    visit.instance.pim.delete(collection, href, match=_match(environ))
+    _check_write(visit, seen.of())
+    visit.instance.pim.delete(seen.of(), href, match=_match(environ))
     return answer(start_response, 204)
+
+
+def move(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Move a resource to another name or collection.
+
+    :raises Invalid, PreconditionFailed, Forbidden, NotFound: see `Pim.move`.
+    """
+    _check_write(visit, seen.of())
+    to, name, there = _destination(visit, seen, environ)
+    row = visit.instance.pim.move(seen.of(), href, to, name, overwrite=_overwrites(environ), match=_match(environ))
+    return answer(start_response, 204 if there else 201, [("ETag", f'"{row.value["etag"]}"'), ("Location", _place(seen, to, name))])
+
+
+def copy(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Copy a resource into another collection; in its own its UID is taken.
+
+    :raises Invalid, PreconditionFailed, Forbidden, NotFound: see `Pim.put`.
+    """
+    to, name, there = _destination(visit, seen, environ)
+    pim = visit.instance.pim
+    rows = pim.rows(seen.of(), hrefs=[href])
+    text = pim.texts(rows).get(href)
+    if text is None:
+        raise NotFound("There is no such resource")
+    if there and not _overwrites(environ):
+        raise PreconditionFailed("Something is there already")
+    row = pim.put(to, name, text, match=None if there else "")
+    return answer(start_response, 204 if there else 201, [("ETag", f'"{row.value["etag"]}"'), ("Location", _place(seen, to, name))])
+
+
+def _place(seen: Seen, to: Collection, name: str) -> str:
+    return xml.href(f"{seen.home}{to.id}/{name}")
+
+
+def _overwrites(environ: Environ) -> bool:
+    return str(environ.get("HTTP_OVERWRITE", "T")).strip().upper() != "F"
+
+
+def _destination(visit: Visit, seen: Seen, environ: Environ) -> tuple[Collection, str, bool]:
+    """The collection and name of the Destination, and whether something is there.
+
+    :raises BadRequest, BadGateway, Conflict, Forbidden: it is none of ours.
+    """
+    given = urlsplit(environ.get("HTTP_DESTINATION", "").strip())
+    if not given.path:
+        raise BadRequest("There is no Destination")
+    if given.netloc and given.netloc.lower() != environ.get("HTTP_HOST", "").lower():
+        raise BadGateway("The Destination is on another server")
+    path = unquote(given.path)
+    parts = path.removeprefix(f"{seen.root}/").split("/")
+    if not path.startswith(f"{seen.root}/{USER}/") or len(parts) != 3 or not parts[2]:
+        raise Invalid(
+            "Only cards, events and todos are moved, between address books and calendars", source="calendar-collection-location-ok"
+        )
+    try:
+        to = visit.collection(parts[1])
+    except NotFound as cause:
+        raise Conflict("There is no such collection to put it in") from cause
+    _check_write(visit, to)
+    return to, parts[2], bool(visit.instance.pim.rows(to, hrefs=[parts[2]]))
 
 
 def _check_write(visit: Visit, collection: Collection) -> None:
     if not visit.writes(collection):
         raise Forbidden("This password may not change it", source="need-privileges")
+
+
+def _check_media(collection: Collection, environ: Environ) -> None:
+    """Refuse what is plainly of another kind; programs that name nothing are let in."""
+    given = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    good = ("text/vcard", "text/x-vcard", "text/directory") if collection.kind == "book" else ("text/calendar", "text/x-vcalendar")
+    if given not in (*good, "", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded"):
+        raise Unsupported(f"This place takes {good[0]}")
 
 
 def _match(environ: Environ) -> str | None:

@@ -13,6 +13,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from cozyd.errors import BadRequest
+from dav.access import XML, StartResponse, answer
 
 DEEPEST = 100
 PREFIXES: Mapping[str, str] = {
@@ -123,6 +124,11 @@ def response(path: str, found: str, missing: Sequence[str] = ()) -> str:
 def gone(path: str) -> str:
     """A response of what is not there."""
     return f"<D:response><D:href>{href(path)}</D:href><D:status>HTTP/1.1 404 Not Found</D:status></D:response>"
+
+
+def answer_multistatus(start_response: StartResponse, responses: Iterable[str], tail: str = "") -> Iterable[bytes]:
+    """A 207."""
+    return answer(start_response, 207, [("Content-Type", XML)], multistatus(responses, tail))
 
 
 def multistatus(responses: Iterable[str], tail: str = "") -> bytes:

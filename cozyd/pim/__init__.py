@@ -3,25 +3,26 @@
 A resource is the text of one document; there is no second storage. Every change is one commit of that document.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Literal
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
-from cozyd.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed
 from cozyd.locks import Locks
-from cozyd.pim import ical, occurrence, vcard
+from cozyd.pim import ical, ranges, split, vcard
 from cozyd.pim.content import make
-from cozyd.pim.resource import CONTACTS, new_record, record_of, text
-from cozyd.pim.rows import DAV, DAV_UID, DEFAULT_BOOK, DEFAULT_CALENDAR
-from cozyd.pim.times import ENDLESS, utc_text
+from cozyd.pim.resource import CONTACTS, KIND_OF, new_record, record_of, text
+from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR
+from cozyd.pim.times import utc_text
 
 Kind = Literal["book", "calendar"]
 BOOKS, CALENDARS = "io.cozy.contacts.books", "io.cozy.calendar.calendars"
 _DOCTYPE: Mapping[Kind, str] = {"book": BOOKS, "calendar": CALENDARS}
-_PROPERTIES = ("name", "color", "order", "description", "timezone", "components")
+_PROPERTIES = ("name", "color", "order", "description", "timezone", "transparent", "components")
+_USUAL = {name: ical.COMPONENTS[name] for name in ical.USUAL}
 LONGEST_HREF = 255
 
 
@@ -77,8 +78,16 @@ class Pim:
         if id == DEFAULT_BOOK:
             return Collection(id, "book", {"VCARD": CONTACTS}, self._token(id))
         if id == DEFAULT_CALENDAR:
-            return Collection(id, "calendar", dict(ical.COMPONENTS), self._token(id))
+            return Collection(id, "calendar", _USUAL, self._token(id))
         raise NotFound("There is no such collection")
+
+    def has(self, id: str) -> bool:
+        """Whether there is a collection of an id."""
+        try:
+            self.collection(id)
+        except NotFound:
+            return False
+        return True
 
     def make(self, kind: Kind, props: Map, *, id: str | None = None, dead: Map | None = None) -> Collection:
         """Make a collection.
@@ -87,7 +96,7 @@ class Pim:
         :raises Conflict: one has this id.
         """
         id = id or self._new_id()
-        if any(one.id == id for one in self.collections()):
+        if self.has(id):
             raise Conflict("The collection exists")
         body = _body(kind, props)
         stored = self._docs.commit([Write(Ref(_DOCTYPE[kind], id), body=body, private={"dead": dict(dead or {})})])[0].new
@@ -126,7 +135,7 @@ class Pim:
         doc = stored.doc
         names = doc.get("components") if kind == "calendar" else None
         chosen = {name: ical.COMPONENTS[name] for name in names or () if name in ical.COMPONENTS}
-        components = {"VCARD": CONTACTS} if kind == "book" else chosen or dict(ical.COMPONENTS)
+        components = {"VCARD": CONTACTS} if kind == "book" else chosen or _USUAL
         props = {name: str(doc[name]) for name in _PROPERTIES[:-1] if doc.get(name) not in (None, "")}
         dead = stored.private.get("dead") or {}
         return Collection(stored.ref.id, kind, components, self._token(stored.ref.id), props, dead)
@@ -144,12 +153,14 @@ class Pim:
         since: str | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
+        zone: tzinfo | None = None,
         component: str | None = None,
     ) -> Sequence[Row]:
         """Rows without texts; `Row.value` is {uid, etag, size, mtime, comp, start, end}, `Row.key` (collection, href).
 
-        :param since: a token: what changed after it, gone ones included.
+        :param since: a token: what changed after it, gone ones included, in the order of the changes.
         :param start: with `end`: what touches this time.
+        :param zone: the zone of all-day and floating times; None: UTC.
         :raises SeqGone: the token is of a lost future.
         """
         if hrefs is not None:
@@ -159,33 +170,24 @@ class Pim:
         if component is not None:
             found = [row for row in found if row.gone or row.value["comp"] == component]
         if start is not None or end is not None:
-            low, high = start or datetime.min.replace(tzinfo=UTC), end or datetime.max.replace(tzinfo=UTC)
-            found = self._touching(found, low, high)
+            found = ranges.touching(found, start or ranges.LOW, end or ranges.HIGH, zone, self._documents)
         return found
 
-    def _touching(self, rows: Sequence[Row], low: datetime, high: datetime) -> list[Row]:
-        """What touches a time range: by the rows alone, but for recurring ones."""
-        first = _bound_text(low)
-        last = _bound_text(high)
-        found = [row for row in rows if not row.gone and _overlaps(row.value, first, last)]
-        odd = [row for row in found if row.value.get("recurs")]
-        docs: dict[Ref, Stored] = {}
-        for doctype in {row.ref.doctype for row in odd}:
-            mine = [row.ref.id for row in odd if row.ref.doctype == doctype]
-            docs |= {stored.ref: stored for stored in self._docs.get_many(doctype, mine) if stored is not None}
-        out = {row.key for row in odd if row.ref in docs and not _happens(docs[row.ref], row.value["comp"], low, high)}
-        return [row for row in found if row.key not in out]
+    def words(self, collection: Collection) -> Mapping[str, Map | None]:
+        """By href, the words that queries ask for, without a text read; None: they were too many to keep (`words.py`)."""
+        return {row.key[1]: row.value for row in self._docs.rows(DAV_WORDS, (collection.id,))}
 
-    def text(self, collection: Collection, hrefs: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Texts by href, None for what is not there."""
-        rows = {row.key[1]: row for row in self.rows(collection, hrefs=hrefs)}
-        docs: dict[Ref, Stored] = {}
-        for doctype in set(collection.components.values()):
-            mine = [row.ref.id for row in rows.values() if row.ref.doctype == doctype]
-            docs |= {stored.ref: stored for stored in self._docs.get_many(doctype, mine) if stored is not None}
-        for href in hrefs:
-            stored = docs.get(rows[href].ref) if href in rows else None
-            yield href, text(stored) if stored is not None else None
+    def texts(self, rows: Sequence[Row]) -> Mapping[str, bytes]:
+        """Texts by href of the rows of one collection; what has gone meanwhile is left out."""
+        docs = self._documents(rows)
+        return {row.key[1]: text(docs[row.ref]) for row in rows if row.ref in docs}
+
+    def _documents(self, rows: Sequence[Row]) -> dict[Ref, Stored]:
+        found: dict[Ref, Stored] = {}
+        for doctype in {row.ref.doctype for row in rows if not row.gone}:
+            ids = [row.ref.id for row in rows if row.ref.doctype == doctype and not row.gone]
+            found |= {stored.ref: stored for stored in self._docs.get_many(doctype, ids) if stored is not None}
+        return found
 
     # -- resources --------------------------------------------------------------------------------------------------
 
@@ -199,15 +201,46 @@ class Pim:
         kind, uid, fields, raw = self._read(collection, raw)
         if not href or len(href.encode()) > LONGEST_HREF or "/" in href:
             raise Invalid("The name is too long, or has a slash", source="valid-name")
-        with self._locks.hold(f"pim/{collection.id}"):
+
+        def step() -> None:
             row = self._matching(collection, href, match)
             self._check_uid(collection, href, uid, row)
             known = self._docs.get(row.ref) if row is not None else None
+            batch: list[Write] = []
+            if known is not None and KIND_OF[known.ref.doctype] != kind:  # an event that becomes a todo is another document
+                batch, known = [Write(known.ref, rev=known.rev, deleted=True)], None
             ref = known.ref if known is not None else Ref(collection.components[kind], self._new_id())
             body = self._body(collection, kind, known, raw)
             private = {"dav": new_record(kind, href, uid, raw, fields, utc_text(self._now()))}
-            self._commit(Write(ref, body=body, rev=known.rev if known else None, private=private, strict=True))
-            return self.rows(collection, hrefs=[href])[0]
+            self._commit(*batch, Write(ref, body=body, rev=known.rev if known else None, private=private, strict=True))
+
+        self._locked(collection, step)
+        return self.rows(collection, hrefs=[href])[0]
+
+    def add_all(self, collection: Collection, raw: bytes) -> Sequence[tuple[str, Row | CozyError]]:
+        """Store the objects of a file, each under the name it has by its UID, or a new one; what refuses is told beside it.
+
+        :raises Invalid: the text is no file of cards or calendars.
+        """
+        found: list[tuple[str, Row | CozyError]] = []
+        end = ".vcf" if collection.kind == "book" else ".ics"
+        for one in split.objects(raw, collection.kind):
+            href = self._new_id() + end
+            try:
+                _, uid, _, text = self._read(collection, one)
+                twins = self._docs.rows(DAV_UID, (collection.id, uid), limit=1)
+                href = str(twins[0].value) if twins else href
+                found.append((href, self.put(collection, href, text, match=None)))
+            except CozyError as error:
+                found.append((href, error))
+        return found
+
+    def exported(self, collections: Sequence[Collection]) -> bytes:
+        """All that is in collections of one kind, as one file."""
+        texts = [text for one in collections for text in self.texts(self.rows(one)).values()]
+        if collections[0].kind == "book":
+            return b"".join(text if text.endswith(b"\n") else text + b"\r\n" for text in texts)
+        return split.joined(texts, collections[0].props.get("name", "") if len(collections) == 1 else "")
 
     def delete(self, collection: Collection, href: str, *, match: str | None) -> None:
         """Remove what is under an href; a contact that another service syncs goes to the trash.
@@ -216,7 +249,8 @@ class Pim:
         :raises PreconditionFailed: `match` does not hold.
         :raises Forbidden: it is the owner's own card.
         """
-        with self._locks.hold(f"pim/{collection.id}"):
+
+        def step() -> None:
             row = self._matching(collection, href, match)
             if row is None:
                 raise NotFound("There is no such resource")
@@ -229,14 +263,21 @@ class Pim:
             else:
                 self._commit(Write(row.ref, rev=stored.rev, deleted=True))
 
-    def move(self, collection: Collection, href: str, to: Collection, name: str, *, overwrite: bool = False) -> Row:
+        self._locked(collection, step)
+
+    def move(
+        self, collection: Collection, href: str, to: Collection, name: str, *, overwrite: bool = False, match: str | None = None
+    ) -> Row:
         """Move a resource, to another collection or name.
 
         :raises Invalid: the other one does not take it, or has its UID.
         :raises PreconditionFailed: something is there, and may not be overwritten.
         """
-        with self._locks.hold(f"pim/{to.id}"):
-            row = self._matching(collection, href, None)
+        if not name or len(name.encode()) > LONGEST_HREF:
+            raise Invalid("The name is too long", source="valid-name")
+
+        def step() -> None:
+            row = self._matching(collection, href, match)
             if row is None:
                 raise NotFound("There is no such resource")
             if row.value["comp"] not in to.components:
@@ -245,14 +286,28 @@ class Pim:
             if there is not None and not overwrite:
                 raise PreconditionFailed("Something is there already")
             stored = self._docs.get(row.ref)
-            if to.id != collection.id:
-                self._check_uid(to, name, row.value["uid"], there)
             batch = [Write(there.ref, rev=there.rev, deleted=True)] if there is not None and there.ref != row.ref else []
+            if to.id != collection.id:
+                self._check_twin(to, name, row.value["uid"])
             relation = {"relationships": self._relationships(to, stored.doc)}
             patch = {key: value or ... for key, value in relation.items()}
-            batch.append(Write(row.ref, patch=patch, rev=stored.rev, private={"dav": self._renamed(stored, name)}, strict=True))
+            private = dict(stored.private) | {"dav": self._renamed(stored, name)}
+            batch.append(Write(row.ref, patch=patch, rev=stored.rev, private=private, strict=True))
             self._commit(*batch)
-            return self.rows(to, hrefs=[name])[0]
+
+        self._locked(to, step)
+        return self.rows(to, hrefs=[name])[0]
+
+    def _locked(self, collection: Collection, step: Callable[[], None]) -> None:
+        """Read, compute, commit, again when something came between.
+
+        :raises PreconditionFailed: something came between each time.
+        """
+        with self._locks.hold(f"pim/{collection.id}"):
+            try:
+                self._docs.retry(step)
+            except Conflict as conflict:
+                raise PreconditionFailed("It has changed meanwhile") from conflict
 
     def _renamed(self, stored: Stored, name: str) -> Map:
         """The private record under another href; a document an app has made gets its text fixed by it."""
@@ -287,6 +342,9 @@ class Pim:
     def _check_uid(self, collection: Collection, href: str, uid: str, row: Row | None) -> None:
         if row is not None and row.value["uid"] != uid:
             raise Invalid("The UID of a resource cannot change", source="no-uid-conflict")
+        self._check_twin(collection, href, uid)
+
+    def _check_twin(self, collection: Collection, href: str, uid: str) -> None:
         twins = self._docs.rows(DAV_UID, (collection.id, uid), limit=1)
         if twins and twins[0].value != href:
             raise Invalid("Another resource of the collection has this UID", source="no-uid-conflict")
@@ -319,7 +377,7 @@ class Pim:
         except Conflict as conflict:
             if conflict.source == DAV_UID:
                 raise Invalid("Another resource of the collection has this UID", source="no-uid-conflict") from conflict
-            raise PreconditionFailed("It has changed meanwhile") from conflict
+            raise
 
 
 def _parsed(raw: bytes, is_card: bool) -> tuple[str, str, Doc]:
@@ -335,25 +393,9 @@ def _body(kind: Kind, props: Map) -> Doc:
     if kind == "calendar":
         given = found.get("components")
         names = given.split() if isinstance(given, str) else list(given or ())
-        found["components"] = [name for name in names if name in ical.COMPONENTS] or list(ical.COMPONENTS)
+        found["components"] = [name for name in names if name in ical.COMPONENTS] or list(ical.USUAL)
     else:
         found.pop("components", None)
     if isinstance(found.get("color"), str):
         found["color"] = found["color"][:7]
     return found
-
-
-def _bound_text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment.year > 1 else "0001-01-01T00:00:00Z"
-
-
-def _overlaps(value: Map, first: str, last: str) -> bool:
-    """Whether the bounds of a row touch a range; undated todos match any."""
-    start, end = value.get("start"), value.get("end")
-    if not start or not end:
-        return True
-    return bool(start < last and (end > first or (start == end and start >= first) or end == ENDLESS))
-
-
-def _happens(stored: Stored, kind: str, low: datetime, high: datetime) -> bool:
-    return occurrence.happens_between(stored.doc, kind, low, high)

@@ -507,3 +507,10 @@ TODO_FIELDS: tuple[Mapped, ...] = (
     Mapped("parent", _read_parent, _write_parent),
     _number("order", "X-APPLE-SORT-ORDER"),
 )
+JOURNAL_FIELDS: tuple[Mapped, ...] = (
+    *_SHARED,
+    _text("summary", "SUMMARY"),
+    _text("description", "DESCRIPTION", "X-ALT-DESC"),
+    _word("status", "STATUS"),
+)
+FIELDS: Mapping[str, tuple[Mapped, ...]] = {"VEVENT": EVENT_FIELDS, "VTODO": TODO_FIELDS, "VJOURNAL": JOURNAL_FIELDS}

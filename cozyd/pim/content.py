@@ -281,11 +281,10 @@ class Component:
         return next(number for number, one in enumerate(self.children) if one is child)
 
 
-def tree(raw: bytes, name: str, *, deepest: int = 8) -> Component:
-    """The one component of a text.
+def forest(raw: bytes, *, deepest: int = 8) -> list[Component]:
+    """The components of a text, one after the other.
 
-    :param name: what it has to be: VCARD, VCALENDAR.
-    :raises Invalid: it is another one, several, unfinished, or nested too deep.
+    :raises Invalid: one is unfinished or nested too deep, or a line stands outside of all.
     """
     found: list[Component] = []
     open_: list[Component] = []
@@ -299,14 +298,25 @@ def tree(raw: bytes, name: str, *, deepest: int = 8) -> Component:
         elif line.name == "END":
             done = open_.pop()
             if done.name != line.value.strip().upper():
-                raise Invalid(f"END:{line.value} does not end BEGIN:{done.name}")
+                raise Invalid(f"END:{line.value[:60]} does not end BEGIN:{done.name}")
             done.end = line
-            if open_:
-                open_[-1].children.append(done)
-            else:
-                found.append(done)
+            (open_[-1].children if open_ else found).append(done)
         else:
             open_[-1].children.append(line)
-    if open_ or len(found) != 1 or found[0].name != name:
-        raise Invalid(f"One whole {name} is expected")
+    if open_:
+        raise Invalid(f"{open_[-1].name} has no end")
+    return found
+
+
+def tree(raw: bytes, name: str, *, deepest: int = 8) -> Component:
+    """The one component of a text.
+
+    :param name: what it has to be: VCARD, VCALENDAR.
+    :raises Invalid: it is another one, several, or none.
+    """
+    found = forest(raw, deepest=deepest)
+    if len(found) != 1:
+        raise Invalid(f"There are {len(found)} objects where one {name} is expected")
+    if found[0].name != name:
+        raise Invalid(f"A {found[0].name} stands where a {name} is expected")
     return found[0]

@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from cozyd.documents.store import Doc
 from cozyd.errors import Invalid
 from cozyd.pim import occurrence, times
-from cozyd.pim.calfields import EVENT_FIELDS, TODO_FIELDS, Context, Mapped
+from cozyd.pim.calfields import FIELDS, Context, Mapped
 from cozyd.pim.content import Component, make, tree
 from cozyd.pim.fields import look, place, text_of, tidy
 from cozyd.pim.zones import Zones
 
 LARGEST = 1 << 20
-EVENTS, TODOS = "io.cozy.calendar.events", "io.cozy.calendar.todos"
-COMPONENTS: Mapping[str, str] = {"VEVENT": EVENTS, "VTODO": TODOS}
+EVENTS, TODOS, JOURNALS = "io.cozy.calendar.events", "io.cozy.calendar.todos", "io.cozy.calendar.journals"
+COMPONENTS: Mapping[str, str] = {"VEVENT": EVENTS, "VTODO": TODOS, "VJOURNAL": JOURNALS}
+USUAL = ("VEVENT", "VTODO")
+"""What a calendar takes that was not made for something else."""
 MOST_OVERRIDES = 2000
 _OWN_STAMPS = ("DTSTAMP", "LAST-MODIFIED")
 
@@ -37,8 +39,10 @@ def parse(raw: bytes) -> Component:
         raise Invalid("METHOD is for invitations, not for stored objects", source="valid-calendar-object-resource")
     mine = [one for one in calendar.components() if one.name != "VTIMEZONE"]
     kinds = {one.name for one in mine}
+    if not kinds:
+        raise Invalid("There is no event, todo or journal in it", source="valid-calendar-object-resource")
     if len(kinds) != 1:
-        raise Invalid("One kind of component is expected", source="valid-calendar-object-resource")
+        raise Invalid(f"One kind of component is expected, not {', '.join(sorted(kinds))}", source="valid-calendar-object-resource")
     if not kinds <= COMPONENTS.keys():
         raise Invalid(f"{min(kinds)} is not stored here", source="supported-calendar-component")
     _check_components(calendar, mine)
@@ -47,7 +51,9 @@ def parse(raw: bytes) -> Component:
 
 def _check_components(calendar: Component, mine: list[Component]) -> None:
     uids = {one.value("UID").strip() for one in mine}
-    if len(uids) != 1 or not min(uids):
+    if uids == {""}:
+        raise Invalid("The object has no UID", source="valid-calendar-object-resource")
+    if len(uids) != 1:
         raise Invalid("All components of an object have one UID", source="valid-calendar-object-resource")
     if len([one for one in mine if one.get("RECURRENCE-ID") is None]) > 1:
         raise Invalid("The object has two masters", source="valid-calendar-object-resource")
@@ -63,7 +69,7 @@ def _check_components(calendar: Component, mine: list[Component]) -> None:
 
 
 def kind_of(calendar: Component) -> str:
-    """VEVENT or VTODO."""
+    """VEVENT, VTODO or VJOURNAL."""
     return next(one.name for one in calendar.components() if one.name in COMPONENTS)
 
 
@@ -80,7 +86,7 @@ def main_of(calendar: Component) -> Component:
 
 def fields_of(kind: str) -> tuple[Mapped, ...]:
     """What is mapped of a kind of component."""
-    return EVENT_FIELDS if kind == "VEVENT" else TODO_FIELDS
+    return FIELDS[kind]
 
 
 def read(calendar: Component) -> Doc:
@@ -174,6 +180,11 @@ def normalise_event(new: Doc, old: Doc | None) -> Doc:
 def normalise_todo(new: Doc, old: Doc | None) -> Doc:
     """A todo as it is stored from an app's write."""
     return with_bounds(_moved_keys(new, old), "VTODO")
+
+
+def normalise_journal(new: Doc, old: Doc | None) -> Doc:
+    """A journal entry as it is stored from an app's write."""
+    return with_bounds(_moved_keys(new, old), "VJOURNAL")
 
 
 def _moved_keys(new: Doc, old: Doc | None) -> Doc:

@@ -1,12 +1,12 @@
 """Occurrences of a recurring object: overrides <-> EXDATE, RDATE and RECURRENCE-ID, moved starts, bounds (pure; docs/pim.md)."""
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.pim import recurrence, times
-from cozyd.pim.calfields import EVENT_FIELDS, TODO_FIELDS, Context, Mapped, read_end
+from cozyd.pim.calfields import FIELDS, Context, read_end
 from cozyd.pim.content import Component, Line
 from cozyd.pim.fields import look, place, text_of, tidy
 from cozyd.pim.times import ENDLESS, WIDENED, When
@@ -14,10 +14,6 @@ from cozyd.pim.zones import to_utc
 
 _NOT_IN_OVERRIDES = frozenset(("timezone", "rrule"))
 _LONGEST_EXPANSION = 5000
-
-
-def _fields(kind: str) -> tuple[Mapped, ...]:
-    return EVENT_FIELDS if kind == "VEVENT" else TODO_FIELDS
 
 
 # -- overrides ----------------------------------------------------------------------------------------------------------
@@ -66,7 +62,7 @@ def _listed(main: Component, name: str, start: When | None, context: Context) ->
 
 def _difference(main: Component, child: Component, context: Context) -> Doc:
     found: Doc = {}
-    for one in _fields(main.name):
+    for one in FIELDS[main.name]:
         if one.path in _NOT_IN_OVERRIDES:
             continue
         value = tidy(one.read(child, context))
@@ -133,7 +129,7 @@ def _write_child(calendar: Component, main: Component, child: Component | None, 
         calendar.children.insert(_behind(calendar, main), child)
     before = _difference(main, child, context)
     merged = {name: item for name, item in doc.items() if name != "overrides"} | dict(value)
-    for one in _fields(main.name):
+    for one in FIELDS[main.name]:
         if one.path not in _NOT_IN_OVERRIDES and one.path in value and tidy(look(value, one.path)) != tidy(look(before, one.path)):
             one.write(child, look(value, one.path), merged, context)
 
@@ -212,6 +208,13 @@ def bounds(doc: Doc, kind: str) -> Doc | None:
     return {"start": times.utc_text(low), "end": ENDLESS if endless else times.utc_text(high)}
 
 
+def is_fixed(doc: Doc) -> bool:
+    """Whether the times of a document are moments; all-day and floating ones are not."""
+    zone_name = text_of(doc.get("timezone"))
+    first = times.from_json(text_of(doc.get("start")) or text_of(doc.get("dueDate")), zone_name)
+    return first is not None and not first.floating and not first.all_day
+
+
 def _widened(moment: datetime, delta: timedelta) -> datetime:
     try:
         return moment + delta
@@ -263,42 +266,56 @@ def _last(rrule: Mapping[str, Any], start: When) -> datetime | None:
         return None
 
 
-def happens_between(doc: Doc, kind: str, low: datetime, high: datetime) -> bool:
-    """Whether some occurrence of a document touches a time range (RFC 4791, section 9.9); odd rules count as yes."""
+def happens_between(doc: Doc, kind: str, low: datetime, high: datetime, floating: tzinfo | None = None) -> bool | None:
+    """Whether some occurrence of a document touches a time range (RFC 4791, section 9.9).
+
+    :param floating: the zone of all-day and floating times; None: UTC.
+    :returns: None: the document does not say enough, its text has to.
+    """
     zone_name = text_of(doc.get("timezone"))
     start = times.from_json(text_of(doc.get("start")), zone_name)
     end = times.from_json(text_of(doc.get("end" if kind == "VEVENT" else "dueDate")), zone_name)
-    rrule = doc.get("rrule")
-    if start is None or not isinstance(rrule, Mapping):
-        return True
-    length = _end_moment(start, end) - start.moment()
     overrides = dict(_override_items(doc))
-    if any(_override_touches(key, value, zone_name, length, low, high) for key, value in overrides.items()):
+    if start is None or doc.get("orphan") or any(value.get("partial") for value in overrides.values()):
+        return None
+    length = _end_moment(start, end) - start.moment()
+    zone = floating if start.floating else None if start.utc else start.zone
+    if any(_override_touches(key, value, doc, length, (low, high, zone)) for key, value in overrides.items()):
         return True
-    zone = None if start.utc else start.zone
+    return _rule_touches(doc.get("rrule"), start, length, overrides.keys(), (low, high, zone))
+
+
+Range = tuple[datetime, datetime, tzinfo | None]
+
+
+def _rule_touches(rrule: Any, start: When, length: timedelta, overridden: Collection[str], given: Range) -> bool | None:
+    low, high, zone = given
     beyond = _wall_of(low - length - timedelta(days=1), zone)
     try:
-        for number, wall in enumerate(recurrence.occurrences(rule_of(rrule), start.wall, beyond=beyond)):
+        walls = recurrence.occurrences(rule_of(rrule), start.wall, beyond=beyond) if isinstance(rrule, Mapping) else iter((start.wall,))
+        for number, wall in enumerate(walls):
             moment = to_utc(wall, zone)
             if moment >= high or number > _LONGEST_EXPANSION:
                 return number > _LONGEST_EXPANSION
-            key = When(wall, start.all_day).key()
-            if key not in overrides and (moment + length > low or (not length and moment >= low)):
+            if When(wall, start.all_day).key() not in overridden and (moment + length > low or (not length and moment >= low)):
                 return True
     except recurrence.TooComplex:
-        return True
+        return None
     return False
 
 
-def _override_touches(key: str, value: Doc, zone_name: str, length: timedelta, low: datetime, high: datetime) -> bool:
+def _override_touches(key: str, value: Doc, doc: Doc, length: timedelta, given: Range) -> bool:
     if value.get("excluded") is True:
         return False
+    low, high, zone = given
+    zone_name = text_of(doc.get("timezone"))
     start = times.from_json(text_of(value.get("start")) or key, zone_name)
     if start is None:
         return True
     end = times.from_json(text_of(value.get("end")), zone_name)
-    until = _end_moment(start, end) if end is not None else start.moment() + length
-    return start.moment() < high and (until > low or start.moment() >= low)
+    first = to_utc(start.wall, zone) if start.floating else start.moment()
+    until = first + (_end_moment(start, end) - start.moment() if end is not None else length)
+    return first < high and (until > low or (until == first and first >= low))
 
 
 def _wall_of(moment: datetime, zone: Any) -> datetime:

@@ -15,7 +15,7 @@ from cozyd.pim.content import Component
 from cozyd.pim.fields import digest, look, text_of
 
 CONTACTS = "io.cozy.contacts"
-KIND_OF: Mapping[str, str] = {CONTACTS: "VCARD", ical.EVENTS: "VEVENT", ical.TODOS: "VTODO"}
+KIND_OF: Mapping[str, str] = {CONTACTS: "VCARD", ical.EVENTS: "VEVENT", ical.TODOS: "VTODO", ical.JOURNALS: "VJOURNAL"}
 EPOCH = "1970-01-01T00:00:00Z"
 
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cozyd.documents.store import Change, Key, Projection, Stored, Write
-from cozyd.pim import ical, occurrence
+from cozyd.pim import ical, occurrence, words
 from cozyd.pim.fields import text_of
 from cozyd.pim.resource import CONTACTS, KIND_OF, etag, modified, record_of, text
 
 log = logging.getLogger("cozyd.pim")
 
 DEFAULT_BOOK, DEFAULT_CALENDAR = "contacts", "calendar"
-DAV, DAV_UID = "dav", "dav-uid"
+DAV, DAV_UID, DAV_WORDS = "dav", "dav-uid", "dav-words"
 
 
 def collection_of(stored: Stored) -> str:
@@ -60,17 +60,33 @@ def _listing(stored: Stored) -> Iterable[tuple[Key, Any]]:
 
 
 def _times(stored: Stored, kind: str) -> dict[str, Any]:
-    bounds = stored.doc.get("bounds") or occurrence.bounds(stored.doc, kind) or {}
+    doc = stored.doc
+    bounds = doc.get("bounds") or occurrence.bounds(doc, kind) or {}
     found: dict[str, Any] = {"start": bounds.get("start"), "end": bounds.get("end")}
-    return found | ({"recurs": True} if stored.doc.get("rrule") else {})
+    if doc.get("rrule") or doc.get("overrides"):
+        found["recurs"] = True
+    elif bounds and not occurrence.is_fixed(doc):
+        found["floats"] = True
+    return found
 
 
 def _uids(stored: Stored) -> Iterable[tuple[Key, Any]]:
     return (((collection_of(stored), uid_of(stored)), href_of(stored)),) if _is_listed(stored) else ()
 
 
+def _words(stored: Stored) -> Iterable[tuple[Key, Any]]:
+    if not _is_listed(stored):
+        return ()
+    try:
+        found = words.words_of(text(stored), card=stored.ref.doctype == CONTACTS)
+    except Exception:  # noqa: BLE001 - as in `_listing`, which has said so
+        return ()
+    return (((collection_of(stored), href_of(stored)), found),)
+
+
 _OF = dict.fromkeys(KIND_OF, _listing)
 PROJECTIONS = (
+    Projection(DAV_WORDS, of=dict.fromkeys(KIND_OF, _words), depth=0),
     Projection(DAV, of=_OF, unique=True, feed=True),
     Projection(DAV_UID, of=dict.fromkeys(KIND_OF, _uids), unique=True, depth=0),
 )

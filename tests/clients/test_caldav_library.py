@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import caldav
+from caldav.calendarobjectresource import Event
+from caldav.collection import Calendar
 import pytest
 
 from tests.support.serving import Served
@@ -38,7 +40,7 @@ def event(uid: str, name: str, day: str = "20260310", more: str = "") -> str:
 
 
 @pytest.fixture
-def calendar(served: Served) -> Iterator[caldav.Calendar]:
+def calendar(served: Served) -> Iterator[Calendar]:
     password = served.password(name="caldav")
     with caldav.DAVClient(url=f"{served.base}/sync/dav/", username="me", password=password) as client:
         made = client.principal().make_calendar(name="Library")
@@ -53,10 +55,10 @@ def test_the_principal_has_the_default_calendar(served: Served):
     assert any(name.endswith("/sync/dav/me/calendar/") for name in names)
 
 
-def test_events_are_saved_found_and_removed(calendar: caldav.Calendar):
+def test_events_are_saved_found_and_removed(calendar: Calendar):
     calendar.save_event(event("e1", "Stand-up"))
     calendar.save_event(event("e2", "Later", "20270101"))
-    found: list[caldav.Event] = calendar.search(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC), event=True)
+    found: list[Event] = calendar.search(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC), event=True)
     assert ["Stand-up" in one.data for one in found] == [True]
     loaded = calendar.event_by_uid("e2")
     loaded.data = loaded.data.replace("Later", "Much later")
@@ -66,7 +68,7 @@ def test_events_are_saved_found_and_removed(calendar: caldav.Calendar):
     assert [one.icalendar_component["UID"] for one in calendar.events()] == ["e1"]
 
 
-def test_recurring_events_are_found_where_they_happen(calendar: caldav.Calendar):
+def test_recurring_events_are_found_where_they_happen(calendar: Calendar):
     calendar.save_event(event("r1", "Weekly", more="RRULE:FREQ=WEEKLY;COUNT=3\n"))
 
     def found(start: tuple[int, int], end: tuple[int, int], *, expand: bool = False) -> int:
@@ -77,7 +79,7 @@ def test_recurring_events_are_found_where_they_happen(calendar: caldav.Calendar)
     assert found((3, 1), (4, 1), expand=True) == 3
 
 
-def test_todos_are_ticked(calendar: caldav.Calendar):
+def test_todos_are_ticked(calendar: Calendar):
     todo = calendar.save_todo(TODO.format(uid="t1", name="Buy milk"))
     assert len(calendar.todos()) == 1
     todo.complete()
@@ -85,7 +87,7 @@ def test_todos_are_ticked(calendar: caldav.Calendar):
     assert "COMPLETED" in calendar.todos(include_completed=True)[0].data
 
 
-def test_a_sync_token_tells_what_changed(calendar: caldav.Calendar):
+def test_a_sync_token_tells_what_changed(calendar: Calendar):
     calendar.save_event(event("s1", "One"))
     known = calendar.objects_by_sync_token(load_objects=True)
     assert len(list(known)) == 1

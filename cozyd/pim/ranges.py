@@ -1,0 +1,71 @@
+"""Which rows of a calendar touch a time range: by the rows, for recurring ones by their documents, at last by their texts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from cozyd.documents.store import Map, Ref, Row, Stored
+from cozyd.pim import ical, instances, occurrence
+from cozyd.pim.recurrence import TooComplex
+from cozyd.pim.resource import text
+from cozyd.pim.times import ENDLESS, WIDENED
+from cozyd.pim.zones import to_utc
+
+LOW, HIGH = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def touching(
+    rows: Sequence[Row], low: datetime, high: datetime, zone: tzinfo | None, read: Callable[[Sequence[Row]], Mapping[Ref, Stored]]
+) -> list[Row]:
+    """The rows of what touches a range.
+
+    :param zone: of all-day and floating times; None: UTC.
+    :param read: gives the documents of rows.
+    """
+    first, last = _text(low), _text(high)
+    near = [row for row in rows if not row.gone and _overlaps(row.value, first, last)]
+    near = [row for row in near if not row.value.get("floats") or _floats_into(row.value, low, high, zone)]
+    docs = read([row for row in near if row.value.get("recurs")])
+    return [row for row in near if row.ref not in docs or _happens(docs[row.ref], row.value["comp"], low, high, zone)]
+
+
+def _text(moment: datetime) -> str:
+    """A moment as rows have it; the first and last ones as texts below and above all."""
+    if moment <= LOW:
+        return ""
+    return "~" if moment >= HIGH else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _overlaps(value: Map, first: str, last: str) -> bool:
+    """Whether the bounds of a row touch a range; an undated todo touches any, an undated journal none."""
+    start, end = value.get("start"), value.get("end")
+    if not start or not end:
+        return bool(value["comp"] != "VJOURNAL")
+    return bool(start < last and (end > first or (start == end and start >= first) or end == ENDLESS))
+
+
+def _floats_into(value: Map, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
+    """The same for times of no zone, whose bounds are widened."""
+    try:
+        start, end = (to_utc(wall, zone) for wall in (_wall(value["start"]) + WIDENED, _wall(value["end"]) - WIDENED))
+    except (OverflowError, ValueError, TypeError):
+        return True
+    return instances.touches(start, end, low, high)
+
+
+def _wall(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=None)
+
+
+def _happens(stored: Stored, kind: str, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
+    found = occurrence.happens_between(stored.doc, kind, _within(low), _within(high), zone)
+    if found is not None:
+        return found
+    try:
+        return bool(instances.of(ical.parse(text(stored)), _within(low), _within(high), zone))
+    except (TooComplex, instances.TooMany):
+        return True
+
+
+def _within(moment: datetime) -> datetime:
+    """A moment that a few years may be added to or taken from."""
+    return min(max(moment, LOW + timedelta(days=4000)), HIGH - timedelta(days=4000))

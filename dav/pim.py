@@ -1,0 +1,225 @@
+"""The CalDAV and CardDAV mount: each method answered from `instance.pim` (docs/dav.md has what is served of which RFC)."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cozyd.errors import BadRequest, CozyError, Invalid, MethodNotAllowed, NotFound
+from dav import collections, properties, reports, resources, xml
+from dav.access import Environ, StartResponse, Visit, admit, answer, refuse, utf8_path
+from dav.properties import USER, D, Lister, Seen
+
+log = logging.getLogger("cozyd.dav")
+
+CLASSES = "1, 3, access-control, calendar-access, addressbook, extended-mkcol"
+ALLOWED = "OPTIONS, GET, HEAD, PUT, POST, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT, MKCOL, MKCALENDAR"
+DEEPEST_PATH = 3
+
+
+class Request:
+    """One request, taken apart.
+
+    :param parts: of the path below the mount.
+    """
+
+    def __init__(self, visit: Visit, parts: list[str], environ: Environ, start_response: StartResponse) -> None:
+        self.visit = visit
+        self.parts = parts
+        self.environ = environ
+        self.start_response = start_response
+        self.method: str = environ["REQUEST_METHOD"]
+        self.root: str = environ["SCRIPT_NAME"]
+        prefer = f"{environ.get('HTTP_PREFER', '')},{'return=minimal' if environ.get('HTTP_BRIEF', '').lower() == 't' else ''}"
+        self.minimal = "return=minimal" in prefer.replace(" ", "").lower()
+
+    def seen(self) -> Seen:
+        """The collection of the path, or what is above it.
+
+        :raises NotFound: there is none.
+        """
+        collection = self.visit.collection(self.parts[1]) if len(self.parts) > 1 else None
+        if collection is not None:
+            self.environ["cozyd.collection_kind"] = collection.kind
+        return Seen(self.visit, self.root, collection, top=not self.parts)
+
+    def depth(self, default: str) -> str:
+        """The Depth header.
+
+        :raises BadRequest: it is none.
+        """
+        found: str = self.environ.get("HTTP_DEPTH", default).strip().lower()
+        if found not in ("0", "1", "infinity"):
+            raise BadRequest("Depth is 0, 1 or infinity")
+        return found
+
+    def tree(self) -> Any:
+        """The body as XML."""
+        return xml.parse(xml.read_body(self.environ))
+
+
+def mount(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The WSGI application of `/sync/dav`."""
+    start_response = _with_classes(start_response)
+    try:
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            return answer(start_response, 200, [("Allow", ALLOWED)])
+        environ["PATH_INFO"] = path = utf8_path(environ)
+        parts = [part for part in path.split("/") if part]
+        if parts[:1] == [".well-known"]:
+            return answer(start_response, 301, [("Location", f"{environ['SCRIPT_NAME']}/")])
+        return _serve(Request(admit(environ), parts, environ, start_response))
+    except CozyError as error:
+        return refuse(error, environ, start_response)
+    except Exception:  # a client gets an answer without a stack trace
+        log.exception("a DAV request failed unexpectedly: %s", environ["REQUEST_METHOD"])
+        return refuse(CozyError("An unexpected error occurred"), environ, start_response)
+
+
+def _with_classes(start_response: StartResponse) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        return start_response(status, [*headers, ("DAV", CLASSES)], *more)
+
+    return start
+
+
+def _serve(request: Request) -> Iterable[bytes]:
+    parts = request.parts
+    if any(part in (".", "..") or "\0" in part for part in parts):
+        raise BadRequest("The path climbs")
+    if parts and parts[0] != USER:
+        raise NotFound("There is no such principal")
+    if len(parts) > DEEPEST_PATH:
+        raise NotFound("There is nothing below a resource")
+    known = _RESOURCE if len(parts) == DEEPEST_PATH else _COLLECTION
+    serve = known.get(request.method)
+    if serve is None:
+        raise MethodNotAllowed("This method is not served here", allow=", ".join(known))
+    return serve(request)
+
+
+# -- reading ------------------------------------------------------------------------------------------------------------
+
+
+def _propfind(request: Request) -> Iterable[bytes]:
+    depth, tree = request.depth("infinity"), request.tree()
+    if depth == "infinity":
+        raise Invalid("One level at a time: Depth is 0 or 1", source="propfind-finite-depth")
+    if tree is not None and tree.tag != f"{D}propfind":
+        raise BadRequest("A PROPFIND has a propfind")
+    names, only_names = _names(tree)
+    options = {"only_names": only_names, "minimal": request.minimal}
+    seen = request.seen()
+    if len(request.parts) == DEEPEST_PATH:
+        rows = request.visit.instance.pim.rows(seen.of(), hrefs=[request.parts[2]])
+        if not rows:
+            raise NotFound("There is no such resource")
+        return xml.answer_multistatus(request.start_response, [Lister(seen, names, **options)(request.parts[2], rows[0].value)])
+    return xml.answer_multistatus(request.start_response, _listing(seen, names, depth, options))
+
+
+def _listing(seen: Seen, names: list[str] | None, depth: str, options: Mapping[str, bool]) -> Iterable[str]:
+    yield properties.response(seen, names, **options)
+    if depth == "0":
+        return
+    if seen.top:
+        yield properties.response(Seen(seen.visit, seen.root), names, **options)
+    elif seen.collection is None:
+        for one in seen.visit.collections.values():
+            yield properties.response(Seen(seen.visit, seen.root, one), names, **options)
+    else:
+        lister = Lister(seen, names, **options)
+        for row in seen.visit.instance.pim.rows(seen.collection):
+            yield lister(row.key[1], row.value)
+
+
+def _names(tree: Any) -> tuple[list[str] | None, bool]:
+    """The properties asked for (None: all), and whether by name only."""
+    if tree is None:
+        return None, False
+    names = xml.asked(tree)
+    if names is None and tree.find(f"{D}propname") is not None:
+        return None, True
+    if names is None:
+        more = tree.find(f"{D}include")
+        if tree.find(f"{D}allprop") is None:
+            raise BadRequest("A PROPFIND asks for properties")
+        if more is not None and len(more):
+            return [
+                *(f"{D}{name}" for name in ("resourcetype", "displayname", "getetag", "getcontenttype")),
+                *(one.tag for one in more),
+            ], False
+    return names, False
+
+
+def _report(request: Request) -> Iterable[bytes]:
+    request.depth("0")
+    tree = request.tree()
+    if tree is None:
+        raise BadRequest("A REPORT needs a body")
+    href = request.parts[2] if len(request.parts) == DEEPEST_PATH else ""
+    if href and not request.visit.instance.pim.rows(request.seen().of(), hrefs=[href]):
+        raise NotFound("There is no such resource")
+    return reports.answer_report(reports.Asked(request.seen(), href, tree, minimal=request.minimal), request.start_response)
+
+
+# -- changing -----------------------------------------------------------------------------------------------------------
+
+
+def _proppatch(request: Request) -> Iterable[bytes]:
+    if len(request.parts) == DEEPEST_PATH:
+        request.seen()
+        raise Invalid("The properties of resources are in their texts", source="cannot-modify-protected-property")
+    return collections.change(request.visit, request.seen(), request.tree(), request.start_response, minimal=request.minimal)
+
+
+def _make(request: Request) -> Iterable[bytes]:
+    if len(request.parts) != 2:
+        raise Invalid("Address books and calendars are made right below the principal", source="calendar-collection-location-ok")
+    tree = request.tree()
+    if tree is not None and tree.tag not in (f"{D}mkcol", f"{properties.C}mkcalendar"):
+        raise BadRequest("The body is of another method")
+    return collections.make(request.visit, request.parts[1], tree, request.method, request.start_response)
+
+
+def _delete_collection(request: Request) -> Iterable[bytes]:
+    return collections.remove(request.visit, request.seen(), request.environ, request.start_response)
+
+
+def _make_below(request: Request) -> Iterable[bytes]:
+    request.seen()
+    raise Invalid("Nothing is made inside of an address book or calendar", source="calendar-collection-location-ok")
+
+
+def _of_resource(serve: Callable[..., Iterable[bytes]]) -> Callable[[Request], Iterable[bytes]]:
+    return lambda request: serve(request.visit, request.seen(), request.parts[2], request.environ, request.start_response)
+
+
+def _of_collection(serve: Callable[..., Iterable[bytes]]) -> Callable[[Request], Iterable[bytes]]:
+    return lambda request: serve(request.visit, request.seen(), request.environ, request.start_response)
+
+
+Serve = Callable[[Request], Iterable[bytes]]
+_COLLECTION: Mapping[str, Serve] = {
+    "GET": _of_collection(resources.get_all),
+    "HEAD": _of_collection(resources.get_all),
+    "POST": _of_collection(resources.post),
+    "DELETE": _delete_collection,
+    "PROPFIND": _propfind,
+    "PROPPATCH": _proppatch,
+    "REPORT": _report,
+    "MKCOL": _make,
+    "MKCALENDAR": _make,
+}
+_RESOURCE: Mapping[str, Serve] = {
+    "GET": _of_resource(resources.get),
+    "HEAD": _of_resource(resources.get),
+    "PUT": _of_resource(resources.put),
+    "DELETE": _of_resource(resources.delete),
+    "COPY": _of_resource(resources.copy),
+    "MOVE": _of_resource(resources.move),
+    "PROPFIND": _propfind,
+    "PROPPATCH": _proppatch,
+    "REPORT": _report,
+    "MKCOL": _make_below,
+    "MKCALENDAR": _make_below,
+}
