@@ -271,7 +271,11 @@ def _search(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
         tests += [wanted in properties.values(home, [name]).casefold() for name in names]
     if not (any(tests) if any_of and tests else all(tests)):
         return xml.answer_multistatus(start_response, [])
-    return xml.answer_multistatus(start_response, [properties.response(home, asked.names, minimal=asked.minimal)])
+    loose = [child.tag for child in asked.tree if child.tag not in _OF_A_SEARCH]  # python-caldav asks beside the prop
+    return xml.answer_multistatus(start_response, [properties.response(home, [*(asked.names or ()), *loose], minimal=asked.minimal)])
+
+
+_OF_A_SEARCH = tuple(f"{D}{name}" for name in ("prop", "property-search", "apply-to-principal-collection-set"))
 
 
 _REPORTS: Mapping[str, Callable[[Asked, StartResponse], Iterable[bytes]]] = {
