@@ -1,7 +1,9 @@
 """A served process: what tests of real clients, faults and benchmarks talk to."""
 
+import contextlib
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,11 +18,12 @@ PASSPHRASE = "correct horse battery"
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that nobody listens on, and that the kernel gives to no client meanwhile."""
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def eventually(holds: Callable[[], bool], *, within: float = 10) -> None:
