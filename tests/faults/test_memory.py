@@ -1,4 +1,4 @@
-"""A server that works all day keeps its memory, descriptors and threads: two thousand mixed requests leave no more than five hundred did."""
+"""A server that works all day keeps its memory, descriptors and threads: two thousand requests leave no more than five hundred did."""
 
 from pathlib import Path
 
