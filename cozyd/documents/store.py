@@ -403,7 +403,7 @@ class DocumentStore(Protocol):
         """Findings about the tenant's data, one sentence each; none when all is well."""
 
     def tidy(self) -> None:
-        """Upkeep that may take a while: statistics, free pages, unique rows that were left out and are free again."""
+        """Upkeep that may take a while: statistics, free pages, unique rows that were left out and are free again, wrong totals."""
 
 
 class DocumentBackend(Protocol):

@@ -434,6 +434,11 @@ class SqliteStore:
         """See `DocumentStore.tidy`."""
         with self._transaction() as (transaction, _):
             upkeep.restore_left_out(transaction, self._tables, self._doctypes)
+        with self._database.reading(snapshot=True) as connection:
+            wrong = upkeep.wrong_tables(connection, self._tables)
+        if wrong:
+            with self._database.lock, self._writing() as connection:
+                upkeep.restore_totals(connection, wrong)
         with self._database.maintaining() as connection:
             upkeep.tidy(connection)
 
