@@ -376,7 +376,10 @@ class DocumentStore(Protocol):
         """A `_local` document (id without `_local/`), with `_id` and `_rev`."""
 
     def set_local(self, doctype: str, id: str, body: Doc) -> str:
-        """Write a `_local` document; answers its revision `0-N`."""
+        """Write a `_local` document, whatever is there; answers its revision: `0-1`, or one more than the `_rev` of the body.
+
+        :raises Malformed: `_rev` has another form.
+        """
 
     def info(self, doctype: str) -> Info:
         """Figures of a doctype.
