@@ -1,7 +1,12 @@
 #!/bin/sh
 # Installs the Debian programs that the tests drive. Without root and sudo it says what is missing; the tests that need
-# it are skipped then, with that reason, and counted.
+# it are skipped then, with that reason, and counted. On CI (`CI` is set) a missing program is an error.
 set -u
+give_up() {
+  echo "$1" >&2
+  [ -n "${CI:-}" ] && exit 1
+  exit 0
+}
 wanted="chromium:chromium rclone:rclone litmus:litmus cadaver:cadaver wrk:wrk node:nodejs npm:npm
 swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container swift-object-server:swift-object
 memcached:memcached redis-server:redis-server"
@@ -11,18 +16,12 @@ for pair in $wanted; do
 done
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
-  echo "not a Debian system; missing:$missing" >&2
-  exit 0
+  give_up "not a Debian system; missing:$missing"
 fi
 if [ "$(id -u)" = 0 ]; then run=""; elif sudo -n true 2>/dev/null; then run="sudo"; else
-  echo "no root and no sudo; missing:$missing (install them with: apt-get install$missing)" >&2
-  exit 0
+  give_up "no root and no sudo; missing:$missing (install them with: apt-get install$missing)"
 fi
 echo "installing:$missing"
 $run apt-get update -q >/dev/null 2>&1
 # shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive $run apt-get install -y -q --no-install-recommends $missing fonts-dejavu-core >/dev/null || {
-  echo "could not install:$missing" >&2
-  [ -n "${CI:-}" ] && exit 1
-  exit 0
-}
+DEBIAN_FRONTEND=noninteractive $run apt-get install -y -q --no-install-recommends $missing fonts-dejavu-core >/dev/null || give_up "could not install:$missing"

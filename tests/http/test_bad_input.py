@@ -120,6 +120,21 @@ def test_no_path_climbs(alice: Client, name: str):
     assert alice.dav("GET", "/sync/files/to-move.txt").status == 200
 
 
+@pytest.mark.parametrize("name", CLIMBING)
+def test_no_card_climbs(alice: Client, name: str):
+    card = "/sync/dav/me/contacts/climber.vcf"
+    alice.dav("PUT", card, "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:climber\r\nFN:x\r\nEND:VCARD\r\n")
+    for method in ("COPY", "MOVE"):
+        refused(alice.dav(method, card, Destination=f"/sync/dav/me/contacts/../{name}"), 400, 403, 404, 409, 502)
+    asked = (
+        '<C:addressbook-multiget xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav"><prop><getetag/></prop>'
+        f"<href>/sync/dav/me/contacts/{name}</href></C:addressbook-multiget>"
+    )
+    answer = alice.dav("REPORT", "/sync/dav/me/contacts/", asked, Depth="1")
+    assert (answer.status, b"404 Not Found" in answer.body, b"getetag" in answer.body) == (207, True, False)
+    assert alice.dav("GET", card).status == 200
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\nb", "a\x00b", "x" * 300, "é" * 200])
 def test_impossible_names_are_unprocessable(alice: Client, name: str):
     from urllib.parse import quote
