@@ -41,6 +41,12 @@ class Storage:
     """`[storage]`: where the data lies."""
 
     path: Path = option(Path("~/.local/share/cozyd"), "One folder for everything: documents, files, lock, admin socket.")
+    documents: str = option(
+        "sqlite:",
+        "Where documents lie: `sqlite:`, below `path`, or CouchDB, `https://user:password@host:5984/` (docs/documents.md).",
+        pattern=r"sqlite:|https?://\S+",
+    )
+    documents_password_file: str = option("", "A file that has the password of `documents`, so that the address need not have it.")
     blobs: str = option(
         "file:",
         "Where contents of files lie: `file:`, below `path`, or OpenStack Swift, `swift://host/v3?UserName=...` (docs/storage.md).",

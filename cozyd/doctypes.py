@@ -24,10 +24,22 @@ def _hosts(stored: Stored) -> Sequence[tuple[tuple[str], str]]:
     return [((name,), doc["domain"]) for name in dict.fromkeys(names)]
 
 
+_HOSTS_VIEW = (
+    "function (doc) { var names = [doc.domain].concat(doc.domain_aliases || [], doc.old_domain || []); "
+    "names.forEach(function (name, at) { if (names.indexOf(name) === at) { emit(name) } }) }"
+)
+
 PROJECTIONS: tuple[Projection, ...] = (
     *FILES_PROJECTIONS,
     *PIM_PROJECTIONS,
-    Projection("hosts", of={INSTANCES: _hosts}, reads=frozenset(("domain", "domain_aliases", "old_domain")), unique=True),
+    Projection(
+        "hosts",
+        of={INSTANCES: _hosts},
+        reads=frozenset(("domain", "domain_aliases", "old_domain")),
+        unique=True,
+        view=_HOSTS_VIEW,
+        scalar=True,
+    ),
 )
 
 _TABLE = (

@@ -68,11 +68,9 @@ class Stack:
         self.shared = bool(config.redis.url)
         """Whether other processes serve the same data."""
         self._folder_lock = _lock_folder(config.storage.path, shared=self.shared)
-        self._backend: DocumentBackend = SqliteBackend(
-            config.storage.path / "documents", doctypes.PROJECTIONS, lenient=doctypes.LENIENT, shared=self.shared
-        )
         self._link = RedisLink(config.redis.url) if self.shared else None
         self.hub, locks, cache = _services(self._link)
+        self._backend = open_documents(config, locks, config.storage.documents)
         self.blobs = _open_blobs(config)
         self.drivers = Drivers(
             blobs=self.blobs,
@@ -241,7 +239,8 @@ class Stack:
         :raises Conflict: as `check_restorable`.
         :raises Invalid: `documents` is none; nothing is changed.
         """
-        prefix, ref = record["prefix"], self._ref(record["domain"])
+        prefix = record["prefix"]
+        ref = next((row.ref for row in self._records.rows("hosts", (record["domain"],))), Ref(doctypes.INSTANCES, prefix))
         with self._one_at_a_time(), self.drivers.locks.hold(lock_name(prefix), wait=60):
             self.check_restorable(record)
             self._backend.restore(prefix, str(documents))
@@ -321,9 +320,34 @@ class Stack:
             if rows and rows[0].value != mine:
                 raise Conflict(f"{host} belongs to an instance already")
 
-    @staticmethod
-    def _ref(domain: str) -> Ref:
-        return Ref(doctypes.INSTANCES, prefix_of(domain))
+    def _ref(self, domain: str) -> Ref:
+        """The record of a domain: of an instance that another server made, its id says nothing."""
+        rows = self._records.rows("hosts", (domain,), limit=1)
+        if not rows:
+            raise NotFound("Instance not found")
+        return rows[0].ref
+
+
+def open_documents(config: Config, locks: Locks, address: str) -> DocumentBackend:
+    """The document store of an address.
+
+    :raises ConfigError: its password file cannot be used.
+    :raises Unavailable: its service is away, too old, or refuses what is needed; the text says what to do.
+    """
+    if address == "sqlite:":
+        folder, shared = config.storage.path / "documents", bool(config.redis.url)
+        return SqliteBackend(folder, doctypes.PROJECTIONS, lenient=doctypes.LENIENT, shared=shared)
+    from cozyd.documents.couchdb import CouchBackend
+
+    password = secret_of("storage.documents_password_file", config.storage.documents_password_file)
+    total = max(1, config.server.threads - SERVED_BESIDE)
+    made = CouchBackend(address, doctypes.PROJECTIONS, password=password, lenient=doctypes.LENIENT, locks=locks, total=total)
+    try:
+        made.probe()
+    except Unavailable:
+        made.close()
+        raise
+    return made
 
 
 def _open_blobs(config: Config) -> "LocalBlobs | SwiftBlobs":

@@ -139,7 +139,8 @@ class Projection:
     :param depth: totals are kept for () and each key prefix up to this length.
     :param unique: keyed by exact bytes; the same key twice is a Conflict.
     :param feed: rows carry the seq of their last change, and gone ones stay.
-    :param view: the same function for CouchDB, in its JavaScript.
+    :param view: the same function for CouchDB, in its JavaScript; empty where none can be: of a feed, of private data.
+    :param scalar: the view's keys are the one value itself, not an array of it.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Projection:
     unique: bool = False
     feed: bool = False
     view: str = ""
+    scalar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,10 +342,13 @@ class DocumentStore(Protocol):
     def commit_each(self, batch: Batch, react: React | None = None) -> Sequence[Change | CozyError]:
         """As `commit`, but each write stands alone; answers in the order of the batch."""
 
-    def graft(self, doctype: str, docs: Sequence[Doc], react: React | None = None) -> Sequence[Change | CozyError | None]:
+    def graft(
+        self, doctype: str, docs: Sequence[Doc], react: React | None = None, *, private: Mapping[str, Map] | None = None
+    ) -> Sequence[Change | CozyError | None]:
         """Replication writes (`new_edits=false`): merge branches; never Conflict.
 
         :param docs: bodies with `_id`, `_rev`, and `_revisions`, `_deleted` where they have some.
+        :param private: private data by id, of documents that come from another store; others keep theirs.
         :returns: in the order of `docs`; None: the revision was known.
         """
 
@@ -375,11 +380,11 @@ class DocumentStore(Protocol):
     def local(self, doctype: str, id: str) -> Doc | None:
         """A `_local` document (id without `_local/`), with `_id` and `_rev`."""
 
-    def set_local(self, doctype: str, id: str, body: Doc) -> str:
-        """Write a `_local` document, whatever is there; answers its revision: `0-1`, or one more than the `_rev` of the body.
+    def locals(self, doctype: str) -> Sequence[str]:
+        """The ids of the `_local` documents, without `_local/`, sorted."""
 
-        :raises Malformed: `_rev` has another form.
-        """
+    def set_local(self, doctype: str, id: str, body: Doc) -> str:
+        """Write a `_local` document; answers its revision `0-N`."""
 
     def info(self, doctype: str) -> Info:
         """Figures of a doctype.
@@ -406,7 +411,7 @@ class DocumentStore(Protocol):
         """Findings about the tenant's data, one sentence each; none when all is well."""
 
     def tidy(self) -> None:
-        """Upkeep that may take a while: statistics, free pages, unique rows that were left out and are free again, wrong totals."""
+        """Upkeep that may take a while: statistics, free pages, unique rows that were left out and are free again."""
 
 
 class DocumentBackend(Protocol):

@@ -238,6 +238,7 @@ def _versions_usage(stored: Stored) -> Iterable[tuple[Key, Any]]:
 
 
 _BY_NAME_VIEW = "function (doc) { if (doc.dir_id) { emit([doc.dir_id, doc.type, doc.name]) } }"
+_NAMES_VIEW = "function (doc) { if (doc.dir_id) { emit([doc.dir_id, doc.name]) } }"  # its order has NFC and NFD in one place
 _USAGE_VIEW = "function (doc) { if (doc.type === 'file') { emit(doc.dir_id, +doc.size) } }"
 _VERSIONS_VIEW = "function (doc) { emit(doc._id, +doc.size) }"
 
@@ -249,7 +250,17 @@ PROJECTIONS = (
         depth=2,
         view=_BY_NAME_VIEW,
     ),
-    Projection(NAMES, of={FILES: _names}, reads=frozenset(("dir_id", "type", "name")), unique=True, depth=0),
-    Projection(DISK_USAGE, of={FILES: _disk_usage}, reads=frozenset(("dir_id", "type", "size")), reduce="sum", view=_USAGE_VIEW),
-    Projection(VERSIONS_USAGE, of={VERSIONS: _versions_usage}, reads=frozenset(("size",)), reduce="sum", depth=0, view=_VERSIONS_VIEW),
+    Projection(NAMES, of={FILES: _names}, reads=frozenset(("dir_id", "type", "name")), unique=True, depth=0, view=_NAMES_VIEW),
+    Projection(
+        DISK_USAGE, of={FILES: _disk_usage}, reads=frozenset(("dir_id", "type", "size")), reduce="sum", view=_USAGE_VIEW, scalar=True
+    ),
+    Projection(
+        VERSIONS_USAGE,
+        of={VERSIONS: _versions_usage},
+        reads=frozenset(("size",)),
+        reduce="sum",
+        depth=0,
+        view=_VERSIONS_VIEW,
+        scalar=True,
+    ),
 )

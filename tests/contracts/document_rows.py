@@ -175,7 +175,8 @@ class RowsContract:
     def test_an_unknown_since_rewinds_and_a_malformed_one_is_refused(self, store: DocumentStore):
         put(store, THINGS, "a", n=1)
         number, _, epoch = store.info(THINGS).seq.partition("-")
-        for since in ("", "0", f"{int(number) + 5}-{epoch}", f"{number}-0123456789ab"):
+        unknown = ["", "0", f"{number}-0123456789ab"]
+        for since in (*unknown, f"{int(number) + 5}-{epoch}") if store.atomic else unknown:
             assert len(store.changes(THINGS, since=since).rows) == 1
         with pytest.raises(BadRequest):
             store.changes(THINGS, since="garbage!")

@@ -59,7 +59,8 @@ class DocumentStoreContract(WritesContract, RowsContract, RevisionsContract):
         assert [row.key[1] for row in store.rows("members", ("c",), since=before)] == ["3"]
         with pytest.raises(SeqGone):
             store.rows("members", ("c",), since=lost)
-        assert [row.id for row in store.changes(LENIENT_TYPE, since=before).rows] == ["3"]
+        known = ["3"] if store.atomic else ["1", "3"]  # CouchDB begins again in a database that was made anew
+        assert [row.id for row in store.changes(LENIENT_TYPE, since=before).rows] == known
         assert [row.id for row in store.changes(LENIENT_TYPE, since=lost).rows] == ["1", "3"]
 
     def test_doctypes_and_indexes_are_those_of_the_backup(self, backend: DocumentBackend, tmp_path: Path):

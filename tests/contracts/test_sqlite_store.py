@@ -34,6 +34,11 @@ class TestSqliteStore(DocumentStoreContract):
     def test_the_order_of_members_does_not_enter_the_revision(self, store: DocumentStore):
         assert put(store, THINGS, "a", m=1, n=2).rev == put(store, THINGS, "b", n=2, m=1).rev
 
+    def test_a_seq_of_couchdb_rewinds(self, store: DocumentStore):
+        put(store, THINGS, "a", n=1)
+        since = "2-g1AAAABLeJzLYWBgYMxgTmHgz8tPSTV0MDQy1zMAQsMcoARTIkMeC8N_IMjKYE5kygUKsSclpxqYmlliasgCAKe1Eqg"
+        assert [row.id for row in store.changes(THINGS, since=since).rows] == ["a"]
+
     def test_replaced_bodies_are_not_kept(self, store: DocumentStore):
         first = put(store, THINGS, "a", n=1)
         put(store, THINGS, "a", first.rev, n=2)

@@ -59,7 +59,11 @@ LATER = re.compile(
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Name of a failed step -> what differs."""
-    server = Served(tmp_path_factory.mktemp("wire") / "data").add_alice()
+    return play(Served(tmp_path_factory.mktemp("wire") / "data").add_alice())
+
+
+def play(server: Served) -> dict[str, str]:
+    """Play the recordings against a fresh server; name of a failed step -> what differs."""
     with server:
         token = server.token(*(f"io.cozy.{name}" for name in DOCTYPES))
         place = ["--base", f"http://127.0.0.1:{server.port}", "--domain", server.domain]

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 from cozyd import jsons
-from cozyd.documents import mango
+from cozyd.documents import edits, mango
 from cozyd.documents.malformed import Malformed
-from cozyd.documents.revtree import Tree, next_local
+from cozyd.documents.revtree import Tree
 from cozyd.documents.sqlite import upkeep
 from cozyd.documents.sqlite.database import Database
 from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
-from cozyd.documents.sqlite.writing import Transaction, clean
-from cozyd.documents.store import Batch, Change, Doc, Feed, FeedRow, Info, Key, Page, Query, React, Ref, Row, Stored, Total
+from cozyd.documents.sqlite.writing import Transaction
+from cozyd.documents.store import Batch, Change, Doc, Feed, FeedRow, Info, Key, Map, Page, Query, React, Ref, Row, Stored, Total
 from cozyd.errors import Conflict, CozyError, NotFound, SeqGone
 
 NO_DATABASE = "Database does not exist."
@@ -26,6 +26,8 @@ SCANNED_MUCH = (
     "Consider adding a more specific index to improve this."
 )
 _SEQ = re.compile(r"(\d{1,18})-([0-9a-f]{1,32})")
+_FOREIGN_SEQ = re.compile(r"\d{1,18}-g[0-9A-Za-z_-]{1,1000}")
+"""A seq of CouchDB, which a replica may have from before the tenant moved here: its feed begins again."""
 
 
 class SqliteStore:
@@ -196,23 +198,22 @@ class SqliteStore:
         """See `DocumentStore.changes`."""
         num = self._number(doctype)
         wanted = None if ids is None else frozenset(ids)
-        columns = "text, private" if docs or match else "NULL, NULL"  # without them the index by seq has it all
+        columns = "text, private" if docs or match else "NULL, NULL"
         sql = (
-            f"SELECT id, rev, seq, deleted, num, {columns} FROM doc WHERE doctype = ? AND seq > ? "  # noqa: S608
+            f"SELECT id, rev, seq, deleted, leaves, num, {columns} FROM doc WHERE doctype = ? AND seq > ? "  # noqa: S608
             f"ORDER BY seq {'DESC' if descending else 'ASC'}"
         )
         rows: list[FeedRow] = []
         with self._database.reading(snapshot=True) as connection:
             last, epoch = self._last(connection, num)
             position = 0 if descending else self._since(connection, since, last, epoch)
-            branched = {doc for (doc,) in connection.execute("SELECT num FROM doc WHERE doctype = ? AND leaves > 1", (num,))}
-            for id, rev, seq, deleted, doc, text, private in connection.execute(sql, (num, position)):
+            for id, rev, seq, deleted, leaves, doc, text, private in connection.execute(sql, (num, position)):
                 if wanted is not None and id not in wanted:
                     continue
                 stored = None if text is None else Stored(Ref(doctype, id), rev, text, deleted=bool(deleted), private=private)
                 if match is not None and stored is not None and not match(stored.doc):
                     continue
-                named = self._read_tree(connection, doc).leaves if doc in branched else [rev]
+                named = [rev] if leaves == 1 else self._read_tree(connection, doc).leaves
                 rows.append(FeedRow(id, f"{seq}-{epoch}", named, bool(deleted), stored if docs else None))
                 if limit is not None and len(rows) >= limit:
                     break
@@ -250,12 +251,15 @@ class SqliteStore:
             self._react(transaction, changes, react)
         return answers
 
-    def graft(self, doctype: str, docs: Sequence[Doc], react: React | None = None) -> Sequence[Change | CozyError | None]:
+    def graft(
+        self, doctype: str, docs: Sequence[Doc], react: React | None = None, *, private: Mapping[str, Map] | None = None
+    ) -> Sequence[Change | CozyError | None]:
         """See `DocumentStore.graft`."""
         answers: list[Change | CozyError | None] = []
+        given = private or {}
         with self._transaction() as (transaction, changes):
             transaction.make(doctype)
-            answers += [_attempt(lambda one: transaction.graft(doctype, one), doc) for doc in docs]
+            answers += [_attempt(lambda one: transaction.graft(doctype, one, given.get(str(one.get("_id")))), doc) for doc in docs]
             changes += [answer for answer in answers if isinstance(answer, Change)]
             self._react(transaction, changes, react)
         return answers
@@ -375,11 +379,19 @@ class SqliteStore:
             row = connection.execute(sql, (self._number(doctype), id)).fetchone()
         return None if row is None else {"_id": f"_local/{id}", "_rev": f"0-{row[0]}"} | jsons.load_object(row[1])
 
+    def locals(self, doctype: str) -> Sequence[str]:
+        """See `DocumentStore.locals`."""
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT id FROM local WHERE doctype = ? ORDER BY id", (self._number(doctype),))
+            return [id for (id,) in found]
+
     def set_local(self, doctype: str, id: str, body: Doc) -> str:
         """See `DocumentStore.set_local`."""
-        text, rev = jsons.dump(clean(body)), next_local(body.get("_rev"))
+        text = jsons.dump(edits.clean(body))
         with self._writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?)", (self._number(doctype), id, rev, text))
+            num = self._number(doctype)
+            sql = "INSERT INTO local VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET rev = rev + 1, text = excluded.text RETURNING rev"
+            rev = connection.execute(sql, (num, id, text)).fetchone()[0]
         return f"0-{rev}"
 
     # -- doctypes ---------------------------------------------------------------------------------------------------
@@ -433,11 +445,6 @@ class SqliteStore:
         """See `DocumentStore.tidy`."""
         with self._transaction() as (transaction, _):
             upkeep.restore_left_out(transaction, self._tables, self._doctypes)
-        with self._database.reading(snapshot=True) as connection:
-            wrong = upkeep.wrong_tables(connection, self._tables)
-        if wrong:
-            with self._database.lock, self._writing() as connection:
-                upkeep.restore_totals(connection, wrong)
         with self._database.maintaining() as connection:
             upkeep.tidy(connection)
 
@@ -489,7 +496,7 @@ class SqliteStore:
             return 0
         if since == "now":
             return last
-        if since.isdigit():
+        if since.isdigit() or _FOREIGN_SEQ.fullmatch(since):
             return 0
         highest = connection.execute("SELECT seq FROM meta").fetchone()[0]
         try:

@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cozyd import jsons
-from cozyd.documents import revtree
+from cozyd.documents import edits, revtree
 from cozyd.documents.mango import index_from_design
 from cozyd.documents.revtree import Tree
 from cozyd.documents.sqlite.rows import Rows, Table, Tables, index_name
-from cozyd.documents.store import LARGEST_DOCUMENT, Change, Doc, Ref, Stored, Write
-from cozyd.errors import BadRequest, Conflict, Invalid, TooLarge
+from cozyd.documents.store import Change, Doc, Map, Ref, Stored, Write
+from cozyd.errors import Conflict
 
-CONTROL = frozenset(
-    ("_id", "_rev", "_deleted", "_revisions", "_attachments", "_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq")
-)
-"""Members of a body that say something about it and are not stored."""
 STEM_EVERY = 100
 TRIGGERS = "io.cozy.triggers"
 
@@ -93,7 +89,7 @@ class Transaction:
         row = self._find(write.ref)
         base = self._base(write, row)
         fields = self._fields(write, row, base)
-        text = _text(write.ref, fields)
+        text = edits.text_of(write.ref, fields)
         rev = revtree.next_rev(base, fields, deleted=write.deleted)
         private = self._private(write, row)
         stored = Stored(write.ref, rev, text, deleted=write.deleted, private=private)
@@ -102,14 +98,15 @@ class Transaction:
         changed = write.patch.keys() if write.patch is not None and write.private is None else None
         return self._put(write, row, stored, base, changed)
 
-    def graft(self, doctype: str, doc: Doc) -> Change | None:
+    def graft(self, doctype: str, doc: Doc, given: Map | None = None) -> Change | None:
         """Merge a replica's revision; None: it was known, though perhaps not all of its ancestors.
 
+        :param given: private data that comes with it; None keeps what is there.
         :raises BadRequest, Invalid, TooLarge: it is no revision, or cannot be stored.
         """
-        ref = Ref(doctype, _check_id(doc.get("_id")))
+        ref = Ref(doctype, edits.check_id(doc.get("_id")))
         path = revtree.given_path(doc)
-        fields = clean(doc)
+        fields = edits.clean(doc)
         deleted = doc.get("_deleted") is True
         row = self._find(ref)
         tree = self._tree(row.num) if row is not None else Tree()
@@ -117,7 +114,9 @@ class Transaction:
         if not tree.merge(path, deleted=deleted):
             return None
         private = row.private if row is not None and not row.deleted and not deleted else None
-        stored = Stored(ref, path[0], _text(ref, fields), deleted=deleted, private=private)
+        if given is not None:
+            private = jsons.dump(dict(given)) if given else None
+        stored = Stored(ref, path[0], edits.text_of(ref, fields), deleted=deleted, private=private)
         if row is not None and path[0] in before and revtree.leaves_of(before) == revtree.leaves_of(tree.parents):
             self._rewrite(row.num, tree, before, tree.stem())
             return None
@@ -211,16 +210,10 @@ class Transaction:
 
     def _fields(self, write: Write, row: _Row | None, base: str | None) -> Doc:
         if write.patch is not None:
-            fields = jsons.load_object(self._text_of(row, base)) if row is not None else {}
-            for name, value in write.patch.items():
-                if value is ...:
-                    fields.pop(name, None)
-                else:
-                    fields[name] = value
-            return clean(fields)
+            return edits.clean(edits.patched(jsons.load_object(self._text_of(row, base)) if row is not None else {}, write.patch))
         if write.body is None:
             return {}
-        return clean(jsons.load_object(write.body) if isinstance(write.body, bytes) else write.body)
+        return edits.clean(jsons.load_object(write.body) if isinstance(write.body, bytes) else write.body)
 
     def _text_of(self, row: _Row, base: str | None) -> bytes:
         if base is None or base == row.rev:
@@ -257,7 +250,7 @@ class Transaction:
         self._count(doctype, row, stored, seq)
         if stored.ref.id.startswith("_design/"):
             self._index(stored, old)
-        return self._change(write.about, old, stored, write.body is not None, seq)
+        return edits.change_of(old, stored, seq=self.seq_text(seq), about=write.about, bodied=write.body is not None)
 
     def _edit_conflict(self, write: Write, row: _Row, base: str, stored: Stored) -> Change:
         """Let a losing branch grow."""
@@ -291,7 +284,7 @@ class Transaction:
         self._count(doctype, row, winner, seq)
         if ref.id.startswith("_design/"):
             self._index(winner, old)
-        return self._change({}, old, winner, True, seq)
+        return edits.change_of(old, winner, seq=self.seq_text(seq), about={}, bodied=True)
 
     def _winner(self, row: _Row | None, num: int, rev: str, stored: Stored) -> Stored:
         """The winning leaf with its body; private data belongs to the document and stays, unless it is deleted."""
@@ -313,14 +306,6 @@ class Transaction:
         inner = revtree.leaves_of(before) - revtree.leaves_of(tree.parents)
         self.connection.executemany("UPDATE rev SET text = NULL WHERE doc = ? AND rev = ?", [(num, rev) for rev in inner])
         self.connection.executemany("DELETE FROM rev WHERE doc = ? AND rev = ?", [(num, rev) for rev in gone if rev in before])
-
-    def _change(self, about: Mapping[str, Any], old: Stored | None, new: Stored, bodied: bool, seq: int) -> Change:
-        text = self.seq_text(seq)
-        if not new.deleted:
-            return Change("CREATED" if old is None else "UPDATED", new, old, about, text)
-        if bodied or old is None:
-            return Change("DELETED", new, old, about, text)
-        return Change("DELETED", Stored(new.ref, new.rev, old.text), old, about, text)
 
     def _next_num(self) -> int:
         found = self.connection.execute("SELECT coalesce(max(num), 0) + 1 FROM doc").fetchone()
@@ -379,30 +364,3 @@ class Transaction:
             num = int(self.connection.execute("INSERT INTO idx (doctype, name) VALUES (?, ?)", (doctype, name)).lastrowid or 0)
             self.build(Table(num, index=index), new.ref.doctype)
         self._tables.load_indexes(self.connection, new.ref.doctype, doctype)
-
-
-def clean(body: Doc) -> Doc:
-    """A body without its control members.
-
-    :raises Invalid: an unknown member that starts with an underscore, or attachments, which this store does not keep.
-    """
-    fields = {}
-    for name, value in body.items():
-        if name[:1] != "_":
-            fields[name] = value
-        elif name not in CONTROL or (name == "_attachments" and value):
-            raise Invalid(f"Bad special document member: {name}")
-    return fields
-
-
-def _text(ref: Ref, fields: Doc) -> bytes:
-    text = jsons.dump(fields)
-    if len(text) > LARGEST_DOCUMENT:
-        raise TooLarge(ref.id, error="document_too_large")
-    return text
-
-
-def _check_id(id: Any) -> str:
-    if not isinstance(id, str) or not id or (id.startswith("_") and not id.startswith("_design/")):
-        raise BadRequest("Only reserved document ids may start with underscore.", error="illegal_docid")
-    return id
