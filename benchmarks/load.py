@@ -43,7 +43,7 @@ def medians(*runs: Callable[[], float]) -> list[float]:
 def floor(size: int) -> Iterator[str]:
     """The bare Flask server; its address."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.floor", str(port), str(size)])
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.floor", str(port), str(size)], start_new_session=True)
     try:
         wait_for(port)
         yield f"http://127.0.0.1:{port}"

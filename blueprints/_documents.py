@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from flask import Response
 from werkzeug.routing import BaseConverter
@@ -130,6 +130,11 @@ def list_options(query: Mapping[str, str], body: Doc) -> ListOptions:
     )
 
 
+def lenient_number(text: str | None) -> int:
+    """A number from the query where the reference takes anything else for 0."""
+    return min(int(text), _LARGEST) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
 def list_page(docs: Documents, doctype: str, options: ListOptions) -> Page:
     """The documents between two ids."""
     start, end = options["start"], options["end"]
@@ -180,19 +185,27 @@ def with_revisions(docs: Documents, ref: Ref, asked: Mapping[str, str], permit: 
     latest = asked.get("latest") == "true"
     if "open_revs" in asked:
         return _open_revs(docs, ref, asked["open_revs"], latest, permit)
-    rev = check_rev(asked["rev"]) if asked.get("rev") else None
+    rev = check_rev(asked["rev"]) if "rev" in asked else None
     leaves = docs.leaves(ref, [rev], latest=True) if rev and latest else [docs.get(ref, rev)]
     if not leaves:
         raise NotFound
     stored = leaves[0]
     permit(stored)
-    more: Doc = {"_revisions": revisions(docs, stored)}
-    tree = docs.tree(ref)
-    if asked.get("revs_info") == "true":
-        more["_revs_info"] = [{"rev": one, "status": _status(docs, ref, one)} for one in tree.path(stored.rev)]
-    if asked.get("conflicts") == "true" and tree.conflicts:
+    return text_answer(stored.render(_revisions=revisions(docs, stored), **_about_tree(docs, stored, asked)))
+
+
+def _about_tree(docs: Documents, stored: Stored, asked: Mapping[str, str]) -> Doc:
+    """What was asked about a document's other revisions; `meta` asks for all of it."""
+    tree, wanted = docs.tree(stored.ref), {name for name, value in asked.items() if value == "true"}
+    more: Doc = {}
+    if wanted & {"revs_info", "meta"}:
+        more["_revs_info"] = [{"rev": one, "status": _status(docs, stored.ref, one)} for one in tree.path(stored.rev)]
+    if wanted & {"conflicts", "meta"} and tree.conflicts:
         more["_conflicts"] = list(tree.conflicts)
-    return text_answer(stored.render(**more))
+    if wanted & {"deleted_conflicts", "meta"}:
+        lost = [leaf.rev for leaf in docs.leaves(stored.ref) if leaf.deleted and leaf.rev != tree.winner]
+        more |= {"_deleted_conflicts": lost} if lost else {}
+    return more
 
 
 def revisions(docs: Documents, stored: Stored) -> Doc:
@@ -208,9 +221,7 @@ def shown_leaf(docs: Documents, leaf: Stored, *, revs: bool) -> bytes:
 
 
 def _open_revs(docs: Documents, ref: Ref, asked: str, latest: bool, permit: Callable[[Stored], None]) -> Response:
-    wanted: Any = "all" if asked == "all" else jsons.load(asked)
-    if wanted != "all" and not (isinstance(wanted, list) and all(isinstance(rev, str) for rev in wanted)):
-        raise BadRequest("open_revs must be `all` or an array of revisions")
+    wanted = _wanted_revs(asked)
     try:
         leaves = docs.leaves(ref, wanted, latest=latest)
     except NotFound:
@@ -220,8 +231,27 @@ def _open_revs(docs: Documents, ref: Ref, asked: str, latest: bool, permit: Call
     for leaf in leaves:
         permit(leaf)
     have = {leaf.rev for leaf in leaves}
-    missing = [] if wanted == "all" or latest else [jsons.dump({"missing": rev}) for rev in wanted if rev not in have]
+    if latest and wanted != "all" and leaves:  # a revision that is here grew into what is shown
+        tree = docs.tree(ref)
+        have.update(rev for leaf in leaves for rev in tree.path(leaf.rev))
+    missing = [] if wanted == "all" else [jsons.dump({"missing": rev}) for rev in wanted if rev not in have]
     return text_answer(listed([*(shown_leaf(docs, leaf, revs=True) for leaf in leaves), *missing]))
+
+
+def _wanted_revs(asked: str) -> list[str] | Literal["all"]:
+    """The parameter `open_revs`.
+
+    :raises Malformed: it is neither `all` nor an array of revisions.
+    """
+    if asked == "all":
+        return "all"
+    try:
+        wanted = jsons.load(asked)
+    except BadRequest as cause:
+        raise Malformed("invalid UTF-8 JSON") from cause
+    if not isinstance(wanted, list):
+        raise Malformed("Invalid list of revisions")
+    return [check_rev(rev) for rev in wanted]
 
 
 def _status(docs: Documents, ref: Ref, rev: str) -> str:

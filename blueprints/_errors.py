@@ -7,7 +7,7 @@ from flask import Response, request
 from blueprints import _jsonapi
 from blueprints._request import ErrorShape
 from cozyd import errors, jsons
-from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Invalid, NotFound, RangeNotSatisfiable, Unauthorized
+from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Invalid, NotFound, RangeNotSatisfiable, Unauthorized, Unavailable
 
 WritePage = Callable[[CozyError], Response]
 
@@ -47,7 +47,7 @@ def _write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
     if shape == "data":
         return _json(error.status if not isinstance(error, Invalid) else 400, _data_body(error))
     if shape == "couchdb":
-        return _json(error.status, _couchdb_body(error))
+        return _json(error.status if not isinstance(error, Invalid) else 400, _couchdb_body(error))
     if shape == "page" or _by_accept(error):
         return _accepted(error, page)
     return _jsonapi.error_answer(error)
@@ -81,7 +81,8 @@ def _data_body(error: CozyError) -> dict[str, object]:
     if type(error) is CozyError:
         return {"error": error.detail}
     status = 400 if isinstance(error, Invalid) else error.status
-    return {"ok": False, "status": str(status), "error": error.error, "reason": error.detail}
+    name = "no_couch" if type(error) is Unavailable else error.error
+    return {"ok": False, "status": str(status), "error": name, "reason": error.detail}
 
 
 def _couchdb_body(error: CozyError) -> dict[str, object]:

@@ -4,16 +4,13 @@ It listens on a socket file that only the operator's user can open, so that it a
 command is its client. Parameters come in the query, as tools of the reference send them.
 """
 
-import logging
-from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
 from typing import Any, cast
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from blueprints import _errors, _jsonapi
+from blueprints import _errors, _jsonapi, admin_files
+from blueprints._admin import absolute_path, reported, stack
 from blueprints._request import Service, public
 from cozyd import backup, jsons
 from cozyd.auth.values import Device, Reach
@@ -22,7 +19,6 @@ from cozyd.files.tree import write_time
 from cozyd.instance import Instance
 from cozyd.stack import Stack
 
-log = logging.getLogger("cozyd.admin")
 service = Service("instances", __name__, url_prefix="/instances")
 
 _SECRETS = frozenset(
@@ -30,27 +26,28 @@ _SECRETS = frozenset(
 )
 
 
-def create_admin_app(stack: Stack) -> Flask:
+def create_admin_app(opened: Stack) -> Flask:
     """The application behind the admin's socket file."""
     app = Flask("cozyd-admin", static_folder=None, template_folder=None)
-    app.extensions["cozyd"] = stack
+    app.extensions["cozyd"] = opened
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
     app.register_blueprint(service)
+    app.register_blueprint(admin_files.service)
     return app
 
 
 @service.get("", access=public)
 def list_instances() -> Response:
     """All instances, by domain."""
-    return _jsonapi.answer([_resource(instance) for instance in _stack().instances()])
+    return _jsonapi.answer([_resource(instance) for instance in stack().instances()])
 
 
 @service.post("", access=public)
 def add_instance() -> Response:
     """Make an instance."""
     asked = request.args
-    made = _stack().create(
+    made = stack().create(
         asked.get("Domain", ""),
         passphrase=asked.get("Passphrase"),
         email=asked.get("Email", ""),
@@ -65,7 +62,7 @@ def add_instance() -> Response:
 @service.get("/<domain>", access=public)
 def show_instance(domain: str) -> Response:
     """One instance, with what her files take."""
-    instance = _stack().instance(domain)
+    instance = stack().instance(domain)
     used, quota = instance.files.usage()
     return _jsonapi.answer(_resource(instance), meta={"used": str(used)} | ({"quota": str(quota)} if quota else {}))
 
@@ -84,36 +81,36 @@ def modify_instance(domain: str) -> Response:
         changes["disk_quota"] = str(quota) if quota else None
     if not changes and passphrase is None:
         raise BadRequest("Nothing to change was given")
-    changed = _stack().modify(domain, **changes) if changes else _stack().instance(domain)
+    changed = stack().modify(domain, **changes) if changes else stack().instance(domain)
     if passphrase is not None:
-        changed = _stack().set_passphrase(domain, passphrase)
+        changed = stack().set_passphrase(domain, passphrase)
     return _jsonapi.answer(_resource(changed))
 
 
 @service.delete("/<domain>", access=public)
 def remove_instance(domain: str) -> Response:
     """Remove every byte of an instance."""
-    _stack().destroy(domain)
+    stack().destroy(domain)
     return Response(status=204)
 
 
 @service.post("/<domain>/backup", access=public)
 def back_up(domain: str) -> Response:
     """Write a backup to a path of this machine; progress comes as lines of JSON."""
-    return _reported(backup.backup(_stack(), domain, _path(request.args.get("Path", ""))))
+    return reported(backup.backup(stack(), domain, absolute_path(request.args.get("Path", ""))))
 
 
 @service.post("/<domain>/restore", access=public)
 def put_back(domain: str) -> Response:
     """Put a backup in the place of its instance; progress comes as lines of JSON."""
-    return _reported(backup.restore(_stack(), domain, _path(request.args.get("Path", ""))))
+    return reported(backup.restore(stack(), domain, absolute_path(request.args.get("Path", ""))))
 
 
 @service.post("/token", access=public)
 def make_token() -> Response:
     """A token for scripts (`cli`), or shaped as an app's; plain text."""
     asked = request.args
-    auth = _stack().instance(asked.get("Domain", "")).auth
+    auth = stack().instance(asked.get("Domain", "")).auth
     audience = asked.get("Audience", "cli")
     if audience == "cli":
         token = auth.cli_token(asked.get("Scope", ""))
@@ -127,14 +124,14 @@ def make_token() -> Response:
 @service.get("/<domain>/passwords", access=public)
 def list_passwords(domain: str) -> Response:
     """Her device passwords, without the passwords."""
-    return _jsonapi.answer([_device(device) for device in _stack().instance(domain).auth.devices()])
+    return _jsonapi.answer([_device(device) for device in stack().instance(domain).auth.devices()])
 
 
 @service.post("/<domain>/passwords", access=public)
 def add_password(domain: str) -> Response:
     """A new device password; `attributes.password` is never shown again."""
     reach = cast(list[Reach], _names(request.args.get("Reach", "")))
-    auth = _stack().instance(domain).auth
+    auth = stack().instance(domain).auth
     device, password = auth.add_device(request.args.get("Name", ""), reach, request.args.get("ReadOnly") == "true")
     made = _device(device)
     made["attributes"]["password"] = password
@@ -144,42 +141,8 @@ def add_password(domain: str) -> Response:
 @service.delete("/<domain>/passwords/<id>", access=public)
 def remove_password(domain: str, id: str) -> Response:
     """Revoke a device password."""
-    _stack().instance(domain).auth.remove_device(id)
+    stack().instance(domain).auth.remove_device(id)
     return Response(status=204)
-
-
-def _reported(steps: backup.Steps) -> Response:
-    """Lines of progress; what is refused at once is told by the status, what fails later by a last line with `error`."""
-    first = next(steps)
-
-    def lines() -> Iterator[bytes]:
-        try:
-            for step in chain([first], steps):
-                yield jsons.dump(step) + b"\n"
-        except CozyError as error:
-            yield jsons.dump({"error": error.detail}) + b"\n"
-        except Exception:
-            log.exception("a backup or restore failed")
-            yield jsons.dump({"error": "An unexpected error occurred; the log has it"}) + b"\n"
-        finally:
-            steps.close()
-
-    return Response(lines(), content_type="application/x-ndjson")
-
-
-def _path(text: str) -> Path:
-    """An absolute path.
-
-    :raises BadRequest: it is none.
-    """
-    if not text.startswith("/") or "\0" in text:
-        raise BadRequest("Path must be absolute", source="Path")
-    return Path(text)
-
-
-def _stack() -> Stack:
-    stack: Stack = current_app.extensions["cozyd"]
-    return stack
 
 
 def _resource(instance: Instance, *, with_token: bool = False) -> _jsonapi.Resource:

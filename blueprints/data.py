@@ -1,16 +1,16 @@
 """`/data`: documents, lists and queries of any doctype (docs/http/data.md). What replicas use is in `replication.py`."""
 
-from typing import Any, Literal, cast
+from typing import Any
 from urllib.parse import unquote_plus
 
 from flask import Response, request
 
 from blueprints import _documents
-from blueprints._request import Service, allow, asks, body, flag, instance, number, public, rule
+from blueprints._request import Service, allow, asks, body, flag, instance, public, rule
 from cozyd import jsons
-from cozyd.documents import mango
+from cozyd.documents import mango, mango_json
 from cozyd.documents.store import Doc, Page, Query, Ref, Stored
-from cozyd.errors import BadRequest, Conflict, Forbidden, NotFound
+from cozyd.errors import BadRequest, Conflict, Forbidden, NotFound, Unsupported
 from cozyd.instance import SETTINGS
 from cozyd.permissions import CLOSED, Action, check_doctype, check_readable, check_writable
 
@@ -18,6 +18,8 @@ service = _documents.with_ids(Service("data", __name__, url_prefix="/data", erro
 
 PAGE = 100
 LARGEST_PAGE = 1000
+BITWARDEN_SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.bitwarden")
+COUCHDB_PAGE = 25
 
 
 @service.get("/", access=public)
@@ -95,11 +97,13 @@ def update(doctype: str, id: str) -> Response:
     check_writable(doctype)
     fields = body()
     fields.pop("_type", None)
-    if ("_id" in fields) != ("_rev" in fields):
+    given = {name: value for name in ("_id", "_rev") if (value := fields.pop(name, None)) and isinstance(value, str)}
+    if len(given) == 1:
         raise BadRequest("You must either provide an _id and _rev in document (update) or neither (create with fixed id).")
-    if fields.setdefault("_id", ref.id) != ref.id:
+    fields |= {"_id": ref.id} | given
+    if fields["_id"] != ref.id:
         raise BadRequest("document _id doesnt match url")
-    if "_rev" not in fields:
+    if not given:
         allow("POST", doctype, fields)
         return _written(instance().docs.put(doctype, fields), 200)
     _allow_update(ref, fields)
@@ -132,7 +136,7 @@ def make_index(doctype: str) -> Response:
     """Make a Mango index; one that is there already is fine."""
     check_readable(doctype)
     allow("GET", doctype)
-    wanted = mango.parse_index(body())
+    wanted = mango_json.parse_index(body())
     docs = instance().docs
     before = _find_design(doctype, wanted.ddoc)
     if before is not None and wanted.ddoc in docs.protected(doctype) and wanted not in mango.index_from_design(before.doc):
@@ -149,8 +153,11 @@ def find(doctype: str) -> Response:
     check_readable(doctype)
     allow("GET", doctype)
     asked = body()
-    query = parse_query(asked)
+    query = mango_json.parse_query(_find_limit(asked))
     page = instance().docs.find(doctype, query)
+    if page.warning and asked.get("allow_fallback") is False and "was not used" in page.warning:
+        name = f"_design/{', '.join(query.index)}"
+        raise BadRequest(f"{name} specified by `use_index` could not be found or it is not suitable.", error="invalid_index")
     if page.warning and "matching index found" in page.warning.lower():
         raise BadRequest("no matching index found, create an index", error="no_index")
     found: dict[str, Any] = {"limit": query.limit, "next": len(page.rows) >= query.limit, "bookmark": page.bookmark or ""}
@@ -158,7 +165,8 @@ def find(doctype: str) -> Response:
         found["warning"] = page.warning
     if asked.get("execution_stats") is True:
         found["execution_stats"] = dict(page.stats)
-    return _documents.spliced(found, "docs", [_cut(stored, query) for stored in page.rows])
+    conflicts = asked.get("conflicts") is True
+    return _documents.spliced(found, "docs", [_cut(_with_conflicts(stored) if conflicts else stored, query) for stored in page.rows])
 
 
 @service.get("/<doctype>/_normal_docs", access=asks("GET"))
@@ -168,7 +176,7 @@ def normal_docs(doctype: str) -> Response:
     allow("GET", doctype)
     limit = _page_limit(request.args.get("limit"))
     bookmark = request.args.get("bookmark") or None
-    skip = 0 if bookmark else (number("skip", 0) or 0)
+    skip = 0 if bookmark else _documents.lenient_number(request.args.get("skip"))
     docs = instance().docs
     query = Query({"_id": {"$gt": None}}, limit=limit, skip=skip, bookmark=bookmark)
     page = docs.find(doctype, query)
@@ -185,7 +193,10 @@ def all_docs(doctype: str) -> Response:
     """All documents by id, as CouchDB's; or with `Fields`, cut to these."""
     check_readable(doctype)
     allow("GET", doctype)
-    options = _documents.list_options(request.args, body() if request.method == "POST" and request.content_length else {})
+    posted = request.method == "POST"
+    if posted and not {"Fields", "DesignDocs"} & request.args.keys() and request.mimetype != "application/json":
+        raise Unsupported("Content-Type must be application/json")
+    options = _documents.list_options(request.args, body() if posted and request.content_length else {})
     if "Fields" in request.args:
         return _cut_docs(doctype, options, request.args["Fields"].split(","))
     return _documents.all_docs(instance().docs, doctype, options, designs=request.args.get("DesignDocs") != "false")
@@ -238,65 +249,28 @@ def copy_design_doc(doctype: str, name: str) -> Response:
     return _documents.answer({"ok": True, "id": target, "rev": made.rev}, 201)
 
 
-def parse_query(asked: Doc) -> Query:
-    """Read the body of a `_find`.
-
-    :raises BadRequest: no selector, or a member of the wrong type.
-    """
-    if not isinstance(asked.get("selector"), dict):
-        raise BadRequest("Missing required key: selector", error="missing_required_key")
-    fields = asked.get("fields") or None
-    if fields is not None and not (isinstance(fields, list) and all(isinstance(name, str) for name in fields)):
-        raise BadRequest("fields must be an array of strings", error="invalid_fields")
-    bookmark = asked.get("bookmark") or None
-    if bookmark is not None and not isinstance(bookmark, str):
-        raise BadRequest("bookmark must be a string", error="invalid_bookmark")
-    skip = asked.get("skip") or 0
-    if isinstance(skip, bool) or not isinstance(skip, int) or skip < 0:
-        raise BadRequest("skip must be a non-negative integer", error="invalid_key")
-    return Query(
-        asked["selector"],
-        sort=_sort(asked.get("sort") or []),
-        fields=fields,
-        limit=_page_limit(asked.get("limit")),
-        skip=skip,
-        bookmark=bookmark,
-        index=_use_index(asked.get("use_index")),
-    )
+def _find_limit(asked: Doc) -> Doc:
+    """A `_find` without a number as limit, or with one above 1,000, gets 100 documents."""
+    limit = asked.get("limit")
+    fits = isinstance(limit, int | float) and not isinstance(limit, bool) and limit <= LARGEST_PAGE
+    return asked if fits else asked | {"limit": PAGE}
 
 
-def _page_limit(given: Any) -> int:
-    """A missing, odd or too large limit means 100."""
+def _page_limit(text: str | None) -> int:
+    """A limit in the query of `_normal_docs`; one that is none means 100, 0 what CouchDB gives by itself."""
     try:
-        limit = int(given)
-    except (TypeError, ValueError):
+        limit = int(text or "")
+    except ValueError:
         return PAGE
-    return limit if 0 < limit <= LARGEST_PAGE else PAGE
+    return (limit or COUCHDB_PAGE) if 0 <= limit <= LARGEST_PAGE else PAGE
 
 
-def _sort(given: Any) -> tuple[tuple[str, Literal["asc", "desc"]], ...]:
-    if not isinstance(given, list):
-        raise BadRequest("sort must be an array", error="invalid_sort_json")
-    found: list[tuple[str, Literal["asc", "desc"]]] = []
-    for item in given:
-        if isinstance(item, str):
-            found.append((item, "asc"))
-        elif isinstance(item, dict) and len(item) == 1 and next(iter(item.values())) in ("asc", "desc"):
-            name, direction = next(iter(item.items()))
-            found.append((name, cast(Literal["asc", "desc"], direction)))
-        else:
-            raise BadRequest("Invalid sort field", error="invalid_sort_field")
-    return tuple(found)
-
-
-def _use_index(given: Any) -> tuple[str, ...]:
-    if isinstance(given, str):
-        given = [given]
-    if not given:
-        return ()
-    if not (isinstance(given, list) and len(given) <= 2 and all(isinstance(part, str) for part in given)):
-        raise BadRequest("use_index must be a string or an array of one or two", error="invalid_index")
-    return tuple(part.removeprefix("_design/") for part in given)
+def _with_conflicts(stored: Stored) -> Stored:
+    """A document that names the revisions that lost, where there are some."""
+    conflicts = instance().docs.tree(stored.ref).conflicts
+    if not conflicts:
+        return stored
+    return Stored(stored.ref, stored.rev, jsons.splice(stored.text, {"_conflicts": list(conflicts)}))
 
 
 def _cut(stored: Stored, query: Query) -> bytes:
@@ -353,7 +327,12 @@ def _allow_update(ref: Ref, fields: Doc) -> None:
 
 
 def _permit(stored: Stored) -> None:
-    allow("GET", stored.ref.doctype, stored)
+    try:
+        allow("GET", stored.ref.doctype, stored)
+    except Forbidden:
+        if stored.ref != BITWARDEN_SETTINGS:
+            raise
+        allow("GET", "com.bitwarden.organizations")  # its clients read these settings with that right alone
 
 
 def _without_doctype(missing: NotFound) -> NotFound:

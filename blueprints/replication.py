@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 
 from blueprints import _documents
-from blueprints._request import Service, allow, asks, body, instance, single
+from blueprints._request import Service, allow, asks, body, body_bytes, instance, single
 from cozyd import jsons
 from cozyd.documents import Documents, mango
 from cozyd.documents.malformed import Malformed
@@ -44,8 +44,14 @@ def bulk_docs(doctype: str) -> Response:
     check_writable(doctype)
     asked = _json_body()
     given = asked.get("docs")
-    if not isinstance(given, list) or not all(isinstance(doc, dict) for doc in given):
+    if "docs" not in asked:
         raise Malformed("POST body must include `docs` parameter.")
+    if not isinstance(given, list):
+        raise Malformed("`docs` parameter must be an array.")
+    if not all(isinstance(doc, dict) for doc in given):
+        raise Malformed("Document must be a JSON object")
+    if not isinstance(asked.get("new_edits", True), bool):
+        raise Malformed("`new_edits` parameter must be a boolean.")
     docs = instance().docs
     if asked.get("new_edits") is False:
         return _documents.answer(_graft(docs, doctype, given), 201)
@@ -111,7 +117,7 @@ def set_local(doctype: str, id: str) -> Response:
     """Write a checkpoint; on read-only doctypes too."""
     allow("GET", doctype)
     check_readable(doctype)
-    rev = instance().docs.set_local(doctype, id, _json_body())
+    rev = instance().docs.set_local(doctype, id, _object())
     return _documents.answer({"ok": True, "id": f"_local/{id}", "rev": rev}, 201)
 
 
@@ -122,9 +128,12 @@ def changes(doctype: str) -> Response:
     allow("GET", doctype)
     posted = request.method == "POST"
     single(request.args, CHANGES_PARAMETERS | {"filter"} if posted else CHANGES_PARAMETERS)
-    feed_kind = request.args.get("feed", "normal")
+    feed_kind = request.args.get("feed") or "normal"
     if feed_kind not in ("normal", "longpoll"):
         raise BadRequest(f"Unsuported feed value '{feed_kind}'")
+    style = request.args.get("style") or "main_only"
+    if style not in ("main_only", "all_docs"):
+        raise BadRequest(f"Unsuported style value '{style}'")
     narrowed = _filter(body() if posted and request.content_length else {}) if "filter" in request.args else {}
     feed = _read_feed(doctype, narrowed)
     if feed_kind == "longpoll" and not feed.rows:
@@ -187,18 +196,17 @@ def _count(name: str) -> int:
 def _feed_answer(feed: Feed) -> Response:
     every = max(1, _count("seq_interval"))
     all_leaves = request.args.get("style") == "all_docs"
-    rows = [_feed_row(row, number, every, all_leaves) for number, row in enumerate(feed.rows, 1)]
-    head = {"last_seq": feed.last_seq, "pending": feed.pending}
-    return _documents.spliced(head, "results", rows)
+    rows = [_feed_row(row, row.seq if number % every == 0 else "", all_leaves) for number, row in enumerate(feed.rows, 1)]
+    return _documents.spliced({"last_seq": feed.last_seq, "pending": feed.pending}, "results", rows)
 
 
-def _feed_row(row: FeedRow, number: int, every: int, all_leaves: bool) -> bytes:
+def _feed_row(row: FeedRow, seq: str, all_leaves: bool) -> bytes:
+    """A row as text: ten thousand small objects would cost more than all the rest."""
     leaves = row.leaves if all_leaves else row.leaves[:1]
-    head: Doc = {"id": row.id, "seq": row.seq if number % every == 0 else "", "changes": [{"rev": rev} for rev in leaves]}
-    if row.deleted:
-        head["deleted"] = True
+    changes = b",".join([b'{"rev":%b}' % jsons.dump(rev) for rev in leaves])
+    deleted = b',"deleted":true' if row.deleted else b""
     text = row.stored.render() if row.stored is not None else b"null"
-    return _documents.with_member(head, "doc", text)
+    return b'{"id":%b,"seq":"%b","changes":[%b]%b,"doc":%b}' % (jsons.dump(row.id), seq.encode(), changes, deleted, text)
 
 
 def _json_body() -> Doc:
@@ -208,7 +216,21 @@ def _json_body() -> Doc:
     """
     if request.mimetype != "application/json":
         raise Unsupported("Content-Type must be application/json")
-    return body()
+    return _object()
+
+
+def _object() -> Doc:
+    """The body as an object, refused in CouchDB's words.
+
+    :raises Malformed: it is none.
+    """
+    try:
+        asked = jsons.load(body_bytes())
+    except BadRequest as cause:
+        raise Malformed("invalid UTF-8 JSON") from cause
+    if not isinstance(asked, dict):
+        raise Malformed("Request body must be a JSON object")
+    return asked
 
 
 def _graft(docs: Documents, doctype: str, given: Sequence[Doc]) -> list[Doc]:
@@ -249,11 +271,22 @@ def _write(doctype: str, doc: Doc, new_id: Callable[[], str]) -> Write:
     unknown = [name for name in doc if name.startswith("_") and name not in ("_id", "_rev", "_deleted", "_revisions", "_attachments")]
     if unknown:
         raise Invalid(f"Bad special document member: {unknown[0]}")
-    id = doc.get("_id") or new_id()
-    if not isinstance(id, str) or (id.startswith("_") and not id.startswith("_design/")):
-        raise BadRequest("Only reserved document ids may start with underscore.", error="illegal_docid")
+    if not isinstance(doc.get("_deleted", False), bool):
+        raise Invalid("Bad special document member: _deleted")
+    id = _checked_id(doc["_id"]) if "_id" in doc else new_id()
     rev = _documents.check_rev(doc["_rev"]) if doc.get("_rev") else None
     return Write(Ref(doctype, id), body=doc, rev=rev, deleted=doc.get("_deleted") is True)
+
+
+def _checked_id(id: Any) -> str:
+    """:raises BadRequest: no document has this id."""
+    if not isinstance(id, str):
+        raise BadRequest("Document id must be a string", error="illegal_docid")
+    if not id:
+        raise BadRequest("Document id must not be empty", error="illegal_docid")
+    if id.startswith("_") and not id.startswith("_design/"):
+        raise BadRequest("Only reserved document ids may start with underscore.", error="illegal_docid")
+    return id
 
 
 def _result(doc: Doc, done: Change | CozyError, write: Write | CozyError) -> Doc:
@@ -271,13 +304,15 @@ def _got(doctype: str, asked: Any, *, revs: bool, latest: bool) -> bytes:
     id, rev = (asked.get("id"), asked.get("rev")) if isinstance(asked, dict) else (None, None)
     docs = instance().docs
     try:
-        if not isinstance(id, str):
-            raise BadRequest("missing id", error="bad_request")
-        leaves = docs.leaves(Ref(doctype, id), [rev] if isinstance(rev, str) else "all", latest=latest)
+        if id is None:
+            raise Malformed("document must be a JSON object")
+        ref = Ref(doctype, _checked_id(id))
+        leaves = docs.leaves(ref, "all" if rev is None else [_documents.check_rev(rev)], latest=latest)
         if not leaves:
             raise NotFound
         texts = [_documents.shown_leaf(docs, leaf, revs=revs) for leaf in leaves]
     except CozyError as error:
-        failed = {"id": id, "rev": rev or "undefined", "error": error.error, "reason": error.detail}
+        shown = rev or ("undefined" if isinstance(error, NotFound) else None)
+        failed = {"id": id, "rev": shown, "error": error.error, "reason": error.detail}
         texts = [jsons.dump({"error": failed})]
     return _documents.with_member({"id": id}, "docs", _documents.listed(texts))

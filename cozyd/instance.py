@@ -16,6 +16,7 @@ from cozyd.documents.store import DocumentStore, Ref
 from cozyd.errors import NotFound
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
+from cozyd.files.checkup import Checkup
 from cozyd.locks import Locks
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
@@ -75,6 +76,12 @@ class Instance:
         """The file system."""
         drivers = self._drivers
         return Files(self.docs, drivers.blobs, self.prefix, drivers.locks, self.quota, drivers.now, drivers.new_id)
+
+    @cached_property
+    def checkup(self) -> Checkup:
+        """What looks whether documents and contents agree."""
+        drivers = self._drivers
+        return Checkup(self.docs, drivers.blobs, self.prefix, drivers.locks, drivers.now, drivers.new_id)
 
     @cached_property
     def pim(self) -> Pim:

@@ -8,6 +8,8 @@ import click
 
 from cozyd import __version__
 from cozyd.cli.backup import backup, restore
+from cozyd.cli.files import files
+from cozyd.cli.fsck import fsck
 from cozyd.cli.instances import instances, token
 from cozyd.cli.passwords import passwords
 from cozyd.cli.serving import config_group, serve_command
@@ -34,6 +36,8 @@ cozyd.add_command(token)
 cozyd.add_command(passwords)
 cozyd.add_command(backup)
 cozyd.add_command(restore)
+cozyd.add_command(files)
+cozyd.add_command(fsck)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

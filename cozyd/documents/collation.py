@@ -115,6 +115,17 @@ def text_key(text: str) -> bytes:
     return b"".join((TEXT, primary, b"\0\0", secondary.rstrip(_TRIM_SECONDARY), b"\0", tertiary.rstrip(_TRIM_TERTIARY), b"\0"))
 
 
+def prefix_key(text: str) -> bytes:
+    """What the key of every text that begins with this one begins with.
+
+    Beyond the own table two characters may be weighed together: the last two are left out there.
+    """
+    try:
+        return TEXT + text.translate(_PRIMARIES).encode("utf-16-be")
+    except _BeyondTable:
+        return TEXT + _by_pyuca(text[:-2])[0]
+
+
 def _by_pyuca(text: str) -> tuple[bytes, bytes, bytes]:
     clean = text.encode("utf-8", "replace").decode()
     elements = _collator().collation_elements(unicodedata.normalize("NFD", clean))

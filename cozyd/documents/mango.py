@@ -5,23 +5,23 @@ all; a sort needs an index with these fields in this order. The conditions that 
 one matcher of `selector.py`.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cozyd import jsons
 from cozyd.documents import collation
 from cozyd.documents.selector import MISSING, Combination, Condition, Field, Node, Path, field_path, matcher, parse, value_at
 from cozyd.documents.store import Doc, Key, Map, Query
 from cozyd.errors import BadRequest
 
-__all__ = ["Index", "Plan", "check", "design_of", "index_from_design", "matcher", "parse_index", "plan", "project"]
+__all__ = ["Index", "Plan", "check", "design_of", "index_from_design", "matcher", "plan", "project"]
 
 NO_INDEX = "No matching index found, create an index to optimize query time."
+MIXED_SORT = "Sorts currently only support a single direction for all fields."
 NO_SORT = "No index exists for this sort, try indexing by the sort fields."
 _ID = ("_id",)
+_BOUNDS = ("$lt", "$lte", "$gt", "$gte", "$beginsWith")
 _IMPLICIT = frozenset((_ID, ("_rev",)))
 Range = tuple[bytes, bytes]
 
@@ -83,46 +83,6 @@ class Plan:
 
 
 # -- definitions --------------------------------------------------------------------------------------------------------
-
-
-def parse_index(asked: Doc) -> Index:
-    """Read the body of a request to `_index`.
-
-    :raises BadRequest: something is missing or odd.
-    """
-    definition = asked.get("index")
-    if not isinstance(definition, Mapping):
-        raise BadRequest("Missing required key: index", error="missing_required_key")
-    if asked.get("type", "json") != "json":
-        raise BadRequest("Only indexes of type json are served", error="invalid_index")
-    if "fields" not in definition:
-        raise BadRequest("Missing required key: fields", error="missing_required_key")
-    fields = _index_fields(definition["fields"])
-    where = definition.get("partial_filter_selector") or None
-    if where is not None:
-        check(where)
-    digest = hashlib.sha1(jsons.canonical([list(fields), where]), usedforsecurity=False).hexdigest()
-    ddoc = asked.get("ddoc") or digest
-    name = asked.get("name") or digest
-    if not isinstance(ddoc, str) or not isinstance(name, str):
-        raise BadRequest("ddoc and name must be strings", error="invalid_index_name")
-    return Index(ddoc.removeprefix("_design/"), name, fields, where)
-
-
-def _index_fields(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not given:
-        raise BadRequest("fields must be a non-empty array", error="invalid_index_fields_definition")
-    names: list[str] = []
-    directions: set[str] = set()
-    for item in given:
-        name, direction = next(iter(item.items())) if isinstance(item, Mapping) and len(item) == 1 else (item, "asc")
-        if not isinstance(name, str) or not name or name.startswith("$") or direction not in ("asc", "desc"):
-            raise BadRequest("Invalid index field", error="invalid_index_fields_definition")
-        names.append(name)
-        directions.add(direction)
-    if len(directions) > 1:
-        raise BadRequest("Mixed sort orders are not supported", error="unsupported_mixed_sort")
-    return tuple(names)
 
 
 def design_of(index: Index) -> Doc:
@@ -191,7 +151,7 @@ def plan(query: Query, indexes: Sequence[Index]) -> Plan:
     conditions = _conjuncts(node)
     sort = [field_path(name) for name, _ in query.sort]
     if len({direction for _, direction in query.sort}) > 1:
-        raise BadRequest("Mixed sort orders are not supported", error="unsupported_mixed_sort")
+        raise BadRequest(MIXED_SORT, error="unsupported_mixed_sort")
     descending = bool(query.sort) and query.sort[0][1] == "desc"
     usable = [index for index in indexes if _is_usable(index, node, conditions, sort, query.index)]
     wanted = [index for index in usable if _is_named(index, query.index)] if query.index else []
@@ -200,7 +160,7 @@ def plan(query: Query, indexes: Sequence[Index]) -> Plan:
         ranges, used = _ranges(best, conditions)
         covered = _is_covered(node, conditions, used)
         return Plan(best, ranges, descending, covered, _not_used(query) if query.index and not wanted else None)
-    if sort and sort != [_ID]:
+    if sort and not (sort == [_ID] and any(path == _ID for path, _, _ in conditions)):
         raise BadRequest(NO_SORT, error="no_usable_index")
     warning = f"{_not_used(query)}\n{NO_INDEX}" if query.index else NO_INDEX
     return Plan(None, [_id_range(conditions)], descending, False, warning)
@@ -255,12 +215,13 @@ def _is_named(index: Index, name: tuple[str, ...]) -> bool:
 
 def _not_used(query: Query) -> str:
     name = ", ".join((f"_design/{query.index[0]}", *query.index[1:]))
-    return f"{name} was not used because it does not contain a valid index for this query."
+    reason = "is not a valid index" if len(query.index) > 1 else "does not contain a valid index"
+    return f"{name} was not used because it {reason} for this query."
 
 
 def _bound_fields(index: Index, conditions: Sequence[Conjunct]) -> int:
     """How many leading fields the ranges narrow."""
-    bound = {path for path, operator, _ in conditions if operator in ("$eq", "$lt", "$lte", "$gt", "$gte")}
+    bound = {path for path, operator, _ in conditions if operator == "$eq" or operator in _BOUNDS}
     count = 0
     for path in index.paths:
         if path not in bound:
@@ -282,14 +243,18 @@ def _ranges(index: Index, conditions: Sequence[Conjunct]) -> tuple[list[Range], 
             prefix += collation.key(equal[2])
             used += [equal] if path != _ID else []
             continue
-        bounds = [one for one in conditions if one[0] == path != _ID and one[1] in ("$lt", "$lte", "$gt", "$gte")]
-        return [_bounded(prefix, bounds)], used + bounds
+        bounds = [one for one in conditions if one[0] == path != _ID and one[1] in _BOUNDS]
+        return [_bounded(prefix, bounds)], used + [one for one in bounds if one[1] != "$beginsWith"]
     return [(prefix, prefix + collation.AFTER)], used
 
 
 def _bounded(prefix: bytes, bounds: Sequence[Conjunct]) -> Range:
     start, stop = prefix, prefix + collation.AFTER
     for _, operator, argument in bounds:
+        if operator == "$beginsWith":
+            start = max(start, prefix + collation.prefix_key(argument))
+            stop = min(stop, prefix + collation.prefix_key(argument) + collation.AFTER * 2)
+            continue
         at = prefix + collation.key(argument)
         if operator == "$gte":
             start = max(start, at)

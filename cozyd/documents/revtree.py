@@ -15,6 +15,7 @@ from cozyd import jsons
 from cozyd.documents.malformed import Malformed
 
 REVISIONS_LIMIT = 1000
+_LOCAL_REVISION = re.compile(r"0-([0-9]{1,15})")
 _REVISION = re.compile(r"[1-9][0-9]{0,9}-[0-9a-zA-Z]{1,64}")
 
 
@@ -48,6 +49,19 @@ def next_rev(parent: str | None, content: Any, *, deleted: bool) -> str:
     digest.update(f"{parent or ''}|{int(deleted)}|".encode())
     digest.update(jsons.canonical(content))
     return f"{generation(parent) + 1 if parent else 1}-{digest.hexdigest()}"
+
+
+def next_local(rev: Any) -> int:
+    """The number that follows the revision of a `_local` document; None: there was none.
+
+    :raises Malformed: it has another form than `0-N`.
+    """
+    if rev is None:
+        return 1
+    found = _LOCAL_REVISION.fullmatch(rev) if isinstance(rev, str) else None
+    if found is None:
+        raise Malformed("Invalid rev format")
+    return int(found.group(1)) + 1
 
 
 @dataclass(slots=True)
@@ -144,13 +158,15 @@ class Tree:
 def given_path(doc: Mapping[str, Any]) -> Sequence[str]:
     """The branch a replica sends: `_rev` back along `_revisions`; either is enough.
 
-    :raises Malformed: one of them has not the form of a revision, or there is none.
+    :raises Malformed: one of them has not the form of a revision, `_revisions` has not its own, or there is neither.
     """
     revisions = doc.get("_revisions")
     path = [doc.get("_rev")]
-    if isinstance(revisions, Mapping):
-        start, ids = revisions.get("start"), revisions.get("ids")
-        if isinstance(start, int) and isinstance(ids, list) and ids and path[0] in (None, f"{start}-{ids[0]}"):
+    if revisions is not None:
+        start, ids = (revisions.get("start"), revisions.get("ids")) if isinstance(revisions, Mapping) else (None, None)
+        if not isinstance(start, int) or not isinstance(ids, list):
+            raise Malformed("_revisions has a number `start` and an array `ids`")
+        if ids and path[0] in (None, f"{start}-{ids[0]}"):
             path = [f"{start - back}-{digest}" for back, digest in enumerate(ids) if start - back > 0]
     if not path or not all(map(is_revision, path)):
         raise Malformed("Invalid rev format")

@@ -21,6 +21,9 @@ Test = Callable[[Any], bool]
 Path = tuple[str, ...]
 
 MISSING = object()
+"""There is no such field."""
+NO_PATH = object()
+"""The field would lie below a value that has no fields."""
 _TYPES: Mapping[str, Test] = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
@@ -72,7 +75,7 @@ def parse(selector: Any) -> Node:
     :raises BadRequest: `invalid_operator`, an operator's argument is of the wrong type (`bad_arg`), or it is nested too deep.
     """
     if not isinstance(selector, Mapping):
-        raise BadRequest("Selector must be a JSON object", error="invalid_selector_json")
+        raise BadRequest(f"Selector must be a JSON object, not: {shown(selector)}", error="invalid_selector_json")
     if _is_deeper(selector, _DEEPEST):
         raise BadRequest(f"Selector is nested deeper than {_DEEPEST} levels", error="invalid_selector_json")
     return _normalised(_parse_object(selector))
@@ -91,6 +94,12 @@ def field_path(name: str) -> Path:
     return _split(name)
 
 
+def check_field_name(name: str) -> None:
+    """:raises BadRequest: a part of it is empty."""
+    if "" in field_path(name):
+        raise BadRequest(f"Invalid field name: {name[:200]}", error="invalid_field_name")
+
+
 @lru_cache(maxsize=4096)
 def _split(name: str) -> Path:
     if "\\" not in name:
@@ -100,13 +109,19 @@ def _split(name: str) -> Path:
 
 def value_at(value: Any, path: Path) -> Any:
     """The value at a path, `MISSING` when there is none; array elements are reached by number."""
+    found = _look(value, path)
+    return MISSING if found is NO_PATH else found
+
+
+def _look(value: Any, path: Path) -> Any:
+    """As `value_at`; `NO_PATH` where there could be none."""
     for part in path:
         if isinstance(value, Mapping):
             value = value.get(part, MISSING)
-        elif isinstance(value, list) and part.isascii() and part.isdigit():
-            value = value[int(part)] if int(part) < len(value) else MISSING
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
         else:
-            return MISSING
+            return NO_PATH
         if value is MISSING:
             return MISSING
     return value
@@ -135,6 +150,9 @@ def _parse_object(selector: Mapping[str, Any]) -> Node:
 def _parse_member(name: str, argument: Any) -> Node:
     if name.startswith("$"):
         return _parse_operator(name, argument)
+    if not name:
+        raise BadRequest("One or more conditions is missing a field name.", error="invalid_selector")
+    check_field_name(name)
     return Field(field_path(name), _parse_value(argument))
 
 
@@ -148,17 +166,18 @@ def _parse_value(argument: Any) -> Node:
 def _parse_operator(name: str, argument: Any) -> Node:
     if name in ("$and", "$or", "$nor"):
         _expect(isinstance(argument, list), name, argument)
-        nodes = tuple(_parse_value(one) if isinstance(one, Mapping) else _refuse(name, argument) for one in argument)
+        nodes = tuple(map(_parse_value, argument))
         if name == "$nor":
             return Combination("not", (Combination("or", nodes),))
         return Combination(name[1:], nodes)
     if name == "$not":
+        _expect(isinstance(argument, Mapping), name, argument)
         return Combination("not", (_parse_value(argument),))
     if name in _NESTED:
         _expect(isinstance(argument, Mapping), name, argument)
         return Condition(name, argument, _normalised(_parse_value(argument)))
     check = _ARGUMENTS.get(name)
-    if check is None:
+    if check is None or (name in _TEXTUAL and not isinstance(argument, str)):
         raise BadRequest(f"Invalid operator: {name}", error="invalid_operator")
     _expect(check(argument), name, argument)
     if name == "$regex":
@@ -174,12 +193,14 @@ _ARGUMENTS: Mapping[str, Test] = {
     **dict.fromkeys(("$lt", "$lte", "$eq", "$ne", "$gte", "$gt"), lambda _: True),
     **dict.fromkeys(("$in", "$nin", "$all"), lambda argument: isinstance(argument, list)),
     "$exists": lambda argument: isinstance(argument, bool),
-    "$type": lambda argument: argument in _TYPES if isinstance(argument, str) else False,
+    "$type": lambda argument: isinstance(argument, str),
     "$size": lambda argument: _is_whole(argument) and argument >= 0,
     "$mod": lambda argument: isinstance(argument, list) and len(argument) == 2 and all(map(_is_whole, argument)) and argument[0] != 0,
-    "$regex": lambda argument: isinstance(argument, str) and len(argument) <= _LONGEST_PATTERN,
-    "$beginsWith": lambda argument: isinstance(argument, str),
+    "$regex": lambda argument: len(argument) <= _LONGEST_PATTERN,
+    "$beginsWith": lambda _: True,
 }
+_TEXTUAL = ("$regex", "$beginsWith")
+"""Operators that CouchDB does not know with another argument than a text."""
 
 
 def _expect(holds: bool, name: str, argument: Any) -> None:
@@ -188,8 +209,29 @@ def _expect(holds: bool, name: str, argument: Any) -> None:
 
 
 def _refuse(name: str, argument: Any) -> Node:
-    shown = repr(argument)
-    raise BadRequest(f"Bad argument for operator {name}: {shown[:200]}", error="bad_arg")
+    raise BadRequest(f"Bad argument for operator {name}: {shown(argument)}", error="bad_arg")
+
+
+def shown(value: Any, *, text: Callable[[str], str] | None = None) -> str:
+    """The beginning of a value as CouchDB's messages show it: a text as its bytes.
+
+    :param text: how texts are shown instead.
+    """
+    return _shown(value, text or _text_bytes)[:200]
+
+
+def _shown(value: Any, text: Callable[[str], str]) -> str:
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, Mapping):
+        return "{[" + ",".join(f"{{{_shown(name, text)},{_shown(item, text)}}}" for name, item in value.items()) + "]}"
+    if isinstance(value, list):
+        return f"[{','.join(_shown(item, text) for item in value)}]"
+    return "null" if value is None else str(value).lower()
+
+
+def _text_bytes(text: str) -> str:
+    return f"<<{','.join(map(str, text[:100].encode('utf-8', 'replace')))}>>"
 
 
 def _push_fields(node: Node, path: Path) -> Node:
@@ -231,7 +273,7 @@ def compile_node(node: Node) -> Test:
     tests = [compile_node(one) for one in node.nodes]
     if node.kind == "not":
         return lambda value: not tests[0](value)
-    if node.kind == "or":
+    if node.kind == "or" and tests:  # CouchDB has an empty one hold, too
         return lambda value: any(test(value) for test in tests)
     return lambda value: all(test(value) for test in tests)
 
@@ -241,8 +283,10 @@ def _compile_field(field: Field) -> Test:
     absent = isinstance(field.node, Condition) and field.node.operator == "$exists" and field.node.argument is False
 
     def match(value: Any) -> bool:
-        found = value_at(value, path)
-        return absent if found is MISSING else test(found)
+        found = _look(value, path)
+        if found is MISSING or found is NO_PATH:
+            return absent and found is MISSING
+        return test(found)
 
     return match
 
@@ -252,8 +296,10 @@ def _compile_id(node: Node) -> Test:
     if isinstance(node, Combination):
         inner = _compile_id(node.nodes[0])
         return lambda value: not inner(value)
-    if not isinstance(node, Condition) or node.operator not in _RAW or not isinstance(node.argument, str):
+    if not isinstance(node, Condition) or node.operator not in _RAW:
         return compile_node(node)
+    if not isinstance(node.argument, str):  # every text lies behind every other value
+        return lambda _: node.operator in ("$ne", "$gt", "$gte")
     compare, argument = _RAW[node.operator], node.argument
     return lambda value: isinstance(value, str) and compare(value, argument)
 
@@ -281,7 +327,7 @@ def _compile_condition(condition: Condition) -> Test:
     if condition.node is not None:
         return _compile_nested(name, compile_node(condition.node))
     if name == "$type":
-        return _TYPES[argument]
+        return _TYPES.get(argument, lambda _: False)
     return _COMPILERS[name](argument)
 
 
@@ -349,7 +395,7 @@ def _pattern(text: str) -> Any:
     try:
         return re2.compile(text, options)
     except re2.error as cause:
-        raise BadRequest(f"Bad argument for operator $regex: {text[:200]}", error="bad_arg") from cause
+        raise BadRequest(f"Bad argument for operator $regex: {shown(text)}", error="bad_arg") from cause
 
 
 def _regex(text: str) -> Test:

@@ -384,7 +384,10 @@ class DocumentStore(Protocol):
         """The ids of the `_local` documents, without `_local/`, sorted."""
 
     def set_local(self, doctype: str, id: str, body: Doc) -> str:
-        """Write a `_local` document; answers its revision `0-N`."""
+        """Write a `_local` document, whatever is there; answers its revision: `0-1`, or one more than the `_rev` of the body.
+
+        :raises Malformed: `_rev` has another form.
+        """
 
     def info(self, doctype: str) -> Info:
         """Figures of a doctype.
@@ -411,7 +414,7 @@ class DocumentStore(Protocol):
         """Findings about the tenant's data, one sentence each; none when all is well."""
 
     def tidy(self) -> None:
-        """Upkeep that may take a while: statistics, free pages, unique rows that were left out and are free again."""
+        """Upkeep that may take a while: statistics, free pages, unique rows that were left out and are free again, wrong totals."""
 
 
 class DocumentBackend(Protocol):

@@ -84,6 +84,9 @@ def fold(text: str) -> bytes:
     data = text.encode()
     if len(data) <= LONGEST_LINE:
         return data + b"\r\n"
+    if len(data) == len(text):
+        starts = range(LONGEST_LINE, len(data), LONGEST_LINE - 1)
+        return b"\r\n ".join([data[:LONGEST_LINE], *(data[start : start + LONGEST_LINE - 1] for start in starts)]) + b"\r\n"
     pieces: list[bytes] = []
     room = LONGEST_LINE
     piece = bytearray()
@@ -183,12 +186,14 @@ def unescape(value: str) -> str:
     return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found.group(1), found.group(1)), value, flags=re.DOTALL)
 
 
+_WRITTEN = dict.fromkeys(range(32)) | {9: "\t", 10: "\\n", 13: "\\n", ord("\\"): "\\\\", ord(","): "\\,", ord(";"): "\\;"}
+
+
 def escape(text: str) -> str:
     """A TEXT value as it is written."""
-    plain = text.replace("\r\n", "\n").replace("\r", "\n")
-    for char, written in (("\\", "\\\\"), (",", "\\,"), (";", "\\;"), ("\n", "\\n")):
-        plain = plain.replace(char, written)
-    return "".join(char for char in plain if char >= " " or char == "\t")
+    if text.isalnum():
+        return text
+    return text.replace("\r\n", "\n").translate(_WRITTEN)
 
 
 def parts(value: str, mark: str = ";") -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from cozyd.documents.store import Change, Key, Projection, Stored, Write
@@ -37,6 +38,10 @@ def uid_of(stored: Stored) -> str:
     return text_of(record_of(stored).get("uid")) or stored.ref.id
 
 
+_served = lru_cache(maxsize=4)(text)
+"""A document's text, made once for all of its rows."""
+
+
 def _is_listed(stored: Stored) -> bool:
     doc = stored.doc
     if doc.get("trashed") is True:
@@ -48,7 +53,7 @@ def _listing(stored: Stored) -> Iterable[tuple[Key, Any]]:
     if not _is_listed(stored):
         return ()
     try:
-        served = text(stored)
+        served = _served(stored)
     except Exception:  # an app may store anything: its write stands, DAV does not list it
         log.warning("%s %s has no text", stored.ref.doctype, stored.ref.id, exc_info=True)
         return ()
@@ -78,7 +83,7 @@ def _words(stored: Stored) -> Iterable[tuple[Key, Any]]:
     if not _is_listed(stored):
         return ()
     try:
-        found = words.words_of(text(stored), card=stored.ref.doctype == CONTACTS)
+        found = words.words_of(_served(stored), card=stored.ref.doctype == CONTACTS)
     except Exception:  # noqa: BLE001 - as in `_listing`, which has said so
         return ()
     return (((collection_of(stored), href_of(stored)), found),)

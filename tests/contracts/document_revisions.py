@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cozyd.documents.malformed import Malformed
 from cozyd.documents.store import DocumentBackend, DocumentStore, Query, Ref, Write
 from cozyd.errors import CozyError, NotFound
 from tests.contracts.document_values import FILES, THINGS, design, put
@@ -90,8 +91,12 @@ class RevisionsContract:
     def test_local_documents_are_apart(self, store: DocumentStore):
         store.make(THINGS)
         assert store.local(THINGS, "cp") is None
-        assert [store.set_local(THINGS, "cp", {"seq": number}) for number in (1, 2)] == ["0-1", "0-2"]
+        assert store.set_local(THINGS, "cp", {"seq": 1}) == "0-1"
+        assert store.set_local(THINGS, "cp", {"seq": 2, "_rev": "0-1"}) == "0-2"
         assert store.local(THINGS, "cp") == {"_id": "_local/cp", "_rev": "0-2", "seq": 2}
+        with pytest.raises(Malformed):
+            store.set_local(THINGS, "cp", {"_rev": "1-a"})
+        assert store.set_local(THINGS, "cp", {"seq": 3}) == "0-1"
         assert store.changes(THINGS).rows == []
 
     def test_doctypes_are_made_counted_and_dropped(self, store: DocumentStore):

@@ -377,7 +377,7 @@ def test_a_query_without_index_is_refused_and_served_after(alice: Client):
     rest = {"selector": {"size": {"$gte": 0}}, "bookmark": page["bookmark"], "execution_stats": True}
     page = alice.api("POST", f"{path}/_find", rest).json
     assert (len(page["docs"]), page["next"], page["execution_stats"]["results_returned"]) == (50, False, 50)
-    for limit, wanted in ((7, 7), (1001, 100), (1000, 150), ("x", 100), (-3, 100), (None, 100)):
+    for limit, wanted in ((7, 7), (1001, 100), (1000, 150), ("x", 100), (True, 100), (None, 100), (0, 0)):
         asked = {"selector": {"size": {"$gte": 0}}, "limit": limit}
         assert len(alice.api("POST", f"{path}/_find", asked).json["docs"]) == wanted
 
@@ -386,7 +386,19 @@ def test_a_query_without_index_is_refused_and_served_after(alice: Client):
     ("asked", "error"),
     [
         ({}, "missing_required_key"),
-        ({"selector": 5}, "missing_required_key"),
+        ({"selector": 5}, "invalid_selector_json"),
+        ({"selector": None}, "invalid_selector_json"),
+        ({"selector": {"size": 1}, "limit": -1}, "invalid_non_neg_integer"),
+        ({"selector": {"size": 1}, "limit": 1.5}, "invalid_non_neg_integer"),
+        ({"selector": {"size": 1}, "nope": 1}, "invalid_key"),
+        ({"selector": {"size": 1}, "conflicts": 1}, "invalid_boolean"),
+        ({"selector": {"size": 1}, "sort": [{"size": "up"}]}, "invalid_sort_field"),
+        ({"selector": {"size": 1}, "sort": ["size", {"n": "desc"}]}, "unsupported_mixed_sort"),
+        ({"selector": {"size": 1}, "sort": ["_id"]}, "no_usable_index"),
+        ({"selector": {"size": 1}, "fields": [5]}, "invalid_field"),
+        ({"selector": {"size": 1}, "fields": ["a."]}, "invalid_field_name"),
+        ({"selector": {"size": 1}, "allow_fallback": False}, "invalid_index"),
+        ({"selector": {"size": 1}, "allow_fallback": False, "use_index": "none"}, "invalid_index"),
         ({"selector": {"size": {"$nope": 1}}}, "invalid_operator"),
         ({"selector": {"size": {"$in": 5}}}, "bad_arg"),
         ({"selector": {"size": {"$regex": "("}}}, "bad_arg"),
@@ -394,9 +406,9 @@ def test_a_query_without_index_is_refused_and_served_after(alice: Client):
         ({"selector": {"size": 1}, "sort": 5}, "invalid_sort_json"),
         ({"selector": {"size": 1}, "bookmark": "nonsense"}, "invalid_bookmark"),
         ({"selector": {"size": 1}, "bookmark": 5}, "invalid_bookmark"),
-        ({"selector": {"size": 1}, "skip": -1}, "invalid_key"),
+        ({"selector": {"size": 1}, "skip": -1}, "invalid_non_neg_integer"),
         ({"selector": {"size": 1}, "fields": "size"}, "invalid_fields"),
-        ({"selector": {"size": 1}, "use_index": 5}, "invalid_index"),
+        ({"selector": {"size": 1}, "use_index": 5}, "invalid_index_name"),
     ],
 )
 def test_malformed_queries_say_what_is_wrong(alice: Client, asked: dict[str, Any], error: str):

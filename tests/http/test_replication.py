@@ -243,6 +243,8 @@ def test_each_of_many_writes_stands_alone(alice: Client):
         True,
     ]
     assert [row["id"] for row in rows[:4]] == ["a", "a", "b", "c"]
+    more = bulk(alice, path, {"_id": "", "n": 1}, {"_id": "f", "_deleted": "yes"})
+    assert [row["reason"] for row in more] == ["Document id must not be empty", "Bad special document member: _deleted"]
     assert [row["id"] for row in alice.api("GET", f"{path}/_all_docs").json["rows"]] == ["a", "e"]
     assert alice.api("GET", f"{path}/e").json["n"] == 5
 
@@ -380,12 +382,16 @@ def test_checkpoints_are_kept_apart(alice: Client):
     path = T["local"]
     assert alice.api("GET", f"{path}/_local/x").json == {"error": "not_found", "reason": "Database does not exist."}
     bulk(alice, path, {"_id": "x", "n": "document"})
-    assert [alice.api("PUT", f"{path}/_local/x", {"n": number}).json["rev"] for number in (1, 2)] == ["0-1", "0-2"]
+    assert alice.api("PUT", f"{path}/_local/x", {"n": 1}).json["rev"] == "0-1"
+    assert alice.api("PUT", f"{path}/_local/x", {"n": 2, "_rev": "0-1"}).json["rev"] == "0-2"
+    assert alice.api("PUT", f"{path}/_local/x", {"_rev": "nonsense"}).json == {"error": "bad_request", "reason": "Invalid rev format"}
+    odd = alice.api("PUT", f"{path}/_local/x", {"_odd": 1})
+    assert (odd.status, odd.json["error"]) == (400, "doc_validation")
     assert alice.api("GET", f"{path}/_local/x").json == {"_id": "_local/x", "_rev": "0-2", "n": 2}
     assert alice.api("GET", f"{path}/x").json["n"] == "document"
     assert [row["id"] for row in alice.api("GET", f"{path}/_changes").json["results"]] == ["x"]
     assert [row["id"] for row in alice.api("GET", f"{path}/_all_docs").json["rows"]] == ["x"]
-    assert alice.api("PUT", f"{path}/_local/x", b"{}", Content_Type="text/plain").status == 415
+    assert alice.api("PUT", f"{path}/_local/x", b"{}", Content_Type="text/plain").status == 201
 
 
 def test_private_data_of_a_grafted_event_stays(alice: Client):

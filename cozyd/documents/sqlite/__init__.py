@@ -16,6 +16,8 @@ from cozyd.documents.store import DocumentStore, Projection
 from cozyd.errors import Conflict, NotFound, Unavailable
 
 SUFFIX = ".sqlite"
+BRANCHED = "CREATE INDEX IF NOT EXISTS doc_branched ON doc (doctype, num) WHERE leaves > 1"
+"""The few documents with several leaves: the change feed asks for them beside its own index."""
 
 
 class SqliteBackend:
@@ -182,6 +184,7 @@ class SqliteBackend:
         """The numbers of a file's tables and doctypes; projections that are new to it are built."""
         tables = Tables(self._projections)
         with database.writing() as connection:
+            connection.execute(BRANCHED)
             doctypes = dict(connection.execute("SELECT name, num FROM doctype").fetchall())
             new = tables.load(connection, doctypes)
             transaction = Transaction(connection, tables, doctypes, self._lenient)

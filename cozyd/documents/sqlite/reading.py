@@ -29,6 +29,8 @@ class Reader:
         found: list[Stored] = []
         position = _read_bookmark(query.bookmark)
         skip = query.skip
+        if not query.limit:
+            return found
         for key, stored in self._candidates(connection, position):
             self.examined += 1
             if match is not None and not match(stored.doc):
@@ -88,4 +90,4 @@ def _read_bookmark(bookmark: str | None) -> tuple[bytes, str] | None:
         key, id = jsons.load(urlsafe_b64decode(bookmark))
         return bytes.fromhex(key), str(id)
     except (ValueError, TypeError, BadRequest) as cause:
-        raise BadRequest(f"Invalid bookmark value: {bookmark[:100]}", error="invalid_bookmark") from cause
+        raise BadRequest(f'Invalid bookmark value: "{bookmark[:100]}"', error="invalid_bookmark") from cause

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from cozyd import jsons
 from cozyd.documents import edits, mango
 from cozyd.documents.malformed import Malformed
-from cozyd.documents.revtree import Tree
+from cozyd.documents.revtree import Tree, next_local
 from cozyd.documents.sqlite import upkeep
 from cozyd.documents.sqlite.database import Database
 from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
@@ -198,22 +198,23 @@ class SqliteStore:
         """See `DocumentStore.changes`."""
         num = self._number(doctype)
         wanted = None if ids is None else frozenset(ids)
-        columns = "text, private" if docs or match else "NULL, NULL"
+        columns = "text, private" if docs or match else "NULL, NULL"  # without them the index by seq has it all
         sql = (
-            f"SELECT id, rev, seq, deleted, leaves, num, {columns} FROM doc WHERE doctype = ? AND seq > ? "  # noqa: S608
+            f"SELECT id, rev, seq, deleted, num, {columns} FROM doc WHERE doctype = ? AND seq > ? "  # noqa: S608
             f"ORDER BY seq {'DESC' if descending else 'ASC'}"
         )
         rows: list[FeedRow] = []
         with self._database.reading(snapshot=True) as connection:
             last, epoch = self._last(connection, num)
             position = 0 if descending else self._since(connection, since, last, epoch)
-            for id, rev, seq, deleted, leaves, doc, text, private in connection.execute(sql, (num, position)):
+            branched = {doc for (doc,) in connection.execute("SELECT num FROM doc WHERE doctype = ? AND leaves > 1", (num,))}
+            for id, rev, seq, deleted, doc, text, private in connection.execute(sql, (num, position)):
                 if wanted is not None and id not in wanted:
                     continue
                 stored = None if text is None else Stored(Ref(doctype, id), rev, text, deleted=bool(deleted), private=private)
                 if match is not None and stored is not None and not match(stored.doc):
                     continue
-                named = [rev] if leaves == 1 else self._read_tree(connection, doc).leaves
+                named = self._read_tree(connection, doc).leaves if doc in branched else [rev]
                 rows.append(FeedRow(id, f"{seq}-{epoch}", named, bool(deleted), stored if docs else None))
                 if limit is not None and len(rows) >= limit:
                     break
@@ -387,11 +388,9 @@ class SqliteStore:
 
     def set_local(self, doctype: str, id: str, body: Doc) -> str:
         """See `DocumentStore.set_local`."""
-        text = jsons.dump(edits.clean(body))
+        text, rev = jsons.dump(edits.clean(body)), next_local(body.get("_rev"))
         with self._writing() as connection:
-            num = self._number(doctype)
-            sql = "INSERT INTO local VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET rev = rev + 1, text = excluded.text RETURNING rev"
-            rev = connection.execute(sql, (num, id, text)).fetchone()[0]
+            connection.execute("INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?)", (self._number(doctype), id, rev, text))
         return f"0-{rev}"
 
     # -- doctypes ---------------------------------------------------------------------------------------------------
@@ -445,6 +444,11 @@ class SqliteStore:
         """See `DocumentStore.tidy`."""
         with self._transaction() as (transaction, _):
             upkeep.restore_left_out(transaction, self._tables, self._doctypes)
+        with self._database.reading(snapshot=True) as connection:
+            wrong = upkeep.wrong_tables(connection, self._tables)
+        if wrong:
+            with self._database.lock, self._writing() as connection:
+                upkeep.restore_totals(connection, wrong)
         with self._database.maintaining() as connection:
             upkeep.tidy(connection)
 

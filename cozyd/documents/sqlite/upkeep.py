@@ -1,7 +1,7 @@
 """Checks and upkeep of a tenant's file."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from cozyd import jsons
 from cozyd.documents.sqlite.rows import Table, Tables, Tally
@@ -85,6 +85,21 @@ def left_out(connection: sqlite3.Connection, tables: Tables, doctypes: Mapping[s
                     continue
                 stored = Stored(Ref(doctype, id), rev, text, private=private)
                 yield from ((table, doctype, stored, key) for key in table.lines(stored) if (key, num) not in have)
+
+
+def wrong_tables(connection: sqlite3.Connection, tables: Tables) -> list[Table]:
+    """Projections whose totals are not those of their rows."""
+    return [table for table in tables.projections() if any(True for _ in _wrong_totals(connection, table))]
+
+
+def restore_totals(connection: sqlite3.Connection, wrong: Iterable[Table]) -> None:
+    """Count the totals of projections again; what they had as their last change stays."""
+    for table in wrong:
+        seqs = dict(connection.execute("SELECT prefix, seq FROM total WHERE idx = ?", (table.num,)).fetchall())
+        connection.execute("DELETE FROM total WHERE idx = ?", (table.num,))
+        counted = dict.fromkeys(seqs, (0, 0)) | count(connection, table)
+        rows = [(table.num, prefix, number, amount, seqs.get(prefix, 0)) for prefix, (number, amount) in counted.items()]
+        connection.executemany("INSERT INTO total VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def restore_left_out(transaction: Transaction, tables: Tables, doctypes: Mapping[str, int]) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cozyd.documents import mango
 from cozyd.documents.collation import tuple_key
-from cozyd.documents.mango import Index, design_of, index_from_design, parse_index, project
+from cozyd.documents.mango import Index, design_of, index_from_design, project
+from cozyd.documents.mango_json import parse_index
 from cozyd.documents.selector import MISSING, field_path, matcher, value_at
 from cozyd.documents.sqlite import SqliteBackend
 from cozyd.documents.store import Doc, DocumentStore, Page, Query, Ref, Write
@@ -171,8 +172,10 @@ def test_a_named_index_that_cannot_serve_is_a_warning(store: DocumentStore):
     doctype = filled(store, [{"a": 1, "b": 1}], [("a",), ("b",)], 0)
     found = store.find(doctype, Query({"a": 1}, index=("i1", "x")))
     assert found.warning is not None
-    assert "was not used because it does not contain a valid index for this query" in found.warning
+    assert "_design/i1, x was not used because it is not a valid index for this query." in found.warning
     assert len(found.rows) == 1
+    found = store.find(doctype, Query({"a": 1}, index=("i1",)))
+    assert "_design/i1 was not used because it does not contain a valid index for this query." in (found.warning or "")
 
 
 def test_a_wide_look_through_an_index_says_so(store: DocumentStore):

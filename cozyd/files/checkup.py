@@ -1,0 +1,176 @@
+"""`Checkup`: look at a tenant's documents and contents while others use them, say what is wrong, mend what can be.
+
+Nothing stands still meanwhile, so what one look finds counts only when a second one finds it too.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cozyd.documents import Documents
+from cozyd.documents.store import Stored
+from cozyd.errors import Conflict, NotFound
+from cozyd.files.blobs import PIECE, BlobStore
+from cozyd.files.fsck import Entry, Finding, Kind, Look, compare, entry_of, mismatch
+from cozyd.files.mending import Mender
+from cozyd.files.tree import DISK_USAGE, VERSIONS, VERSIONS_USAGE
+from cozyd.locks import Locks
+from cozyd.permissions import FILES
+
+PAGE = 1000
+ORPHAN_AGE = timedelta(hours=1)
+"""A content that no document names may be on its way to one for so long: the sender's commit follows its last byte at once."""
+ROUNDS = 4
+"""Mending one thing may uncover another: a folder that is hung up again has paths below it to set right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is.
+
+    :param of: documents, or bytes of contents; 0: not known.
+    """
+
+    step: str
+    done: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A finding that is one no more."""
+
+    finding: Finding
+
+
+class Checkup:
+    """One tenant's.
+
+    :param area: the tenant's area in the blob store.
+    """
+
+    def __init__(
+        self,
+        docs: Documents,
+        blobs: BlobStore,
+        area: str,
+        locks: Locks,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._docs, self._blobs, self._area, self._now = docs, blobs, area, now
+        self._mender = Mender(docs, blobs, area, locks, now, new_id)
+
+    def run(
+        self, *, mend: bool = False, contents: bool = True, orphan_age: timedelta = ORPHAN_AGE
+    ) -> Iterator[Finding | Mended | Progress]:
+        """Look, and mend if asked: findings as they are found, `Mended` for each that is done away with.
+
+        :param contents: read every content, and compare it with its MD5.
+        :param orphan_age: how old a content has to be that no document names.
+        """
+        look = yield from self._look(orphan_age)
+        first = compare(look) + self._store_findings()
+        confirmed = (yield from self._confirmed(first, orphan_age)) if first else []
+        yield from confirmed
+        if mend:
+            yield from self._mend(confirmed, orphan_age)
+        if contents:
+            yield from self._read_contents(look)
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def _look(self, orphan_age: timedelta) -> Generator[Progress, None, Look]:
+        """One look; contents first, so that a content whose document is read was there before it."""
+        old, seqs = self._now() - orphan_age, self._seqs()
+        contents = {key: (size, time) for key, size, time in self._blobs.list(self._area)}
+        yield Progress("contents", len(contents), len(contents))
+        entries: dict[str, Entry] = {}
+        versions: dict[str, Entry] = {}
+        unreadable: list[str] = []
+        kinds: Sequence[tuple[str, Kind | None, dict[str, Entry]]] = ((FILES, None, entries), (VERSIONS, "version", versions))
+        for doctype, kind, found in kinds:
+            total = self._docs.info(doctype).count
+            for done, stored in enumerate(self._all(doctype), 1):
+                entry = self._entry(stored, kind)
+                if entry is None:
+                    unreadable.append(stored.ref.id)
+                else:
+                    found[entry.id] = entry
+                if done % PAGE == 0:
+                    yield Progress("documents", done, total)
+        usage = (self._docs.total(DISK_USAGE).sum, self._docs.total(VERSIONS_USAGE).sum)
+        return Look(entries, versions, unreadable, contents, usage if self._seqs() == seqs else None, old)
+
+    def _seqs(self) -> list[str]:
+        return [self._docs.info(doctype).seq for doctype in (FILES, VERSIONS)]
+
+    def _all(self, doctype: str) -> Iterator[Stored]:
+        """Every document of a doctype that is there, but design documents."""
+        start, skip = "", 0
+        while True:
+            page = self._docs.all(doctype, start=start, skip=skip, limit=PAGE).rows
+            yield from (stored for stored in page if not stored.ref.id.startswith("_design/"))
+            if len(page) < PAGE:
+                return
+            start, skip = page[-1].ref.id, 1
+
+    def _entry(self, stored: Stored, kind: Kind | None) -> Entry | None:
+        try:
+            conflicts = self._docs.tree(stored.ref).conflicts
+        except NotFound:
+            conflicts = ()
+        return entry_of(stored, kind, conflicts)
+
+    def _store_findings(self) -> list[Finding]:
+        return [Finding("document_store", text, kind="store") for text in self._docs.check()]
+
+    def _confirmed(self, first: Sequence[Finding], orphan_age: timedelta) -> Generator[Progress, None, list[Finding]]:
+        """Those of the first look that a second one finds too."""
+        look = yield from self._look(orphan_age)
+        again = {(found.type, found.id) for found in (*compare(look), *self._store_findings())}
+        return [found for found in first if (found.type, found.id) in again]
+
+    def _read_contents(self, look: Look) -> Iterator[Finding | Progress]:
+        """Compare every content with its MD5; sealed ones never change, so that one look is enough."""
+        entries = [entry for entry in (*look.entries.values(), *look.versions.values()) if entry.key in look.contents]
+        whole = sum(look.contents[entry.key][0] for entry in entries)
+        done = 0
+        for entry in entries:
+            md5 = hashlib.md5(usedforsecurity=False)
+            size = 0
+            try:
+                with self._blobs.open(self._area, entry.key) as stream:
+                    while piece := stream.read(PIECE):
+                        md5.update(piece)
+                        size += len(piece)
+            except NotFound:
+                continue  # deleted meanwhile
+            found = base64.b64encode(md5.digest()).decode()
+            if size == entry.size and found != entry.md5:
+                yield mismatch(entry, entry.name or entry.id, size, found)
+            done += size
+            yield Progress("bytes", done, whole)
+
+    # -- mending ----------------------------------------------------------------------------------------------------
+
+    def _mend(self, findings: Sequence[Finding], orphan_age: timedelta) -> Iterator[Finding | Mended | Progress]:
+        told = set(findings)
+        for _ in range(ROUNDS):
+            mendable = [finding for finding in findings if finding.mendable]
+            if not mendable:
+                return
+            for finding in mendable:
+                try:
+                    self._mender.mend(finding)
+                except Conflict:
+                    continue  # somebody changes it now: the next look tells
+            look = yield from self._look(orphan_age)
+            left = [*compare(look), *self._store_findings()]
+            remaining = {(finding.type, finding.id) for finding in left}
+            yield from (Mended(finding) for finding in mendable if (finding.type, finding.id) not in remaining)
+            findings = left
+            yield from (finding for finding in left if finding not in told)
+            told |= set(left)
