@@ -59,8 +59,11 @@ def _puts(base: str, bare: str, head: str, doctype: str, folder: Path) -> tuple[
         names = f'local n = 0\nfunction request() n = n + 1; return wrk.format(nil, wrk.path .. "r{next(runs)}-" .. n) end\n'
         return head + common + names
 
-    ours, theirs = medians(lambda: wrk(f"{base}/data/{doctype}/", script(), 1), lambda: wrk(f"{bare}/data/x/one", common, 1))
-    commits = bare_commits(folder, 900)
+    ours, theirs, commits = medians(
+        lambda: wrk(f"{base}/data/{doctype}/", script(), 1),
+        lambda: wrk(f"{bare}/data/x/one", common, 1),
+        lambda: bare_commits(folder, SIZE),
+    )
     bar = min(0.35 * theirs, 0.6 * commits)
     shown = f"{ours:.0f}/s, {ours / theirs:.2f} of the floor, {ours / commits:.2f} of {commits:.0f} bare commits/s"
     return f"durable PUT {doctype}, 1 client", shown, f">= {bar:.0f}/s", verdict(ours >= bar)

@@ -83,6 +83,8 @@ _EN = {
     "rclone.2": "Paste this into a terminal; the new password is in it already:",
     "qr.local": "This address works on this computer only. For phones, give the server a name and an address in your network.",
     "passwords.revoked": "The password is revoked. The device is shut out from now on.",
+    "copy.do": "Copy",
+    "copy.done": "Copied",
     "day.today": "today",
     "day.yesterday": "yesterday",
 }
@@ -167,6 +169,8 @@ _FR = {
     "rclone.2": "Collez ceci dans un terminal ; le nouveau mot de passe y est déjà :",
     "qr.local": "Cette adresse ne fonctionne que sur cet ordinateur. Pour les téléphones, donnez au serveur un nom et une adresse dans votre réseau.",
     "passwords.revoked": "Le mot de passe est révoqué. L'appareil n'a plus accès.",
+    "copy.do": "Copier",
+    "copy.done": "Copié",
     "day.today": "aujourd'hui",
     "day.yesterday": "hier",
 }

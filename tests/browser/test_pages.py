@@ -156,9 +156,10 @@ def test_the_whole_connect_page_works_by_keyboard(browser: Browser, served: Serv
     context = opened(browser)
     page = context.new_page()
     page.goto(address(served) + "/")
+    page.locator("#passphrase:focus").wait_for()
     page.keyboard.type(PASSPHRASE)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/sync/*")
+    page.get_by_role("heading", name="Connect your devices").wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     for _ in range(40):
@@ -182,6 +183,18 @@ def test_the_apple_profile_comes_with_a_password_that_works(browser: Browser, se
     profile = plistlib.loads(Path(download.value.path()).read_bytes())
     assert [one["PayloadType"] for one in profile["PayloadContent"]] == ["com.apple.caldav.account", "com.apple.carddav.account"]
     assert propfind(served, profile["PayloadContent"][0]["CalDAVPassword"], "/sync/dav/me/contacts/") == 207
+    context.close()
+
+
+def test_a_new_password_is_copied_with_one_click(browser: Browser, served: Served):
+    context = opened(browser, permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    log_in(page, f"http://localhost:{served.port}")
+    page.get_by_label("Name of the device").fill("To copy")
+    page.get_by_role("button", name="Make the password").click()
+    page.get_by_role("button", name="Copy: Password for To copy").click()
+    page.get_by_text("Copied").first.wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("[data-password]").inner_text()
     context.close()
 
 
