@@ -1,6 +1,7 @@
 """`Instance`: one tenant, its rooms as lazy attributes; host names."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -17,7 +18,7 @@ from cozyd.errors import NotFound
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
-from cozyd.locks import Locks
+from cozyd.locks import Lock, Locks
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
 
@@ -93,6 +94,13 @@ class Instance:
         """Who is asking."""
         drivers = self._drivers
         return Auth(self.docs, lambda: self.doc, drivers.cache, drivers.verified, drivers.now)
+
+    def hold(self, name: str, *, wait: float = 30) -> AbstractContextManager[Lock]:
+        """Hold a name of this tenant's, for a door that looks before it writes.
+
+        :raises Locked: it was not free in time.
+        """
+        return self._drivers.locks.hold(f"{name}/{self.prefix}", wait=wait)
 
     def quota(self) -> int | None:
         """How many bytes her files may take; None: no limit."""

@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 
-from cozyd.stack import Stack
 from dav import pim, webdav
 from dav.access import App
 
 
-def mounts(stack: Stack) -> Mapping[str, App]:
-    """Path prefix -> WSGI application; each request brings its instance in `environ["cozyd.instance"]`.
-
-    :param stack: asked for the clock.
-    """
-    return {"/sync/dav": pim.mount, "/sync/files": webdav.mount(stack.now)}
+def mounts() -> Mapping[str, App]:
+    """Path prefix -> WSGI application; each request brings its instance in `environ["cozyd.instance"]`."""
+    return {"/sync/dav": pim.mount, "/sync/files": webdav.mount}

@@ -42,6 +42,7 @@ _PRECONDITIONS: Mapping[str, Sequence[str]] = {
     "max-instances": ("C:max-instances",),
     "valid-timezone": ("C:valid-timezone",),
     "valid-address-data": ("CR:valid-address-data",),
+    "lock-token-matches-request-uri": ("D:lock-token-matches-request-uri",),
     "valid-sync-token": ("D:valid-sync-token",),
     "valid-resourcetype": ("D:valid-resourcetype",),
     "need-privileges": ("D:need-privileges",),

@@ -7,20 +7,27 @@ from typing import Any
 from werkzeug.http import is_resource_modified, parse_range_header
 
 from cozyd.errors import RangeNotSatisfiable
-from cozyd.files import File, Files, Node
-from dav.access import Environ, StartResponse, answer
+from cozyd.files import File
+from dav import conditions
+from dav.access import Environ, answer
+from dav.call import Call, tag_of
 
 PIECE = 1 << 18
 FOLDER = b"This is a folder. Open it with a WebDAV client; the page /sync/ of this address says how.\n"
 
 
-def get(files: Files, node: Node, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def get(call: Call) -> Iterable[bytes]:
     """The content of a file, whole or in part; a hint for a person who opens a folder."""
+    files, environ, start_response = call.files, call.environ, call.start_response
+    node = files.at(call.path)
+    if call.if_lists:
+        call.check_conditions()
     if not isinstance(node, File):
         body = FOLDER if environ["REQUEST_METHOD"] == "GET" else b""
         start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(FOLDER)))])
         return [body]
-    tag = f'"{node.rev}"'
+    tag = tag_of(node)
+    conditions.check_http({name: value for name, value in environ.items() if name != "HTTP_IF_NONE_MATCH"}, tag, node.mtime)
     headers = [("ETag", tag), ("Last-Modified", format_datetime(node.mtime, usegmt=True)), ("Accept-Ranges", "bytes")]
     if not is_resource_modified(environ, etag=node.rev, last_modified=node.mtime):
         return answer(start_response, 304, headers)
@@ -54,7 +61,7 @@ def _range(file: File, tag: str, environ: Environ) -> tuple[int, int]:
     """
     size = file.blob.size
     asked, condition = environ.get("HTTP_RANGE"), environ.get("HTTP_IF_RANGE")
-    if not asked or (condition and condition not in (tag, format_datetime(file.mtime, usegmt=True))):
+    if not asked or environ["REQUEST_METHOD"] != "GET" or (condition and condition not in (tag, format_datetime(file.mtime, usegmt=True))):
         return 0, size
     parsed = parse_range_header(asked)
     if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:

@@ -1,4 +1,7 @@
-"""PROPFIND of folders and files, depth 0 and 1, written from the rows (RFC 4918, section 9.1; RFC 4331)."""
+"""PROPFIND of folders and files, depth 0 and 1, written from the rows (RFC 4918, section 9.1; RFC 4331).
+
+Documents are read only of what has dead properties, and only when they are asked for.
+"""
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,18 +12,23 @@ from typing import Any
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
-from cozyd.files import Dir, File, Files, Node
-from cozyd.files.tree import read_time
+from cozyd.errors import BadRequest
+from cozyd.files import Dir, File, Node
+from cozyd.files.tree import read_time, same_name
 from dav import xml
-from dav.access import XML, StartResponse, answer
+from dav.access import XML, answer
+from dav.call import Call
+from dav.proppatch import EXECUTABLE
 
 _D, _OC = "{DAV:}", "{http://owncloud.org/ns}"
 _LOCKS = (
     "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
     "<D:lockentry><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
 )
-Extra = Callable[[str, Sequence[str] | None], Mapping[str, str]]
-"""Path, names (None: all) -> properties that are not ours: dead ones, active locks; as element content."""
+_LOCKDISCOVERY = f"{_D}lockdiscovery"
+Notes = Mapping[str, str]
+"""Dead property -> its element's XML."""
+_NO_NOTES: Notes = {}
 Entry = tuple[str, bool, str, str, Mapping[str, Any]]
 """Path, folder?, name, revision, row value."""
 
@@ -44,6 +52,7 @@ _FILE: Mapping[str, Callable[[Entry], str]] = {
     f"{_D}getcontentlength": lambda entry: str(entry[4]["size"]),
     f"{_D}getcontenttype": lambda entry: escape(str(entry[4].get("mime") or "application/octet-stream")),
     f"{_OC}checksums": lambda entry: _checksum(entry[4]),
+    EXECUTABLE: lambda entry: "T" if entry[4].get("executable") else "F",
 }
 _BOTH: Mapping[str, Callable[[Entry], str]] = {
     f"{_D}displayname": lambda entry: escape(entry[2]),
@@ -54,77 +63,109 @@ _BOTH: Mapping[str, Callable[[Entry], str]] = {
     f"{_D}supportedlock": lambda _: _LOCKS,
 }
 _QUOTA = (f"{_D}quota-used-bytes", f"{_D}quota-available-bytes")
-_NOT_IN_ALL = frozenset((f"{_OC}checksums", *_QUOTA))
+_NOT_IN_ALL = frozenset((f"{_OC}checksums", EXECUTABLE, *_QUOTA))
 
 
-def propfind(
-    files: Files, node: Node, path: str, depth: str, tree: Element | None, prefix: str, extra: Extra, start_response: StartResponse
-) -> Iterable[bytes]:
-    """The properties of a node, and with depth 1 of its children.
+def propfind(call: Call) -> Iterable[bytes]:
+    """Answer a PROPFIND.
 
-    :param path: below the mount, `/` at its root.
-    :param prefix: the mount's own path.
+    :raises BadRequest: the body is none, or the Depth.
     """
-    names = xml.asked(tree)
-    only_names = tree is not None and tree.find(f"{_D}propname") is not None
-    writer = _Writer(files, names, only_names, prefix, extra)
-    responses = [writer.response(_entry(node, path))]
+    tree = xml.parse(xml.read_body(call.environ))
+    if tree is not None and tree.tag != f"{_D}propfind":
+        raise BadRequest("The body has to be a propfind")
+    node = call.files.at(call.path)
+    call.check_conditions()
+    depth = call.header("Depth").lower() or "infinity"
+    if depth == "infinity" and isinstance(node, Dir):
+        return _refuse_infinity(call)
+    if depth not in ("0", "1", "infinity"):
+        raise BadRequest("Depth must be 0 or 1")
+    writer = _Writer(call, tree)
+    responses = [writer.response(_entry(node, call.path), call.notes.of(node))]
     if depth == "1" and isinstance(node, Dir):
-        base = path.rstrip("/")
-        for row in files.rows(node):
-            name = row.key[2]
-            responses.append(writer.response((f"{base}/{name}", row.key[1] == "directory", name, row.rev, row.value)))
-    return answer(start_response, 207, [("Content-Type", XML)], xml.multistatus(responses))
+        responses += _members(call, node, writer)
+    return xml.answer_multistatus(call.start_response, responses)
 
 
-def refuse_infinity(start_response: StartResponse) -> Iterable[bytes]:
+def _members(call: Call, node: Dir, writer: "_Writer") -> Iterable[str]:
+    base, rows = call.path.rstrip("/"), call.files.rows(node)
+    noted = [row.ref.id for row in rows if row.value.get("notes")] if writer.asks_notes else []
+    notes = call.notes.many(noted)
+    for row in rows:
+        name = row.key[2]
+        entry = (f"{base}/{name}", row.key[1] == "directory", name, row.rev, row.value)
+        yield writer.response(entry, notes.get(row.ref.id, _NO_NOTES))
+
+
+def _refuse_infinity(call: Call) -> Iterable[bytes]:
     """A whole tree at once is not answered (RFC 4918, section 9.1)."""
     body = b'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>'
-    return answer(start_response, 403, [("Content-Type", XML)], body)
+    return answer(call.start_response, 403, [("Content-Type", XML)], body)
 
 
 def _entry(node: Node, path: str) -> Entry:
     doc = node.stored.doc
     value: dict[str, Any] = {"mtime": doc.get("updated_at"), "created": doc.get("created_at")}
     if isinstance(node, File):
-        value |= {"size": node.blob.size, "mime": node.mime, "md5": node.blob.md5}
+        value |= {"size": node.blob.size, "mime": node.mime, "md5": node.blob.md5, "executable": node.executable}
     return path, isinstance(node, Dir), node.name, node.rev, value
 
 
 class _Writer:
     """Writes responses for one set of asked names."""
 
-    def __init__(self, files: Files, names: Sequence[str] | None, only_names: bool, prefix: str, extra: Extra) -> None:
-        self._files = files
-        self._names = names
-        self._only_names = only_names
-        self._prefix = prefix
-        self._extra = extra
-        asked = names if names is not None else [name for name in (*_BOTH, *_FILE) if name not in _NOT_IN_ALL]
-        self._asked = list(dict.fromkeys(asked))
-        ours = _BOTH.keys() | _FILE.keys() | set(_QUOTA)
+    def __init__(self, call: Call, tree: Element | None) -> None:
+        self._call = call
+        self._only_names = tree is not None and tree.find(f"{_D}propname") is not None
+        named = xml.asked(tree)
+        self._all = named is None
+        names = list(named) if named is not None else [name for name in (*_BOTH, *_FILE) if name not in _NOT_IN_ALL]
+        if named is None:
+            names += [_LOCKDISCOVERY, *_included(tree)]
+        self._asked = list(dict.fromkeys(names))
+        live = {**_BOTH, **_FILE}
+        self._special = frozenset((_LOCKDISCOVERY, *_QUOTA))
         self._of_folder = [(name, _BOTH.get(name)) for name in self._asked]
-        self._of_file = [(name, _BOTH.get(name) or _FILE.get(name)) for name in self._asked]
-        self._foreign = names is None or any(name not in ours for name in self._asked)
+        self._of_file = [(name, live.get(name)) for name in self._asked]
+        self.asks_notes = self._all or any(name not in live and name not in self._special for name in self._asked)
         self._quota = self._read_quota() if any(name in _QUOTA for name in self._asked) else {}
+        self._has_locks = _LOCKDISCOVERY in self._asked and bool(call.book.locks)
 
-    def response(self, entry: Entry) -> str:
+    def response(self, entry: Entry, notes: Notes) -> str:
         """One entry's response."""
         path, is_folder, *_ = entry
         found, missing = [], []
-        foreign = self._extra(path, self._names) if self._foreign else {}
         for name, write in self._of_folder if is_folder else self._of_file:
-            if write is not None:
-                found.append(xml.element(name, "" if self._only_names else write(entry)))
-            elif is_folder and name in self._quota:
-                found.append(xml.element(name, self._quota[name]))
-            elif name not in foreign and self._names is not None:
+            content = self._content(name, write, entry)
+            if content is not None:
+                found.append(xml.element(name, "" if self._only_names else content))
+            elif name in notes and not self._all:
+                found.append(notes[name])
+            elif not self._all:
                 missing.append(name)
-        found += [xml.element(name, "" if self._only_names else content) for name, content in foreign.items()]
-        address = self._prefix + path.rstrip("/") + ("/" if is_folder else "")
+        if self._all:
+            found += [xml.element(name) if self._only_names else text for name, text in notes.items()]
+        address = self._call.prefix + path.rstrip("/") + ("/" if is_folder else "")
         return xml.response(address, "".join(found), missing)
 
+    def _content(self, name: str, write: Callable[[Entry], str] | None, entry: Entry) -> str | None:
+        """A live property's content, None when the entry has none of this name."""
+        if write is not None:
+            return write(entry)
+        if name not in self._special:
+            return None
+        if name == _LOCKDISCOVERY:
+            return self._call.book.discovery(same_name(entry[0]), self._call.prefix) if self._has_locks else ""
+        return self._quota.get(name) if entry[1] else None
+
     def _read_quota(self) -> Mapping[str, str]:
-        used, quota = self._files.usage()
+        used, quota = self._call.files.usage()
         left = {_QUOTA[1]: str(max(0, quota - used))} if quota is not None else {}
         return {_QUOTA[0]: str(used)} | left
+
+
+def _included(tree: Element | None) -> Sequence[str]:
+    """What `include` asks for beside all (RFC 4918, section 14.8)."""
+    found = tree.find(f"{_D}include") if tree is not None else None
+    return [child.tag for child in found] if found is not None else []

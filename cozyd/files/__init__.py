@@ -448,8 +448,8 @@ class Files:
             made.append(blob.key)
             mime = body.get("mime") if tree.guess_mime(name) == tree.guess_mime(node.name) else tree.guess_mime(name)
             body |= {"internal_vfs_id": blob.key.partition("/")[2], "trashed": False, "mime": mime, "class": tree.class_of(str(mime))}
-            return [Write(Ref(FILES, id), body=body)]
-        writes = [Write(Ref(FILES, id), body=body | {"path": path})]
+            return [Write(Ref(FILES, id), body=body, private=node.stored.private)]
+        writes = [Write(Ref(FILES, id), body=body | {"path": path}, private=node.stored.private)]
         for child in self.children(node) if deep else ():
             writes += self._copying(child, id, f"{path}/{child.name}", child.name, made, deep=True, fields=fields)
         return writes

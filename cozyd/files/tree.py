@@ -28,6 +28,8 @@ BY_NAME = "by-parent-type-name"
 NAMES = "names"
 DISK_USAGE = "disk-usage"
 VERSIONS_USAGE = "old-versions-disk-usage"
+NOTES = "properties"
+"""Member of the private data: what WebDAV clients keep with a folder or file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,8 @@ def _by_name(stored: Stored) -> Iterable[tuple[Key, Any]]:
             "md5": doc.get("md5sum"),
             "executable": doc.get("executable") is True,
         }
+    if stored.private.get(NOTES):
+        value["notes"] = True
     return (((doc["dir_id"], doc["type"], doc["name"]), value),)
 
 

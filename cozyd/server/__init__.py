@@ -33,7 +33,7 @@ def build(stack: Stack) -> Server:
     Where several processes share the folder there is no such file: a command opens it beside them.
     """
     config = stack.config
-    front = Front(stack, create_app(stack).wsgi_app, mounts(stack), config.limits)
+    front = Front(stack, create_app(stack).wsgi_app, mounts(), config.limits)
     listeners = [Listener(front, front, tcp=(config.server.host, config.server.port))]
     if not stack.shared:
         listeners.append(Listener(create_admin_app(stack).wsgi_app, unix=config.storage.path / ADMIN_SOCKET))

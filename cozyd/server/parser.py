@@ -57,6 +57,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("The length of the body is ambiguous")
         if "," in headers.get("HOST", "") or (self.version == "1.1" and "HOST" not in headers):
             raise ParsingError("One Host header is needed")
+        if self.fragment:
+            raise ParsingError("The target of a request has no fragment")
         if self.proxy_netloc:
             headers["HOST"] = self.proxy_netloc
 

@@ -143,7 +143,7 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack
     }
     ids = [ROOT, "none", "..%2f..", "%00", "x" * 3000, "é"]
     paths = sorted({re.sub(r"<[^>]*>", id, rule) for rule in rules for id in ids})
-    yield stack, WsgiClient(Front(stack, app.wsgi_app, mounts(stack), stack.config.limits)), paths
+    yield stack, WsgiClient(Front(stack, app.wsgi_app, mounts(), stack.config.limits)), paths
     stack.close()
 
 
