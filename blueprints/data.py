@@ -5,9 +5,10 @@ from urllib.parse import unquote_plus
 
 from flask import Response, request
 
-from blueprints import _documents
+from blueprints import _accounts, _documents
 from blueprints._request import Service, allow, asks, body, flag, instance, public, rule
 from cozyd import jsons
+from cozyd.accounts import ACCOUNTS
 from cozyd.documents import mango, mango_json
 from cozyd.documents.store import Doc, Page, Query, Ref, Stored
 from cozyd.errors import BadRequest, Conflict, Forbidden, NotFound, Unsupported
@@ -68,6 +69,8 @@ def create(doctype: str) -> Response:
     fields.pop("_id", None)
     fields.pop("_rev", None)
     allow("POST", doctype, fields)
+    if doctype == ACCOUNTS:
+        fields = _accounts.described(fields, made=True)
     return _written(instance().docs.put(doctype, fields), 201)
 
 
@@ -77,8 +80,9 @@ def read(doctype: str, id: str) -> Response:
     ref = _ref(doctype, id)
     check_readable(doctype)
     docs = instance().docs
+    rev = request.args.get("rev") if doctype == ACCOUNTS and not flag("revs") else None
     try:
-        stored = docs.get(ref)
+        stored = docs.get(ref, rev and _documents.check_rev(rev))
     except NotFound as missing:
         allow("GET", doctype)
         if flag("revs") and ("open_revs" in request.args or "rev" in request.args):
@@ -87,7 +91,7 @@ def read(doctype: str, id: str) -> Response:
     _permit(stored)
     if flag("revs"):
         return _documents.with_revisions(docs, ref, request.args, _permit)
-    return _documents.text_answer(stored.render(_type=doctype))
+    return _documents.text_answer(_accounts.shown(stored, asked=_accounts.asks_for_credentials()).render(_type=doctype))
 
 
 @service.put("/<doctype>/<docid:id>", access=asks("PUT"))
@@ -108,6 +112,8 @@ def update(doctype: str, id: str) -> Response:
         return _written(instance().docs.put(doctype, fields), 200)
     _allow_update(ref, fields)
     _documents.keep_address(instance().docs, ref, None if fields.get("_deleted") is True else fields)
+    if doctype == ACCOUNTS:
+        fields = _accounts.described(fields, made=False)
     return _written(instance().docs.put(doctype, fields), 200)
 
 
@@ -345,6 +351,6 @@ def _find_design(doctype: str, ddoc: str) -> Stored | None:
 
 
 def _written(stored: Stored, status: int) -> Response:
-    ref = stored.ref
+    ref, stored = stored.ref, _accounts.shown(stored)
     head = jsons.dump({"ok": True, "id": ref.id, "rev": stored.rev, "type": ref.doctype})
     return Response(head[:-1] + b',"data":' + stored.render(_type=ref.doctype) + b"}", status, content_type="application/json")

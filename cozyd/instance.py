@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from cozyd import doctypes
+from cozyd.accounts import ACCOUNTS, AccountSecrets
 from cozyd.auth import Auth
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache
@@ -67,9 +68,15 @@ class Instance:
         return self._record()
 
     @cached_property
+    def account_secrets(self) -> AccountSecrets:
+        """Seals and opens the passwords of `io.cozy.accounts`."""
+        return AccountSecrets(self.doc["oauth_secret"])
+
+    @cached_property
     def docs(self) -> Documents:
         """Every document, whatever its doctype."""
-        table: Mapping[str, Doctype] = doctypes.DOCTYPES
+        accounts = Doctype(ACCOUNTS, seal=self.account_secrets.seal)
+        table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts}
         return Documents(self._store, table, tell=partial(self._drivers.hub.publish, self.domain), new_id=self._drivers.new_id)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from cozyd.documents.doctype import Doctype
@@ -63,6 +64,9 @@ class Documents:
 
     def graft(self, doctype: str, docs: Sequence[Doc]) -> Sequence[Change | CozyError | None]:
         """Replication writes: see `DocumentStore.graft`."""
+        known = self.table.get(doctype)
+        if known is not None and known.seal is not None:
+            docs = [known.seal(doc) for doc in docs]
         return self._store.graft(doctype, docs, self._react)
 
     def put(self, doctype: str, body: Doc) -> Stored:
@@ -176,7 +180,11 @@ class Documents:
 
     def _normal(self, write: Write) -> Write:
         known = self.table.get(write.ref.doctype)
-        if known is None or known.normalise is None or write.deleted or not isinstance(write.body, dict):
+        if known is None or not isinstance(write.body, dict):
+            return write
+        if known.seal is not None:
+            write = replace(write, body=known.seal(write.body))
+        if known.normalise is None or write.deleted or not isinstance(write.body, dict):
             return write
         old: Doc | None = None
         if write.rev is not None:
@@ -185,7 +193,7 @@ class Documents:
             except NotFound:
                 old = None
         body: dict[str, Any] = known.normalise(write.body, old)
-        return Write(write.ref, body, write.rev, None, write.deleted, write.private, write.about, write.strict)
+        return replace(write, body=body)
 
     @property
     def _react(self) -> React | None:

@@ -1,0 +1,51 @@
+"""What `/data` does with `io.cozy.accounts` beside storing it: who may see secrets, names, `cozyMetadata`."""
+
+from typing import Any
+
+from flask import request
+
+from blueprints._request import instance, principal
+from cozyd import jsons
+from cozyd.accounts import ACCOUNTS, name_of
+from cozyd.documents.store import Doc, Stored
+from cozyd.files.tree import write_time
+
+
+def described(fields: Doc, *, made: bool) -> Doc:
+    """An account as it is to be stored: its name when it is made, and `cozyMetadata` by the token.
+
+    :param made: it is new, so that both are the server's to say.
+    """
+    name = name_of(fields) if made else None
+    if name is not None:
+        fields = fields | {"name": name}
+    if made or fields.get("cozyMetadata") is None:
+        fields = fields | {"cozyMetadata": _metadata()}
+    return fields
+
+
+def shown(stored: Stored, *, asked: bool = False) -> Stored:
+    """An account as its reader may see it: with its secrets for konnectors, and for web apps that ask for them.
+
+    :param asked: whether a web app has asked.
+    """
+    kind = principal().kind
+    if stored.ref.doctype != ACCOUNTS or not (kind == "konnector" or (asked and kind == "app")):
+        return stored
+    doc = instance().account_secrets.open(stored.doc)
+    fields = {name: value for name, value in doc.items() if not name.startswith("_")}
+    return Stored(stored.ref, stored.rev, jsons.dump(fields), deleted=stored.deleted)
+
+
+def asks_for_credentials() -> bool:
+    """Whether the request has `include=credentials`."""
+    return request.args.get("include") == "credentials"
+
+
+def _metadata() -> Doc:
+    now = write_time(instance().now())
+    found: dict[str, Any] = {"doctypeVersion": "", "metadataVersion": 1, "createdAt": now, "updatedAt": now}
+    who = principal()
+    if who.kind in ("app", "konnector"):
+        found |= {"createdByApp": who.id, "updatedByApps": [{"slug": who.id, "date": now}]}
+    return found

@@ -1,0 +1,94 @@
+"""`AccountSecrets`: what an `io.cozy.accounts` document keeps of passwords: sealed, in every place it travels to.
+
+The members and their names are the reference's (docs/http/data.md): `auth.password` becomes `auth.credentials_encrypted`, others
+get `_encrypted` behind their name. The key is derived from the instance's own secret, so a backup can be read again. Sealing is
+deterministic (AES-SIV, RFC 5297): the same edit gives the same revision here as everywhere.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from cozyd import jsons
+from cozyd.documents.store import Doc
+from cozyd.errors import BadRequest
+
+ACCOUNTS = "io.cozy.accounts"
+SECRET = frozenset(("secret", "dob", "code", "answer", "access_token", "refresh_token", "appSecret", "session"))
+CREDENTIALS = "credentials_encrypted"
+_SUFFIX = "_encrypted"
+_HEADER = b"siv1"
+
+
+class AccountSecrets:
+    """Seals and opens the secrets of one instance's accounts.
+
+    :param secret: the instance's own, from its record.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._cipher = AESSIV(HKDF(SHA256(), 64, None, ACCOUNTS.encode()).derive(secret.encode()))
+
+    def seal(self, doc: Doc) -> Doc:
+        """A document with every secret in `auth`, and in `data.auth`, sealed."""
+        return self._each(doc, self._sealed)
+
+    def open(self, doc: Doc) -> Doc:
+        """A document with the secrets in clear; what was sealed by another key stays as it is."""
+        return self._each(doc, self._opened)
+
+    @staticmethod
+    def _each(doc: Doc, change: Any) -> Doc:
+        found = dict(doc)
+        if isinstance(found.get("auth"), dict):
+            found["auth"] = change(found["auth"])
+        data = found.get("data")
+        if isinstance(data, dict) and isinstance(data.get("auth"), dict):
+            found["data"] = data | {"auth": change(data["auth"])}
+        return found
+
+    def _sealed(self, auth: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in auth.items():
+            if name == "password":
+                found[CREDENTIALS] = self._seal([auth.get("login"), value])
+            elif name in SECRET:
+                found[name + _SUFFIX] = self._seal(value)
+            elif name not in found:
+                found[name] = value
+        return found
+
+    def _opened(self, auth: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in auth.items():
+            clear = self._unseal(value) if name.endswith(_SUFFIX) else ...
+            if clear is ...:
+                found[name] = value
+            elif name == CREDENTIALS:
+                found |= dict(zip(("login", "password"), clear, strict=True))
+            else:
+                found[name.removesuffix(_SUFFIX)] = clear
+        return found
+
+    def _seal(self, value: Any) -> str:
+        return b64encode(_HEADER + self._cipher.encrypt(jsons.dump(value), None)).decode()
+
+    def _unseal(self, text: Any) -> Any:
+        """The value that was sealed; `...`: it was not, or not by this key."""
+        try:
+            raw = b64decode(text, validate=True)
+            return jsons.load(self._cipher.decrypt(raw.removeprefix(_HEADER), None)) if raw.startswith(_HEADER) else ...
+        except (ValueError, TypeError, InvalidTag, BadRequest):
+            return ...
+
+
+def name_of(doc: Mapping[str, Any]) -> str | None:
+    """What an account is called: the member of `auth` that `identifier` names, else its login."""
+    auth = doc.get("auth")
+    name = auth.get(doc.get("identifier") or "login") if isinstance(auth, dict) else None
+    return name if isinstance(name, str) else None
