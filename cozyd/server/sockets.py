@@ -1,7 +1,7 @@
 """The asyncio thread of the WebSockets that waitress handed over (RFC 6455 by wsproto; docs/http/realtime.md).
 
 One frame is built for each change and queued by reference for all who watch it. A peer that reads nothing for 10 s is
-dropped, and one that lets too much pile up; a burst is no reason.
+dropped, and one that is more than 32 MiB behind for as long; a burst is no reason.
 """
 
 import asyncio
@@ -63,6 +63,7 @@ class _Socket:
         self.session = session
         self.opened = self.last_ping = self.last_pong = self.moved = self.checked = time.monotonic()
         self.sent = self.drained = self.queued = 0
+        self.fits = self.opened
         self.queue: deque[bytes] = deque()
         self.pump: asyncio.Task[None] | None = None
         self.text = ""
@@ -78,9 +79,7 @@ class _Socket:
             return
         self.queue.append(data)
         self.queued += len(data)
-        if self.queued > LARGEST_QUEUE:
-            self.drop()
-        elif self.pump is None:
+        if self.pump is None:
             self.pump = asyncio.get_running_loop().create_task(self._pump())
 
     def send(self, event: Event) -> None:
@@ -104,11 +103,13 @@ class _Socket:
         self.pump = None
 
     def is_stuck(self, now: float) -> bool:
-        """Whether its peer has read nothing for too long although there is something to read."""
+        """Whether its peer has read nothing for too long although there is something to read, or has been far behind for as long."""
         waiting = self.writer.transport.get_write_buffer_size() + self.queued
+        if waiting <= LARGEST_QUEUE:
+            self.fits = now
         if not waiting or self.sent - waiting > self.drained:
             self.drained, self.moved = self.sent - waiting, now
-        return now - self.moved > STUCK_AFTER
+        return now - min(self.moved, self.fits) > STUCK_AFTER
 
 
 class Sockets:

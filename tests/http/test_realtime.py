@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -470,9 +471,14 @@ def test_five_hundred_sockets_hear_the_same_event(alice: Client):
     assert asyncio.run(all_of_them()) == ["many"] * 500
 
 
+def open_sockets(server: Served) -> int:
+    assert server.process is not None
+    return sum(link.is_socket() for link in Path(f"/proc/{server.process.pid}/fd").iterdir())
+
+
 def test_who_reads_nothing_is_dropped_and_memory_stays_flat(fresh: Served):
     alice = Client(fresh, scope=(THINGS,))
-    before = fresh.memory()
+    before, at_first = fresh.memory(), open_sockets(fresh)
     with Raw(fresh.port, buffer=4096) as deaf:
         deaf.send(opening(f"localhost:{fresh.port}"))
         deaf.until(b"\r\n\r\n")
@@ -483,6 +489,7 @@ def test_who_reads_nothing_is_dropped_and_memory_stays_flat(fresh: Served):
                 assert alice.api("POST", f"/realtime/{THINGS}/x", {"n": number, "text": "x" * 1_000_000}).status == 204
                 assert reader.next()["payload"]["doc"]["n"] == number
         assert fresh.memory() - before < 100 << 20
+        eventually(lambda: open_sockets(fresh) <= at_first, within=30)  # nothing is read so long
         with pytest.raises((EOFError, OSError)):
             deaf.exactly(59_000_000)
 

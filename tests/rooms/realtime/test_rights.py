@@ -178,3 +178,27 @@ def test_sockets_take_no_more_than_half_of_the_connections(home: Home):
         home.open(token)
     assert caught.value.response.status_code == 503
     assert caught.value.response.headers["Retry-After"] == "60"
+
+
+def test_a_burst_is_no_reason_to_drop_who_reads(home: Home):
+    socket = home.open(home.instance.auth.cli_token(THINGS), THINGS, max_size=None, max_queue=1)
+    for number in range(12):
+        home.instance.docs.put(THINGS, {"_id": f"large-{number}", "text": "x" * 4_000_000})
+    assert [heard(socket)["payload"]["id"] for _ in range(12)] == [f"large-{number}" for number in range(12)]
+
+
+def test_a_waiting_feed_is_asked_for_its_right_at_each_heartbeat(home: Home):
+    """A feed that waits hears nothing once its token is good no longer, and ends."""
+    home.write("first")
+    token = home.instance.auth.cli_token(THINGS)
+    seq = home.instance.docs.info(THINGS).seq
+    path = f"/data/{THINGS}/_changes?feed=longpoll&heartbeat=50&include_docs=true&since={seq}"
+    with Raw(home.server.port) as waiting:
+        waiting.send(f"GET {path} HTTP/1.1\r\nHost: {home.domain}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        assert b" 200 OK" in waiting.until(b"\r\n\r\n")
+        assert waiting.until(b"\n\r\n") == b"1\r\n\n\r\n"
+        home.ahead = timedelta(minutes=31)
+        rest = waiting.until(b"0\r\n\r\n")
+        home.write("too late")
+        assert b"Expired token" in rest
+        assert b"results" not in rest
