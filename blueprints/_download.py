@@ -1,6 +1,8 @@
 """Contents over HTTP: ranges, conditions, dispositions (RFC 9110), without holding a thread while the bytes leave."""
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, BinaryIO
@@ -10,33 +12,64 @@ from flask import Response, request
 from werkzeug.http import is_resource_modified, parse_range_header
 
 from cozyd.errors import RangeNotSatisfiable
-from cozyd.files import File, Files
+from cozyd.files import File, Files, Version
 
 PIECE = 1 << 18
 _SAFE_INLINE = re.compile(r"(image/(?!svg)|audio/|video/|text/plain$|application/pdf$)")
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
+NO_FORMS = "form-action 'none'"
+FRAMED = "frame-ancestors *"
 
 
-def download(files: Files, file: File, *, attachment: bool) -> Response:
-    """A file's content, whole or the range that was asked.
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Bytes to be sent.
 
-    :param attachment: have it saved, not shown.
+    :param etag: names these very bytes.
+    :param open: gives a stream of the bytes from an offset up to another (exclusive).
+    """
+
+    name: str
+    mime: str
+    size: int
+    etag: str
+    mtime: datetime
+    open: Callable[[int, int], BinaryIO]
+
+
+def of_file(files: Files, file: File) -> Download:
+    """A file's content."""
+    return Download(
+        file.name, file.mime, file.blob.size, file.blob.md5, file.mtime, lambda start, stop: files.read(file, start=start, stop=stop)
+    )
+
+
+def of_version(files: Files, file: File, version: Version, name: str) -> Download:
+    """An earlier content of a file."""
+    blob = version.blob
+    return Download(name, file.mime, blob.size, blob.md5, version.mtime, lambda start, stop: files.open(blob, start=start, stop=stop))
+
+
+def send(download: Download, *, attachment: bool, policy: Sequence[str] = ()) -> Response:
+    """The bytes, whole or the range that was asked.
+
+    :param attachment: have them saved, not shown.
+    :param policy: directives of the Content-Security-Policy; active content gets a sandbox too.
     :raises RangeNotSatisfiable: no byte of the range exists.
     """
-    etag = f'"{file.blob.md5}"'
-    headers = _headers(file, etag, attachment=attachment)
-    environ = request.environ
-    if not is_resource_modified(environ, etag=file.blob.md5, last_modified=file.mtime):
+    etag = f'"{download.etag}"'
+    headers = _headers(download, etag, attachment=attachment, policy=policy)
+    if not is_resource_modified(request.environ, etag=download.etag, last_modified=download.mtime):
         return Response(status=304, headers={"ETag": etag, "Last-Modified": headers["Last-Modified"]})
-    start, stop = _range(file, etag)
+    start, stop = _range(download, etag)
     status = 200
-    if (start, stop) != (0, file.blob.size):
+    if (start, stop) != (0, download.size):
         status = 206
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.blob.size}"
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{download.size}"
     headers["Content-Length"] = str(stop - start)
     if request.method == "HEAD":
         return Response(status=status, headers=headers)
-    stream = files.read(file, start=start, stop=stop)
+    stream = download.open(start, stop)
     return Response(_sent(stream), status, headers=headers, direct_passthrough=True)
 
 
@@ -47,39 +80,48 @@ def _sent(stream: BinaryIO) -> Any:
     return iter(lambda: stream.read(PIECE), b"")
 
 
-def _range(file: File, etag: str) -> tuple[int, int]:
+def _range(download: Download, etag: str) -> tuple[int, int]:
     """The bytes to send: from, up to. More than one range, or an If-Range that does not hold, gives all."""
-    size = file.blob.size
     asked = request.headers.get("Range")
     condition = request.headers.get("If-Range")
-    if not asked or (condition and condition not in (etag, format_datetime(file.mtime.astimezone(UTC), usegmt=True))):
-        return 0, size
+    if not asked or (condition and condition not in (etag, _http_date(download.mtime))):
+        return 0, download.size
     parsed = parse_range_header(asked)
     if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
-        return 0, size
-    found = parsed.range_for_length(size)
+        return 0, download.size
+    found = parsed.range_for_length(download.size)
     if found is None:
-        raise RangeNotSatisfiable(size)
+        raise RangeNotSatisfiable(download.size)
     return found
 
 
-def _headers(file: File, etag: str, *, attachment: bool) -> dict[str, str]:
-    active = not _SAFE_INLINE.match(file.mime)
+def _http_date(time: datetime) -> str:
+    return format_datetime(time.astimezone(UTC), usegmt=True)
+
+
+def _headers(download: Download, etag: str, *, attachment: bool, policy: Sequence[str]) -> dict[str, str]:
     headers = {
-        "Content-Type": file.mime,
-        "Content-Disposition": disposition(file.name, attachment=attachment),
+        "Content-Type": download.mime,
+        "Content-Disposition": disposition(download.name, attachment=attachment),
         "ETag": etag,
-        "Last-Modified": format_datetime(min(file.mtime, datetime.now(UTC)).astimezone(UTC), usegmt=True),
+        "Last-Modified": _http_date(min(download.mtime, datetime.now(UTC))),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }
-    if active:
-        headers["Content-Security-Policy"] = SANDBOX
+    rules = [*policy] if attachment or _SAFE_INLINE.match(download.mime) else [SANDBOX, *policy]
+    if rules:
+        headers["Content-Security-Policy"] = "; ".join(rules)
     return headers
+
+
+def framed(mime: str) -> Sequence[str]:
+    """What a secret link adds: contents that apps show in frames of their own pages may be framed."""
+    shown = mime in ("text/plain", "application/pdf") or mime.startswith(("image/", "audio/", "video/"))
+    return (FRAMED,) if shown else ()
 
 
 def disposition(name: str, *, attachment: bool) -> str:
     """Content-Disposition (RFC 6266): a plain name, and the exact one where they differ."""
-    plain = "".join(char for char in name if " " < char < "\x7f" and char not in '"/\\')
+    plain = "".join(char for char in name if " " < char < "\x7f" and char not in '"/\\') or "download"
     text = f'{"attachment" if attachment else "inline"}; filename="{plain}"'
-    return text if plain == name else f"{text}; filename*=UTF-8''{quote(name, safe='')}"
+    return text if plain == name else f"{text}; filename*=UTF-8''{quote(name, safe='', errors='replace')}"

@@ -1,8 +1,8 @@
-"""Folders and files in JSON:API, as the official clients read them (docs/http/files.md, section 1)."""
+"""Folders, files and versions in JSON:API, as the official clients read them (docs/http/files.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from flask import Response
 
@@ -10,21 +10,26 @@ from blueprints import _jsonapi
 from blueprints._jsonapi import Resource
 from cozyd import jsons
 from cozyd.documents.store import Row
-from cozyd.files import Dir, File, Files, Node
+from cozyd.files import Dir, File, Files, Node, Version
+from cozyd.files.tree import VERSIONS
 from cozyd.permissions import FILES, ROOT_DIR
 
 PAGE = 30
-_HIDDEN = frozenset(("_id", "_rev", "internal_vfs_id", "referenced_by"))
-_LEFT_OUT_WHEN_EMPTY = ("tags", "metadata", "cozyMetadata", "referenced_by", "not_synchronized_on")
+FORMATS = ("tiny", "small", "medium", "large")
+_HIDDEN = ("_id", "_rev", "internal_vfs_id", "referenced_by")
+_LEFT_OUT_WHEN_EMPTY = ("tags", "metadata", "cozyMetadata", "not_synchronized_on", "restore_path")
 
 
-def short(node: Node, *, empty: list[Any] | None = None, path: str | None = None) -> Resource:
+def short(files: Files, node: Node, *, empty: list[Any] | None = None, path: str | None = None) -> Resource:
     """A node as it stands in lists and after its creation.
 
     :param empty: what stands for an empty list of references; the reference answers null or [].
+    :param path: of a file, where lists show it.
     """
     doc = node.stored.doc
-    attributes = {key: value for key, value in doc.items() if key not in _HIDDEN}
+    attributes = dict(doc)
+    for name in _HIDDEN:
+        attributes.pop(name, None)
     if isinstance(node, Dir) and doc.get("referenced_by"):
         attributes["referenced_by"] = doc["referenced_by"]
     for name in _LEFT_OUT_WHEN_EMPTY:
@@ -32,45 +37,83 @@ def short(node: Node, *, empty: list[Any] | None = None, path: str | None = None
             del attributes[name]
     if path is not None:
         attributes["path"] = path
+    found = {"type": FILES, "id": node.id, "attributes": attributes, "meta": {"rev": node.rev}}
+    return found | {"links": links(files, node), "relationships": relationships(node, empty=empty)}
+
+
+def links(files: Files, node: Node) -> dict[str, str]:
+    """Where a node is, and the thumbnails of an image or PDF."""
     self = f"/files/{node.id}"
-    references = {"links": {"self": f"{self}/relationships/references"}, "data": doc.get("referenced_by") or empty}
-    relationships: dict[str, Any] = {"referenced_by": references}
+    if not isinstance(node, File) or node.stored.doc.get("class") not in ("image", "pdf"):
+        return {"self": self}
+    secret = files.links.thumbnail(node.id)
+    return {"self": self} | {format: f"{self}/thumbnails/{secret}/{format}" for format in FORMATS}
+
+
+def relationships(node: Node, *, empty: list[Any] | None = None) -> dict[str, Any]:
+    """What every view of a node tells of its neighbours."""
+    references = {"links": {"self": f"/files/{node.id}/relationships/references"}, "data": node.stored.doc.get("referenced_by") or empty}
+    found: dict[str, Any] = {"referenced_by": references}
     if isinstance(node, File):
-        relationships["parent"] = {"links": {"related": f"/files/{node.parent}"}, "data": _identifier(node.parent)}
-    return _jsonapi.resource(FILES, node.id, attributes, rev=node.rev, links={"self": self}, relationships=relationships)
+        found["parent"] = {"links": {"related": f"/files/{node.parent}"}, "data": identifier(node.parent)}
+    return found
+
+
+def version(version: Version) -> Resource:
+    """An earlier content."""
+    attributes = {key: value for key, value in version.stored.doc.items() if not key.startswith("_")}
+    return _jsonapi.resource(VERSIONS, version.id, attributes, rev=version.rev)
 
 
 def with_children(files: Files, dir: Dir, page: "Page", *, empty: list[Any] | None = None) -> Response:
     """A folder with a page of its children."""
     rows, more = page.rows(files, dir)
-    nodes = page.nodes(files, rows)
-    found = short(dir, empty=empty)
+    nodes = files.named(rows)
+    found = short(files, dir, empty=empty)
     self = f"/files/{dir.id}"
     contents: dict[str, Any] = {"self": f"{self}/relationships/contents"}
     if more:
-        contents["next"] = page.next_link(dir, rows[-1])
+        contents["next"] = f"{self}/relationships/contents?{page.next(rows[-1])}"
     found["relationships"] |= {
-        "parent": {"links": {"self": f"/files/{dir.parent}"}, "data": _identifier(dir.parent)} if dir.parent else {"data": None},
-        "contents": {"meta": {"count": files.count(dir)}, "links": contents, "data": [_identifier(node.id) for node in nodes]},
+        "parent": {"links": {"self": f"/files/{dir.parent}"}, "data": identifier(dir.parent)} if dir.parent else {"data": None},
+        "contents": {"meta": {"count": files.count(dir)}, "links": contents, "data": [identifier(node.id) for node in nodes]},
         "not_synchronized_on": {
             "links": {"self": f"{self}/relationships/not_synchronized_on"},
             "data": dir.stored.doc.get("not_synchronized_on") or empty,
         },
     }
-    links = {"next": contents["next"]} if more else {}
-    return _jsonapi.answer(found, included=[short(node) for node in nodes], links=links)
+    top = {"next": f"{self}?{page.next(rows[-1])}"} if more else {}
+    return _jsonapi.answer(found, included=[short(files, node) for node in nodes], links=top)
 
 
-def contents(files: Files, dir: Dir, page: "Page") -> Response:
-    """A page of a folder's children."""
+def contents(files: Files, dir: Dir, page: "Page", address: str) -> Response:
+    """A page of a folder's children.
+
+    :param address: of the list, for the link to its next page.
+    """
     rows, more = page.rows(files, dir)
-    links = {"next": page.next_link(dir, rows[-1])} if more else {}
-    return _jsonapi.answer([short(node) for node in page.nodes(files, rows)], links=links, meta={"count": files.count(dir)})
+    links = {"next": f"{address}?{page.next(rows[-1])}"} if more else {}
+    return _jsonapi.answer([short(files, node) for node in files.named(rows)], links=links, meta={"count": files.count(dir)})
 
 
-def file(node: File, *, status: int = 200, empty: list[Any] | None = None, path: str | None = None) -> Response:
-    """A file."""
-    return _jsonapi.answer(short(node, empty=empty, path=path), status=status)
+def file(
+    files: Files,
+    node: Node,
+    *,
+    status: int = 200,
+    empty: list[Any] | None = None,
+    versions: Sequence[Version] = (),
+    links: Mapping[str, Any] | None = None,
+) -> Response:
+    """A file.
+
+    :param versions: its earlier contents, where they are told.
+    """
+    found = short(files, node, empty=empty)
+    if not versions:
+        return _jsonapi.answer(found, status=status, links=links)
+    found["relationships"]["old_versions"] = {"data": [{"id": one.id, "type": VERSIONS} for one in versions]}
+    return _jsonapi.answer(found, status=status, included=[version(one) for one in versions], links=links)
 
 
 class Page:
@@ -80,31 +123,30 @@ class Page:
     :raises BadRequest: the cursor is none.
     """
 
-    def __init__(self, limit: int | None, cursor: str | None, skip: int) -> None:
-        self._limit = limit or PAGE
-        self._skip = skip
-        self._after: tuple[tuple[Any, ...], str] | None = None
+    def __init__(self, limit: int | None, cursor: str | None, skip: int, *, default: int = PAGE) -> None:
+        self.limit = limit or default
+        self.skip = skip
+        self.after: tuple[tuple[Any, ...], str] | None = None
         if cursor:
             found = jsons.load(cursor)
             if not (isinstance(found, list) and len(found) == 2 and isinstance(found[0], list) and isinstance(found[1], str)):
                 raise _jsonapi.bad_cursor()
-            self._after = (tuple(found[0]), found[1])
+            self.after = (tuple(found[0]), found[1])
 
     def rows(self, files: Files, dir: Dir) -> tuple[Sequence[Row], bool]:
         """The rows of the page, and whether there are more."""
-        rows = files.rows(dir, after=self._after, skip=self._skip, limit=self._limit + 1)
-        return rows[: self._limit], len(rows) > self._limit
+        return self.cut(files.rows(dir, after=self.after, skip=self.skip, limit=self.limit + 1))
 
-    @staticmethod
-    def nodes(files: Files, rows: Sequence[Row]) -> Sequence[Node]:
-        """The rows' documents."""
-        return files.named(rows)
+    def cut(self, rows: Sequence[Row]) -> tuple[Sequence[Row], bool]:
+        """A page of rows that has perhaps one more, and whether it has."""
+        return rows[: self.limit], len(rows) > self.limit
 
-    def next_link(self, dir: Dir, last: Row) -> str:
-        """Where the next page is."""
+    def next(self, last: Row) -> str:
+        """The query of the next page."""
         cursor = jsons.dump([list(last.key), last.ref.id]).decode()
-        return f"/files/{quote(dir.id)}/relationships/contents?{urlencode({'page[cursor]': cursor, 'page[limit]': self._limit})}"
+        return urlencode({"page[cursor]": cursor, "page[limit]": self.limit})
 
 
-def _identifier(id: str) -> Resource:
+def identifier(id: str) -> Resource:
+    """A node, named only."""
     return {"id": id or ROOT_DIR, "type": FILES}

@@ -14,7 +14,8 @@ from cozyd.errors import BadRequest
 from cozyd.files.checkup import ORPHAN_AGE, Mended, Progress
 from cozyd.files.folders import Export, Import
 from cozyd.files.fsck import Finding
-from cozyd.files.tree import TRASH_DIR, VERSIONS, VERSIONS_USAGE, write_time
+from cozyd.files.rows import VERSIONS_USAGE
+from cozyd.files.tree import TRASH_DIR, VERSIONS, write_time
 from cozyd.instance import Instance
 
 service = Service("admin_files", __name__, url_prefix="/instances")

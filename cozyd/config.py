@@ -68,6 +68,14 @@ class Redis:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """`[files]`: how many contents of a file are kept."""
+
+    versions: int = option(20, "Contents of one file, the present one among them; 0 keeps no earlier one. Tagged ones always stay.", low=0)
+    versions_apart: int = option(900, "Seconds after a version in which no further untagged one is kept.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """`[limits]`: the largest request bodies, in bytes."""
 
@@ -91,12 +99,20 @@ class Config:
     server: Server = field(default_factory=Server)
     storage: Storage = field(default_factory=Storage)
     redis: Redis = field(default_factory=Redis)
+    files: Files = field(default_factory=Files)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     source: str = ""
 
 
-TABLES: Mapping[str, type] = {"server": Server, "storage": Storage, "redis": Redis, "limits": Limits, "log": Log}
+TABLES: Mapping[str, type] = {
+    "server": Server,
+    "storage": Storage,
+    "redis": Redis,
+    "files": Files,
+    "limits": Limits,
+    "log": Log,
+}
 
 
 def load(path: Path | None, environ: Mapping[str, str], options: Mapping[tuple[str, str], Any]) -> Config:

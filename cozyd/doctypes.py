@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cozyd.documents.doctype import Doctype, IndexDefinition
 from cozyd.documents.store import Projection, Stored
-from cozyd.files.tree import PROJECTIONS as FILES_PROJECTIONS
+from cozyd.files.rows import PROJECTIONS as FILES_PROJECTIONS
 from cozyd.pim import ical
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
 from cozyd.pim.rows import follow_up

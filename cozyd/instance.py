@@ -19,6 +19,8 @@ from cozyd.errors import NotFound
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
+from cozyd.files.links import Links
+from cozyd.files.versions import Keeping
 from cozyd.locks import Lock, Locks
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
@@ -31,6 +33,7 @@ class Drivers:
     """What all tenants of a process share: the chosen drivers, the clock, the source of ids.
 
     :param scheme: `http` or `https`, of the addresses in answers that no request leads to.
+    :param keeping: how many contents of a file are kept.
     """
 
     blobs: BlobStore
@@ -41,6 +44,7 @@ class Drivers:
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     scheme: str
+    keeping: Keeping
 
 
 class Instance:
@@ -83,7 +87,19 @@ class Instance:
     def files(self) -> Files:
         """The file system."""
         drivers = self._drivers
-        return Files(self.docs, drivers.blobs, self.prefix, drivers.locks, self.quota, drivers.now, drivers.new_id)
+        links = Links(drivers.cache, self.prefix, lambda: str(self.doc.get("session_secret", "")).encode(), drivers.now)
+        return Files(
+            self.docs,
+            drivers.blobs,
+            self.prefix,
+            drivers.locks,
+            self.quota,
+            drivers.now,
+            drivers.new_id,
+            links=links,
+            address=self.url,
+            keeping=drivers.keeping,
+        )
 
     @cached_property
     def checkup(self) -> Checkup:

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -30,6 +30,7 @@ from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
 from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound, Unavailable
 from cozyd.files import lock_name
 from cozyd.files.blobs import LocalBlobs
+from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks, Lock, Locks
 from cozyd.locks.redis import RedisLocks
@@ -81,6 +82,7 @@ class Stack:
             now=now,
             new_id=RisingIds(),
             scheme=config.server.scheme,
+            keeping=Keeping(config.files.versions, timedelta(seconds=config.files.versions_apart)),
         )
         self._records = Documents(self._open_global(), {}, new_id=self.drivers.new_id)
         self._hosts: dict[str, str] = {}

@@ -8,12 +8,13 @@ from typing import Any, BinaryIO
 from cozyd.errors import BadRequest, MethodNotAllowed, Unsupported
 from cozyd.files import Dir, File
 from cozyd.files.blobs import PIECE, Blob
-from cozyd.files.tree import check_name, guess_mime, same_name, write_time
+from cozyd.files.kinds import guess_mime
+from cozyd.files.tree import check_name, same_name, write_time
 from dav.access import answer
 from dav.call import Call, tag_of
 
 _GENERIC = frozenset(("", "application/octet-stream", "application/x-www-form-urlencoded"))
-_KEPT = ("tags", "executable", "metadata", "cozyMetadata")
+_KEPT = ("tags", "executable", "metadata")
 _DIGESTS: Mapping[str, Callable[[], Any]] = {
     "md5": lambda: hashlib.md5(usedforsecurity=False),
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),

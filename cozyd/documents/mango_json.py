@@ -1,10 +1,9 @@
 """Mango requests as JSON: the bodies of `_find` and `_index`, read and refused in CouchDB's words (pure)."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn, cast
 
-from cozyd import jsons
+from cozyd.documents.index_name import index_name
 from cozyd.documents.mango import MIXED_SORT, Index
 from cozyd.documents.selector import check_field_name, parse, shown
 from cozyd.documents.store import Doc, Query
@@ -72,9 +71,9 @@ def parse_index(asked: Doc) -> Index:
     if where is not None:
         parse(where)
     fields = tuple(name for name, _ in sort)
-    digest = hashlib.sha1(jsons.canonical([list(fields), where or None]), usedforsecurity=False).hexdigest()
-    ddoc, name = _name(asked.get("ddoc", digest)), _name(asked.get("name", digest))
-    return Index(ddoc.removeprefix("_design/"), name, fields, where or None)
+    ddoc, name = (_name(asked[key]) if key in asked else None for key in ("ddoc", "name"))
+    own = index_name(definition, name=name, ddoc=ddoc)
+    return Index((ddoc or own).removeprefix("_design/"), name or own, fields, where or None)
 
 
 def _only(asked: Mapping[str, Any], known: frozenset[str]) -> None:

@@ -15,7 +15,8 @@ from cozyd.errors import Conflict, NotFound
 from cozyd.files.blobs import PIECE, BlobStore
 from cozyd.files.fsck import Entry, Finding, Kind, Look, compare, entry_of, mismatch
 from cozyd.files.mending import Mender
-from cozyd.files.tree import DISK_USAGE, VERSIONS, VERSIONS_USAGE
+from cozyd.files.rows import DISK_USAGE, VERSIONS_USAGE
+from cozyd.files.tree import VERSIONS
 from cozyd.locks import Locks
 from cozyd.permissions import FILES
 

@@ -10,7 +10,8 @@ from cozyd.errors import NotFound
 from cozyd.files import tree
 from cozyd.files.blobs import BlobStore
 from cozyd.files.fsck import Finding
-from cozyd.files.tree import NAMES, TRASH_DIR, TRASH_NAME, VERSIONS, write_time
+from cozyd.files.rows import NAMES
+from cozyd.files.tree import TRASH_DIR, TRASH_NAME, VERSIONS, write_time
 from cozyd.locks import Locks
 from cozyd.permissions import FILES, ROOT_DIR
 
@@ -117,7 +118,7 @@ class Mender:
         number, wanted = 1, name
         while self._docs.rows(NAMES, (home, tree.same_name(wanted)), limit=1):
             number += 1
-            wanted = tree.copy_name(name, number, "found again")
+            wanted = tree.numbered_name(tree.copy_name(name, "found again"), number)
         return wanted
 
     def _rename(self, finding: Finding) -> None:

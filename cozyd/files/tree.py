@@ -1,33 +1,27 @@
-"""`Dir`, `File`: names, paths, classes, documents, projection rows (pure; docs/http/files.md, docs/files.md)."""
+"""`Dir`, `File`, `Version`: documents as values; rules of names and paths (pure; docs/files.md)."""
 
-import mimetypes
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cozyd.documents.store import Doc, Key, Projection, Stored
-from cozyd.errors import Invalid
+from cozyd.documents.store import Stored
+from cozyd.errors import BadRequest, Invalid
 from cozyd.files.blobs import Blob
-from cozyd.permissions import FILES
+from cozyd.files.kinds import DEFAULT_MIME
 
 VERSIONS = "io.cozy.files.versions"
 TRASH_DIR = "io.cozy.files.trash-dir"
 TRASH_NAME = ".cozy_trash"
 TRASH_PATH = f"/{TRASH_NAME}"
 LONGEST_NAME = 255
+LONGEST_EXTENSION = 32
 DEEPEST = 512
-DEFAULT_MIME = "application/octet-stream"
 _FORBIDDEN = frozenset("/\x00\n\r")
 _TRASH_SUFFIX = re.compile(r" \(\d{9}\)$")
-_TYPES = mimetypes.MimeTypes(strict=True)
 
-BY_NAME = "by-parent-type-name"
-NAMES = "names"
-DISK_USAGE = "disk-usage"
-VERSIONS_USAGE = "old-versions-disk-usage"
 NOTES = "properties"
 """Member of the private data: what WebDAV clients keep with a folder or file."""
 
@@ -72,6 +66,47 @@ class File:
     trashed: bool
     stored: Stored
 
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What is known of its content: `metadata` of the document."""
+        found = self.stored.doc.get("metadata")
+        return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An earlier content of a file.
+
+    :param id: `<file id>/<internal id>`, the key of its blob.
+    :param kept: when it became a version.
+    """
+
+    id: str
+    rev: str
+    blob: Blob
+    mtime: datetime
+    kept: datetime
+    tags: Sequence[str]
+    stored: Stored
+
+    @property
+    def file(self) -> str:
+        """Id of the file it is of."""
+        return self.id.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A document that points at a folder or file."""
+
+    type: str
+    id: str
+
+    @property
+    def json(self) -> dict[str, str]:
+        """As documents have it."""
+        return {"id": self.id, "type": self.type}
+
 
 Node = Dir | File
 
@@ -94,6 +129,14 @@ def node_of(stored: Stored) -> Node:
         doc.get("trashed") is True,
         stored,
     )
+
+
+def version_of(stored: Stored) -> Version:
+    """A stored document as an earlier content."""
+    doc = stored.doc
+    blob = Blob(stored.ref.id, int(doc["size"]), doc["md5sum"])
+    kept = (doc.get("cozyMetadata") or {}).get("createdAt", "")
+    return Version(stored.ref.id, stored.rev, blob, read_time(doc["updated_at"]), read_time(kept), doc.get("tags") or (), stored)
 
 
 # -- names --------------------------------------------------------------------------------------------------------------
@@ -125,10 +168,11 @@ def same_name(name: str) -> str:
 def split_path(path: str) -> list[str]:
     """The names along an absolute path.
 
-    :raises Invalid: it is relative, or climbs.
+    :raises BadRequest: it is relative.
+    :raises Invalid: it climbs.
     """
     if not path.startswith("/"):
-        raise Invalid("Path should be absolute", source="path")
+        raise BadRequest("Path should be absolute")
     names = [name for name in path.split("/") if name]
     if any(name in (".", "..") for name in names):
         raise Invalid("The path climbs", source="path")
@@ -137,7 +181,8 @@ def split_path(path: str) -> list[str]:
 
 def trash_name(name: str, digits: int) -> str:
     """A name in the trash, when the plain one is taken there."""
-    return f"{name[: LONGEST_NAME // 2]} ({digits:09d})" if len(name.encode()) > LONGEST_NAME - 12 else f"{name} ({digits:09d})"
+    suffix = f" ({digits:09d})"
+    return _cut(name, LONGEST_NAME - len(suffix)) + suffix
 
 
 def restored_name(name: str) -> str:
@@ -145,46 +190,34 @@ def restored_name(name: str) -> str:
     return _TRASH_SUFFIX.sub("", name)
 
 
-def copy_name(name: str, number: int, word: str = "copy") -> str:
-    """`a.txt` -> `a (copy).txt`, then `a (copy) (2).txt`."""
+def copy_name(name: str, word: str = "copy") -> str:
+    """`a.txt` -> `a (copy).txt`; cut where it would be too long."""
+    return _before_extension(name, f" ({word})")
+
+
+def numbered_name(name: str, number: int) -> str:
+    """`a.txt` -> `a (2).txt`; cut where it would be too long."""
+    return _before_extension(name, f" ({number})")
+
+
+def _before_extension(name: str, text: str) -> str:
     base, dot, extension = name.rpartition(".")
-    if not base:
+    if not base or len(extension.encode()) > LONGEST_EXTENSION:
         base, dot, extension = name, "", ""
-    count = "" if number < 2 else f" ({number})"
-    return f"{base} ({word}){count}{dot}{extension}"
+    tail = text + dot + extension
+    return _cut(base, LONGEST_NAME - len(tail.encode())) + tail
 
 
-# -- types --------------------------------------------------------------------------------------------------------------
+def _cut(name: str, size: int) -> str:
+    """As much of a name as has so many bytes, characters whole."""
+    return name.encode("utf-8", "surrogatepass")[:size].decode("utf-8", "ignore")
 
 
-def guess_mime(name: str) -> str:
-    """A content type from the extension."""
-    if name.lower().endswith(".url"):
-        return "application/internet-shortcut"
-    return _TYPES.guess_type(name)[0] or DEFAULT_MIME
-
-
-_CLASS_WORDS: Sequence[tuple[str, Sequence[str]]] = (
-    ("pdf", ("application/pdf",)),
-    ("shortcut", ("application/internet-shortcut",)),
-    ("files", (DEFAULT_MIME,)),
-    ("binary", ("diskimage", "msdownload", "x-msdos-program")),
-    ("slide", ("presentation", "powerpoint", "keynote")),
-    ("spreadsheet", ("spreadsheet", "excel", "numbers")),
-    ("text", ("msword", "wordprocessingml", "opendocument.text", "x-iwork-pages", "application/rtf")),
-    ("zip", ("zip", "x-rar", "vnd.rar", "x-7z", "gzip", "x-tar", "x-bzip")),
-    ("code", ("html", "css", "xml", "javascript", "x-c", "x-go", "x-python", "x-ruby", "x-sh", "application/json")),
-)
-
-
-def class_of(mime: str) -> str:
-    """The class a content type belongs to (contract: files.md, section 3)."""
-    if mime == "text/x-sh" or mime.startswith(("image/", "audio/", "video/")):
-        return mime.split("/", maxsplit=1)[0]
-    for name, words in _CLASS_WORDS:
-        if any(word in mime for word in words):
-            return name
-    return mime.split("/", maxsplit=1)[0]
+def climb(path: str) -> Iterator[str]:
+    """The paths above a path, the nearest first, the root last."""
+    while path.rstrip("/"):
+        path = path.rstrip("/").rpartition("/")[0]
+        yield path or "/"
 
 
 # -- times --------------------------------------------------------------------------------------------------------------
@@ -202,69 +235,3 @@ def read_time(text: str) -> datetime:
     except ValueError:
         return datetime.fromtimestamp(0, UTC)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-# -- projections --------------------------------------------------------------------------------------------------------
-
-
-def _by_name(stored: Stored) -> Iterable[tuple[Key, Any]]:
-    doc = stored.doc
-    if not doc.get("dir_id"):
-        return ()
-    if doc.get("type") == "directory":
-        value: Doc = {"mtime": doc.get("updated_at"), "created": doc.get("created_at")}
-    else:
-        value = {
-            "size": int(doc["size"]),
-            "mime": doc.get("mime"),
-            "mtime": doc.get("updated_at"),
-            "created": doc.get("created_at"),
-            "md5": doc.get("md5sum"),
-            "executable": doc.get("executable") is True,
-        }
-    if stored.private.get(NOTES):
-        value["notes"] = True
-    return (((doc["dir_id"], doc["type"], doc["name"]), value),)
-
-
-def _names(stored: Stored) -> Iterable[tuple[Key, Any]]:
-    doc = stored.doc
-    return (((doc["dir_id"], same_name(doc["name"])), doc["type"]),) if doc.get("dir_id") else ()
-
-
-def _disk_usage(stored: Stored) -> Iterable[tuple[Key, Any]]:
-    doc = stored.doc
-    return (((doc["dir_id"],), int(doc["size"])),) if doc.get("type") == "file" else ()
-
-
-def _versions_usage(stored: Stored) -> Iterable[tuple[Key, Any]]:
-    return (((stored.ref.id,), int(stored.doc["size"])),)
-
-
-_BY_NAME_VIEW = "function (doc) { if (doc.dir_id) { emit([doc.dir_id, doc.type, doc.name]) } }"
-_NAMES_VIEW = "function (doc) { if (doc.dir_id) { emit([doc.dir_id, doc.name]) } }"  # its order has NFC and NFD in one place
-_USAGE_VIEW = "function (doc) { if (doc.type === 'file') { emit(doc.dir_id, +doc.size) } }"
-_VERSIONS_VIEW = "function (doc) { emit(doc._id, +doc.size) }"
-
-PROJECTIONS = (
-    Projection(
-        BY_NAME,
-        of={FILES: _by_name},
-        reads=frozenset(("dir_id", "type", "name", "size", "mime", "updated_at", "created_at", "md5sum", "executable")),
-        depth=2,
-        view=_BY_NAME_VIEW,
-    ),
-    Projection(NAMES, of={FILES: _names}, reads=frozenset(("dir_id", "type", "name")), unique=True, depth=0, view=_NAMES_VIEW),
-    Projection(
-        DISK_USAGE, of={FILES: _disk_usage}, reads=frozenset(("dir_id", "type", "size")), reduce="sum", view=_USAGE_VIEW, scalar=True
-    ),
-    Projection(
-        VERSIONS_USAGE,
-        of={VERSIONS: _versions_usage},
-        reads=frozenset(("size",)),
-        reduce="sum",
-        depth=0,
-        view=_VERSIONS_VIEW,
-        scalar=True,
-    ),
-)

@@ -1,4 +1,4 @@
-"""A content on its way in: a blob that never grows past the room there is."""
+"""A content on its way in: a blob that never grows past the room there is, and whose first bytes are kept."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -6,6 +6,7 @@ from typing import BinaryIO, Self
 
 from cozyd.errors import QuotaExceeded
 from cozyd.files.blobs import PIECE, Blob, NewBlob
+from cozyd.files.metadata import HEAD
 from cozyd.files.spool import Spool
 
 
@@ -28,6 +29,16 @@ class Room:
             raise QuotaExceeded("There is not enough room left")
 
 
+@dataclass(frozen=True, slots=True)
+class Content(Blob):
+    """A sealed blob that has just come.
+
+    :param head: its first bytes, for what it says about itself.
+    """
+
+    head: bytes = b""
+
+
 class Upload:
     """A `NewBlob` that checks the quota as the bytes come."""
 
@@ -35,6 +46,7 @@ class Upload:
         self._blob = blob
         self._room = room
         self._size = 0
+        self._head = b""
 
     def __enter__(self) -> Self:
         self._blob.__enter__()
@@ -47,17 +59,21 @@ class Upload:
         """See `NewBlob.write`."""
         self._size += len(data)
         self._room.check(self._size)
+        if len(self._head) < HEAD:
+            self._head += data[: HEAD - len(self._head)]
         return self._blob.write(data)
 
     def fill(self, source: BinaryIO) -> None:
         """See `NewBlob.fill`."""
         if isinstance(source, Spool):
             self._room.check(self._size + source.size)
-            self._blob.fill(source)
+            self._head = self._head or source.getfile().read(HEAD) or b""
+            self._blob.fill(source.getfile())
             return
         while piece := source.read(PIECE):
             self.write(piece)
 
-    def seal(self) -> Blob:
+    def seal(self) -> Content:
         """See `NewBlob.seal`."""
-        return self._blob.seal()
+        blob = self._blob.seal()
+        return Content(blob.key, blob.size, blob.md5, self._head)

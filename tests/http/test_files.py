@@ -320,4 +320,4 @@ def test_only_what_a_token_names_is_seen_and_changed(alice: Client, home: str):
 
 
 def test_an_unknown_method_or_route_is_404(alice: Client, home: str):
-    assert json.loads(alice.api("DELETE", f"/files/{home}/size").body) == {"error": "Not Found"}
+    assert json.loads(alice.api("POST", f"/files/{home}/size").body) == {"error": "Not Found"}

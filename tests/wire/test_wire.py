@@ -50,10 +50,7 @@ AUTH = {
         "logout",
     )
 }
-LATER = re.compile(
-    r"data/references|files/(reference|find|downloads|archive|changes|versions)|"
-    r"auth/(register|client|authorize|token|access|refresh|sessions|session)|misc/(notification|intent|sharing|remote)"
-)
+LATER = re.compile(r"auth/(register|client|authorize|token|access|refresh|sessions|session)|misc/(notification|intent|sharing|remote)")
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +80,9 @@ def test_the_step_holds(outcome: dict[str, str], name: str):
     assert name not in outcome, outcome.get(name)
 
 
-def test_at_least_130_steps_hold(outcome: dict[str, str]):
+def test_at_least_150_steps_hold(outcome: dict[str, str]):
     total = len(json.loads((HERE / "expected.json").read_text()))
-    assert total - len(outcome) >= 130
+    assert total - len(outcome) >= 150
 
 
 def test_the_list_of_open_steps_is_true(outcome: dict[str, str]):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from cozyd.documents import mango
+from cozyd.documents import mango, mango_json
 from cozyd.documents.collation import tuple_key
 from cozyd.documents.mango import Index, design_of, index_from_design, project
 from cozyd.documents.mango_json import parse_index
@@ -239,3 +239,11 @@ def test_conditions_are_checked_without_a_store():
     mango.check({"a": {"$in": [1]}})
     with pytest.raises(BadRequest):
         mango.check({"a": {"$in": 1}})
+
+
+def test_an_index_without_a_name_gets_the_one_couchdb_would_give_it():
+    index = mango_json.parse_index({"index": {"fields": ["name"]}})
+    assert (index.ddoc, index.name) == ("eab5ed115652e6127f384f00d0bc4b9e0b7dbed9", "eab5ed115652e6127f384f00d0bc4b9e0b7dbed9")
+    where: Doc = {"a": {"$in": [1, -300, 2**40, 1.5, True, None, [], {}]}}
+    other = mango_json.parse_index({"index": {"fields": [{"name": "asc"}], "partial_filter_selector": where}, "name": "mine"})
+    assert (len(other.ddoc), other.name) == (40, "mine")

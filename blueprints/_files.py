@@ -1,0 +1,105 @@
+"""What the views of files share: rights on nodes, who is changing something, conditions, pages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, request
+
+from blueprints import _files_json
+from blueprints._request import allow, instance, number, principal
+from cozyd.errors import Forbidden, NotFound, PreconditionFailed
+from cozyd.files import Author, Dir, File, Files, Node
+from cozyd.files.lookup import NOT_FOUND
+from cozyd.permissions import FILES, Action
+
+_ACCOUNT = (("SourceAccount", "sourceAccount"), ("SourceAccountIdentifier", "sourceAccountIdentifier"))
+
+
+def files() -> Files:
+    """The tenant's files."""
+    return instance().files
+
+
+def allowed(action: Action, node: Node) -> Node:
+    """A node the principal may act on; only asked for its ancestors when no rule is on the whole type.
+
+    :raises Forbidden: she may not.
+    """
+    above = () if principal().everything else files().above(node)
+    allow(action, FILES, node.stored, above=above)
+    return node
+
+
+def allowed_file(action: Action, id: str) -> File:
+    """A file the principal may act on.
+
+    :raises NotFound: there is none, or it is a folder.
+    :raises Forbidden: she may not.
+    """
+    return as_file(allowed(action, files().get(id)))
+
+
+def allow_new(action: Action, home: Dir, fields: Mapping[str, Any]) -> None:
+    """Ask the right to have something with these members in a folder.
+
+    :raises Forbidden: she may not.
+    """
+    above = (home.stored, *files().above(home))
+    allow(action, FILES, {"dir_id": home.id, **fields}, above=above)
+
+
+def may(action: Action, doctype: str) -> bool:
+    """Whether the principal may act on a whole doctype."""
+    try:
+        allow(action, doctype)
+    except Forbidden:
+        return False
+    return True
+
+
+def author() -> Author:
+    """Who changes something by this request."""
+    asking = principal()
+    slug = asking.id if asking.kind in ("app", "konnector") else ""
+    account = {name: request.args[parameter] for parameter, name in _ACCOUNT if request.args.get(parameter)}
+    return files().author(slug=slug, account=account)
+
+
+def check_rev(node: Node) -> bool:
+    """Compare `If-Match` or `rev` with what is there; whether one was given.
+
+    :raises PreconditionFailed: it is another revision.
+    """
+    wanted = request.headers.get("If-Match") or request.args.get("rev")
+    if wanted and wanted.strip('"') != node.rev:
+        raise PreconditionFailed("Revision does not match", source="If-Match")
+    return bool(wanted)
+
+
+def page() -> _files_json.Page:
+    """Which children are asked for.
+
+    :raises BadRequest: limit, skip or cursor are none.
+    """
+    return _files_json.Page(number("page[limit]", None, low=1), request.args.get("page[cursor]"), number("page[skip]", 0) or 0)
+
+
+def shown(node: Node, *, empty: list[Any] | None = None) -> Response:
+    """A folder with its children, or a file."""
+    if isinstance(node, Dir):
+        return _files_json.with_children(files(), node, page(), empty=empty)
+    return _files_json.file(files(), node, empty=empty)
+
+
+def as_dir(node: Node) -> Dir:
+    """:raises NotFound: it is a file."""
+    if not isinstance(node, Dir):
+        raise NotFound(NOT_FOUND)
+    return node
+
+
+def as_file(node: Node) -> File:
+    """:raises NotFound: it is a folder."""
+    if not isinstance(node, File):
+        raise NotFound(NOT_FOUND)
+    return node

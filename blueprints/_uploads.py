@@ -1,0 +1,126 @@
+"""What an upload says in its query and headers, and the taking of its body (docs/http/files.md)."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, BinaryIO
+
+from flask import request
+
+from blueprints._files import author, files, may
+from blueprints._request import flag, number
+from cozyd import jsons
+from cozyd.errors import BadRequest, Invalid, PreconditionFailed
+from cozyd.files import Dir, File
+from cozyd.files.kinds import DEFAULT_MIME, guess_mime
+from cozyd.files.tree import write_time
+
+CERTIFIED = {"carbonCopy": "io.cozy.certified.carbon_copy", "electronicSafe": "io.cozy.certified.electronic_safe"}
+_MIME = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
+
+
+def received(home: Dir, name: str, fields: Mapping[str, Any], *, replaces: File | None = None, exact: bool = False) -> File:
+    """Take the body as a file's content: the bytes are sealed before the document names them.
+
+    :raises PreconditionFailed: digest or length are not what was said; nothing is left.
+    """
+    length, declared, wanted = request.content_length, number("Size", None), _wanted_md5()
+    with files().new(size=length if length is not None else declared, replaces=replaces) as upload:
+        source: BinaryIO = request.environ["wsgi.input"]
+        upload.fill(source)
+        blob = upload.seal()
+    if wanted is not None and wanted != blob.md5:
+        files().discard(blob)
+        raise PreconditionFailed("Invalid hash", source="Content-MD5")
+    if declared is not None and declared != blob.size:
+        files().discard(blob)
+        raise PreconditionFailed("The length differs from what was declared", source="Content-Length")
+    return files().put(home, name, blob, replaces=replaces, fields=fields, author=author(), exact=exact)
+
+
+def _wanted_md5() -> str | None:
+    text = request.headers.get("Content-MD5")
+    if not text:
+        return None
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != 16:
+        raise Invalid("Content-MD5 is malformed", source="Content-MD5")
+    return base64.b64encode(digest).decode()
+
+
+def file_fields(name: str) -> dict[str, Any]:
+    """The members of a file's document that the request gives.
+
+    :raises Invalid: type, metadata or MetadataID cannot be used.
+    """
+    mime = request.mimetype
+    if request.headers.get("Content-Type") and not _MIME.fullmatch(mime):
+        raise Invalid("The content type is malformed", source="mime")
+    if not mime or mime == DEFAULT_MIME or name.lower().endswith(".url"):
+        mime = guess_mime(name)
+    if mime == "text/xml" and name.lower().endswith(".svg"):
+        mime = "image/svg+xml"
+    flags = {"executable": flag("Executable"), "encrypted": flag("Encrypted")}
+    return {"mime": mime, **flags, **times(), **tags(), **_metadata()}
+
+
+def dir_fields() -> dict[str, Any]:
+    """The members of a folder's document that the request gives.
+
+    :raises Invalid: as `file_fields`.
+    """
+    return {**times(), **tags(), **_metadata()}
+
+
+def tags() -> dict[str, Any]:
+    """`Tags`, by comma; each once."""
+    names = [tag.strip() for tag in request.args.get("Tags", "").split(",")]
+    found = list(dict.fromkeys(tag for tag in names if tag))
+    return {"tags": found} if found else {}
+
+
+def times() -> dict[str, Any]:
+    """Times the client gives; unreadable ones count as absent."""
+    found: dict[str, Any] = {}
+    date = _tried(parsedate_to_datetime, request.headers.get("Date"))
+    if date is not None:
+        found |= {"created_at": write_time(date), "updated_at": write_time(date)}
+    for name, key in (("CreatedAt", "created_at"), ("UpdatedAt", "updated_at")):
+        time = _tried(datetime.fromisoformat, request.args.get(name))
+        if time is not None:
+            found[key] = write_time(time)
+    return found
+
+
+def _tried(read: Callable[[str], datetime], text: str | None) -> datetime | None:
+    """A moment between the years 1 and 9999; a plus sign that came as a space is one again."""
+    try:
+        time = read(text.replace(" ", "+") if read is not parsedate_to_datetime else text) if text else None
+        return time.astimezone(UTC) if time is not None and time.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _metadata() -> dict[str, Any]:
+    secret, text = request.args.get("MetadataID"), request.args.get("Metadata")
+    found: Any = {}
+    if secret:
+        found = jsons.load(files().links.find("metadata", secret))
+    elif text:
+        try:
+            found = jsons.load_object(text)
+        except BadRequest:
+            raise Invalid("Metadata is no JSON object", source="Metadata") from None
+    found = without_certified(found)
+    return {"metadata": found} if found else {}
+
+
+def without_certified(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata without the certificates that the principal may not give."""
+    return {key: value for key, value in metadata.items() if key not in CERTIFIED or may("POST", CERTIFIED[key])}

@@ -1,0 +1,186 @@
+"""`/files/download`, `/files/downloads`, `/files/archive` and thumbnails: contents leave (docs/http/files.md)."""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, BinaryIO, cast
+from urllib.parse import quote
+
+from flask import Response, request
+
+from blueprints import _download, _files_json, _jsonapi, _patches
+from blueprints._files import allowed, allowed_file, as_file, files
+from blueprints._request import Service, asks, body, flag, public
+from cozyd import jsons
+from cozyd.errors import BadRequest, Invalid, NotFound
+from cozyd.files import Node
+from cozyd.files.archive import Archive, entries
+
+service = Service("downloads", __name__, url_prefix="/files")
+
+SIZES = {"tiny": (96, 96), "small": (640, 480), "medium": (1280, 720), "large": (1920, 1080)}
+
+
+@service.get("/download/<id>", access=asks("GET"))
+def download(id: str) -> Response:
+    """A file's content."""
+    return _sent(_download.of_file(files(), allowed_file("GET", id)))
+
+
+@service.get("/download", access=asks("GET"))
+def download_by_path() -> Response:
+    """A file's content, by path; the right is judged as by id."""
+    file = as_file(allowed("GET", files().at(request.args.get("Path", ""))))
+    return _sent(_download.of_file(files(), file), _download.NO_FORMS)
+
+
+@service.get("/download/<id>/<version>", access=asks("GET"))
+def download_version(id: str, version: str) -> Response:
+    """An earlier content of a file."""
+    file = allowed_file("GET", id)
+    return _sent(_download.of_version(files(), file, files().versions.get(id, version), file.name))
+
+
+def _sent(content: _download.Download, *policy: str) -> Response:
+    if request.args.get("Page"):
+        raise Invalid("Pages of a PDF are not cut out", source="Page")
+    return _download.send(content, attachment=flag("Dl"), policy=policy)
+
+
+# -- secret links -------------------------------------------------------------------------------------------------------
+
+
+@service.post("/downloads", access=asks("GET"))
+def make_link() -> Response:
+    """A link to a file or version that needs no token for ten minutes."""
+    version = ""
+    if request.args.get("Path"):
+        file = as_file(allowed("GET", files().at(request.args["Path"])))
+    elif request.args.get("Id"):
+        file = allowed_file("GET", request.args["Id"])
+    elif request.args.get("VersionId"):
+        id, _, version = request.args["VersionId"].partition("/")
+        file = allowed_file("GET", id)
+        files().versions.get(id, version)
+    else:
+        raise BadRequest("Path, Id or VersionId is needed")
+    links = files().links
+    secret = f"v-{links.make('version', f'{file.id}/{version}'.encode())}" if version else links.make("file", files().path(file).encode())
+    name = request.args.get("Filename") or file.name
+    return _files_json.file(files(), file, links={"related": f"/files/downloads/{secret}/{quote(name, safe='')}"})
+
+
+@service.get("/downloads/<secret>/<path:name>", access=public)
+def download_by_link(secret: str, name: str) -> Response:
+    """A content, by its secret."""
+    links = files().links
+    if secret.startswith("v-"):
+        id, _, internal = links.find("version", secret.removeprefix("v-")).decode().partition("/")
+        file = files().file(id)
+        content = _download.of_version(files(), file, files().versions.get(id, internal), name)
+    else:
+        file = as_file(files().at(links.find("file", secret).decode()))
+        content = _download.of_file(files(), file)
+    framed = () if flag("Dl") else _download.framed(file.mime)
+    return _sent(content, _download.NO_FORMS, *framed)
+
+
+# -- archives -----------------------------------------------------------------------------------------------------------
+
+
+@service.post("/archive", access=asks("GET"))
+def make_archive() -> Response:
+    """A zip of a selection: a link to it, or with `Accept: application/zip` the zip itself."""
+    given = _patches.data_of(body()).get("attributes")
+    wanted = _selection(given if isinstance(given, dict) else {})
+    if not (wanted["ids"] or wanted["files"]):
+        return _bare("Can't create an archive with no files")
+    if _climbs(wanted["name"]):
+        return _bare("The archive filename can't contain a /")
+    selected = [allowed("GET", node) for node in _nodes(wanted)]
+    if request.headers.get("Accept") == "application/zip":
+        return _zip(wanted["name"], selected)
+    secret = files().links.make("archive", jsons.dump(wanted))
+    found = _jsonapi.resource("io.cozy.files.archives", secret, wanted, links={"self": f"/files/archive/{secret}"})
+    return _jsonapi.answer(found, links={"related": f"/files/archive/{secret}/{quote(wanted['name'], safe='')}.zip"})
+
+
+@service.get("/archive/<secret>/<name>", access=public)
+def archive(secret: str, name: str) -> Response:  # noqa: ARG001
+    """A zip, by its secret; of the selection as it is now."""
+    wanted = jsons.load_object(files().links.find("archive", secret))
+    return _zip(wanted["name"], _nodes(wanted))
+
+
+def _selection(attributes: dict[str, Any]) -> dict[str, Any]:
+    """`name`, `ids`, `files`, `pages` as they are kept.
+
+    :raises Invalid: one of the wrong type, or pages, which are not cut out.
+    """
+    name = attributes.get("name") or "archive"
+    if not isinstance(name, str):
+        raise Invalid("name must be a text", source="/data/attributes/name")
+    found: dict[str, Any] = {"name": name}
+    for key in ("ids", "files"):
+        values = attributes.get(key)
+        if values is not None and not (isinstance(values, list) and all(isinstance(one, str) for one in values)):
+            raise Invalid(f"{key} must be an array of texts", source=f"/data/attributes/{key}")
+        found[key] = values
+    if attributes.get("pages"):
+        raise Invalid("Pages of a PDF are not cut out", source="/data/attributes/pages")
+    return found | {"pages": None}
+
+
+def _climbs(name: str) -> bool:
+    return name in (".", "..") or any(char in "/\\\0\r\n" for char in name)
+
+
+def _nodes(wanted: dict[str, Any]) -> Sequence[Node]:
+    return [*(files().get(id) for id in wanted["ids"] or ()), *(files().at(path) for path in wanted["files"] or ())]
+
+
+def _zip(name: str, nodes: Sequence[Node]) -> Response:
+    made = Archive(entries(files(), name, nodes), files().open)
+
+    def open(start: int, stop: int) -> BinaryIO:
+        made.cut(start, stop)
+        return cast(BinaryIO, made)
+
+    content = _download.Download(f"{name}.zip", "application/zip", made.size, made.etag, datetime.now(UTC), open)
+    return _download.send(content, attachment=True)
+
+
+def _bare(text: str) -> Response:
+    """An error as the reference answers it here: a JSON string."""
+    return Response(jsons.dump(text), 400, content_type="application/json")
+
+
+# -- thumbnails ---------------------------------------------------------------------------------------------------------
+
+
+@service.get("/<id>/thumbnails/<secret>/<format>", access=public)
+def thumbnail(id: str, secret: str, format: str) -> Response:
+    """A placeholder with the status 404, as long as there is no thumbnail."""
+    files().links.check_thumbnail(id, secret)
+    files().file(id)
+    if format not in SIZES:
+        raise NotFound("Format does not exist", error="no_route")
+    etag = f"placeholder-{format}"
+    if etag in request.if_none_match:
+        return Response(status=304, headers={"ETag": f'"{etag}"'})
+    return Response(_placeholder(*SIZES[format]), 404, content_type="image/png", headers={"ETag": f'"{etag}"'})
+
+
+@cache
+def _placeholder(width: int, height: int) -> bytes:
+    """A light grey PNG (PNG, third edition: one bit a pixel, of a palette of one colour)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(bytes((1 + (width + 7) // 8) * height), 9)
+    header = struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"PLTE", b"\xe8\xea\xed"), chunk(b"IDAT", rows), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

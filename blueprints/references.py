@@ -1,0 +1,187 @@
+"""References between documents and files, and folders left out on devices (docs/http/files.md)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, request
+
+from blueprints import _documents, _files_json, _jsonapi
+from blueprints._files import allowed, author, files
+from blueprints._request import Service, allow, asks, body, number, principal
+from cozyd.errors import BadRequest, Forbidden, NotFound
+from cozyd.files.lookup import NOT_FOUND
+from cozyd.files.references import Field
+from cozyd.files.tree import Reference
+from cozyd.permissions import FILES, Action, check_doctype
+
+service = Service("references", __name__, url_prefix="/files")
+from_documents = _documents.with_ids(Service("references_from_documents", __name__, url_prefix="/data", errors="data"))
+
+PAGE, LARGEST_PAGE = 100, 1000
+
+
+# -- of a folder or file ------------------------------------------------------------------------------------------------
+
+
+@service.post("/<id>/relationships/referenced_by", access=asks("PATCH"))
+def add(id: str) -> Response:
+    """Have documents point at a folder or file."""
+    allowed("PATCH", files().get(id))
+    return _changed(id, "referenced_by", add=_given())
+
+
+@service.delete("/<id>/relationships/referenced_by", access=asks("DELETE"))
+def remove(id: str) -> Response:
+    """Have documents point at it no longer."""
+    allowed("DELETE", files().get(id))
+    return _changed(id, "referenced_by", remove=_given())
+
+
+@service.post("/<id>/relationships/not_synchronized_on", access=asks("PATCH"))
+def leave_out(id: str) -> Response:
+    """Leave a folder out on devices."""
+    allowed("PATCH", files().dir(id))
+    return _changed(id, "not_synchronized_on", add=_given())
+
+
+@service.delete("/<id>/relationships/not_synchronized_on", access=asks("PATCH"))
+def take_in(id: str) -> Response:
+    """Have devices synchronize a folder again."""
+    allowed("PATCH", files().dir(id))
+    return _changed(id, "not_synchronized_on", remove=_given())
+
+
+def _changed(id: str, field: Field, *, add: Sequence[Reference] = (), remove: Sequence[Reference] = ()) -> Response:
+    node = files().references.change([id], field, add=add, remove=remove, author=author())[0]
+    found = node.stored.doc.get(field) or []
+    return _jsonapi.answer(found, meta={"rev": node.rev, "count": len(found)})
+
+
+def _given() -> Sequence[Reference]:
+    """The references in the body: a list, or one object.
+
+    :raises BadRequest: it has none.
+    """
+    data = body().get("data")
+    found = [data] if isinstance(data, dict) else data
+    if not isinstance(found, list) or not all(_is_reference(one) for one in found):
+        raise BadRequest("The body has no references", source="/data")
+    return [Reference(one["type"], one["id"]) for one in found]
+
+
+def _is_reference(one: Any) -> bool:
+    return isinstance(one, dict) and all(isinstance(one.get(name), str) and one[name] for name in ("type", "id"))
+
+
+# -- of a document ------------------------------------------------------------------------------------------------------
+
+
+@from_documents.get("/<doctype>/<docid:id>/relationships/references", access=asks("GET"))
+def listed(doctype: str, id: str) -> Response:
+    """The folders and files a document points at."""
+    return _list(Reference(doctype, id), "referenced_by")
+
+
+@from_documents.post("/<doctype>/<docid:id>/relationships/references", access=asks("PUT"))
+def point(doctype: str, id: str) -> Response:
+    """Have a document point at folders and files."""
+    return _point(Reference(doctype, id), "referenced_by", "PUT")
+
+
+@from_documents.delete("/<doctype>/<docid:id>/relationships/references", access=asks("DELETE"))
+def unpoint(doctype: str, id: str) -> Response:
+    """Have a document point at them no longer."""
+    return _point(Reference(doctype, id), "referenced_by", "DELETE")
+
+
+@from_documents.get("/<doctype>/<docid:id>/relationships/not_synchronizing", access=asks("GET"))
+def listed_left_out(doctype: str, id: str) -> Response:
+    """The folders that a device leaves out."""
+    return _list(Reference(doctype, id), "not_synchronized_on")
+
+
+@from_documents.post("/<doctype>/<docid:id>/relationships/not_synchronizing", access=asks("PUT"))
+def leave_out_many(doctype: str, id: str) -> Response:
+    """Leave folders out on a device."""
+    return _point(Reference(doctype, id), "not_synchronized_on", "PUT")
+
+
+@from_documents.delete("/<doctype>/<docid:id>/relationships/not_synchronizing", access=asks("DELETE"))
+def take_in_many(doctype: str, id: str) -> Response:
+    """Have a device synchronize folders again."""
+    return _point(Reference(doctype, id), "not_synchronized_on", "DELETE")
+
+
+def _allow(action: Action, reference: Reference) -> None:
+    """A rule that names the document's type or id, or one on all files.
+
+    :raises Forbidden: there is neither.
+    """
+    check_doctype(reference.type)
+    try:
+        allow(action, reference.type, {"_id": reference.id})
+    except Forbidden:
+        principal().check("GET" if action == "GET" else "PATCH", FILES)
+
+
+def _point(reference: Reference, field: Field, action: Action) -> Response:
+    _allow(action, reference)
+    given = _given()
+    if any(one.type != FILES for one in given):
+        raise BadRequest("Only folders and files are referenced", source="/data")
+    ids = [one.id for one in given]
+    try:
+        if action == "PUT":
+            files().references.change(ids, field, add=[reference], author=author())
+        else:
+            files().references.change(ids, field, remove=[reference, *_legacy(reference)], author=author())
+    except NotFound:
+        raise NotFound(NOT_FOUND, error="Not Found") from None
+    return Response(status=204)
+
+
+def _legacy(reference: Reference) -> Sequence[Reference]:
+    """The same reference as old clients wrote it: the slash in its id encoded."""
+    if "/" not in reference.id:
+        return ()
+    return [Reference(reference.type, reference.id.replace("/", code)) for code in ("%2F", "%2f")]
+
+
+def _list(reference: Reference, field: Field) -> Response:
+    _allow("GET", reference)
+    sort = request.args.get("sort") or "id"
+    if sort.removeprefix("-") not in ("id", "datetime"):
+        raise BadRequest("Invalid sort parameter")
+    references = files().references
+    count = references.count(field, reference)
+    for old in _legacy(reference) if not count else ():
+        if references.count(field, old):
+            reference, count = old, references.count(field, old)
+            break
+    limit = min(number("page[limit]", PAGE, low=1) or PAGE, LARGEST_PAGE)
+    page = _files_json.Page(limit, request.args.get("page[cursor]"), number("page[skip]", 0) or 0)
+    rows, more = page.cut(
+        references.rows(
+            field,
+            reference,
+            by_time=sort.endswith("datetime"),
+            descending=sort.startswith("-"),
+            after=page.after,
+            skip=page.skip,
+            limit=page.limit + 1,
+        )
+    )
+    links = {"next": f"{_address()}?{page.next(rows[-1])}{f'&sort={sort}' if sort != 'id' else ''}"} if more else {}
+    nodes = files().named(rows) if request.args.get("include") == "files" else None
+    return _jsonapi.answer(
+        [_files_json.identifier(row.ref.id) for row in rows],
+        included=None if nodes is None else [_files_json.short(files(), node) for node in nodes],
+        links=links,
+        meta={"count": count},
+    )
+
+
+def _address() -> str:
+    """The path as it was asked, encoded."""
+    raw: str = request.environ.get("REQUEST_URI") or request.path
+    return raw.partition("?")[0]
