@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import dav, documents, queries, realtime
+from benchmarks import dav, documents, pim, queries, realtime
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -15,7 +15,7 @@ IDLE_MB = 90
 def main() -> None:
     """Run what is named, or all but `scale`, which takes some minutes."""
     need("wrk")
-    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav"}
+    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav", "pim"}
     with tempfile.TemporaryDirectory() as folder:
         server = Served(Path(folder) / "data").add_alice()
         first = server.start()
@@ -38,6 +38,9 @@ def main() -> None:
                 realtime.measure(server)
             if "dav" in wanted:
                 dav.measure(server)
+            if "pim" in wanted:
+                pim.measure(server, Path(folder))
+                pim.sizes(server)
             if "scale" in wanted:
                 queries.scale(server)
         finally:

@@ -77,6 +77,7 @@ def apple_profile() -> Response:
 
 
 @folders.route("/", methods=["OPTIONS"], access=public)
+@folders.route("/principals/", methods=["OPTIONS"], access=public)
 @folders.route("/sync", methods=["OPTIONS"], access=public)
 @folders.route("/sync/", methods=["OPTIONS"], access=public)
 def folder_options() -> Response:
@@ -89,6 +90,7 @@ def folder_options() -> Response:
 
 
 @folders.route("/", methods=["PROPFIND"], access=public)
+@folders.route("/principals/", methods=["PROPFIND"], access=public)
 @folders.route("/sync", methods=["PROPFIND"], access=public)
 @folders.route("/sync/", methods=["PROPFIND"], access=public)
 def folder_listing() -> Response:
@@ -105,8 +107,11 @@ def folder_listing() -> Response:
         body = '<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>'
         return Response(body, 403, content_type=XML)
     asked = _propfind.asked_names(body_bytes())
-    top = {"/": instance().public_name()} if request.path == "/" else {"/sync/": "sync"}
-    below = {"/sync/": "sync"} if request.path == "/" else {FILES: "files"} if principal.may("GET", FILES_DOCTYPE) else {}
+    files = {FILES: "files"} if principal.may("GET", FILES_DOCTYPE) else {}
+    top, below = {
+        "/": ({"/": instance().public_name()}, {"/sync/": "sync"}),
+        "/principals/": ({"/principals/": "principals"}, {}),
+    }.get(request.path, ({"/sync/": "sync"}, files))
     return Response(_propfind.multistatus(top | (below if depth == "1" else {}), asked), 207, content_type=XML)
 
 

@@ -1,5 +1,6 @@
 """`calendar-data` and `address-data`: whole, in part, expanded, limited, or in another version (pure; RFC 4791, 9.6; RFC 6352, 10.4)."""
 
+import re
 from collections.abc import Callable
 from datetime import tzinfo
 from xml.etree.ElementTree import Element
@@ -49,11 +50,12 @@ class Data:
         return found.render()
 
 
+_UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 def _escaped(text: str) -> str:
     """Text as an element's content: carriage returns survive, what XML cannot say is left out."""
-    if not text.isprintable():
-        text = "".join(char for char in text if char >= " " or char in "\t\r\n").replace("\ufffe", "").replace("\uffff", "")
-    return escape(text).replace("\r", "&#13;")
+    return escape(_UNSAYABLE.sub("", text)).replace("\r", "&#13;")
 
 
 def read(asked: Element) -> Data:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cozyd.errors import BadRequest, CozyError, Invalid, MethodNotAllowed, NotFound
+from cozyd.errors import BadRequest, Conflict, CozyError, Invalid, MethodNotAllowed, NotFound
 from dav import collections, properties, reports, resources, xml
 from dav.access import Environ, StartResponse, Visit, admit, answer, refuse, utf8_path
 from dav.properties import USER, D, Lister, Seen
@@ -186,7 +186,8 @@ def _delete_collection(request: Request) -> Iterable[bytes]:
 
 
 def _make_below(request: Request) -> Iterable[bytes]:
-    request.seen()
+    if not request.visit.instance.pim.has(request.parts[1]):
+        raise Conflict("There is nothing to make it in")
     raise Invalid("Nothing is made inside of an address book or calendar", source="calendar-collection-location-ok")
 
 

@@ -16,6 +16,8 @@ from dav.access import XML, StartResponse, Visit, answer
 from dav.properties import CR, SYNC, C, D, Lister, Seen, sync_token
 
 MOST_HREFS = 20_000
+FEW = 300
+"""Up to so many rows are read one by one rather than all of a collection."""
 
 
 class Asked:
@@ -78,7 +80,10 @@ def _sync(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
         raise BadRequest("The sync-level is 1 or infinite")
     pim = asked.visit.instance.pim
     since = _since(collection, (asked.tree.findtext(f"{D}sync-token") or "").strip())
-    rows = list(pim.rows(collection, since=since) if since else pim.rows(collection))
+    try:
+        rows = list(pim.rows(collection, since=since) if since else pim.rows(collection))
+    except BadRequest as cause:
+        raise SeqGone("The token is malformed") from cause
     token, tail = sync_token(collection), ""
     limit = _limit(asked.tree)
     if limit is not None and len(rows) > limit:
@@ -164,12 +169,15 @@ def _matching(asked: Asked, collection: Collection, zone: tzinfo | None) -> tupl
     wanted = filters.read_book(given) if card else filters.read_calendar(given, zone)
     low, high = wanted.range or (None, None)
     hrefs = [asked.href] if asked.href else None
+    top = "VCARD" if card else "VCALENDAR"
+    words = pim.words(collection) if wanted.indexed and not wanted.plain else {}
+    known = {href: wanted.test(filters.WordNode(top, one)) for href, one in words.items() if one is not None}
+    if hrefs is None and words:
+        passing = [href for href in words if known.get(href, True)]
+        hrefs = passing if len(passing) <= FEW else None
     rows = pim.rows(collection, hrefs=hrefs, component=wanted.component, start=low, end=high, zone=zone)
     if wanted.plain:
         return rows, None
-    words = pim.words(collection) if wanted.indexed else {}
-    top = "VCARD" if card else "VCALENDAR"
-    known = {href: wanted.test(filters.WordNode(top, one)) for href, one in words.items() if one is not None} if words else {}
     odd = [row for row in rows if row.key[1] not in known]
     texts = pim.texts(odd)
     for href, text in texts.items():

@@ -202,10 +202,22 @@ def bounds(doc: Doc, kind: str) -> Doc | None:
         last = _last(doc["rrule"], first)
         endless = last is None
         if last is not None:
-            high = max(high, to_utc(last, None if first.utc else first.zone) + (moments[0][1] - moments[0][0]))
+            later = _moved_later(doc, zone_name)
+            high = max(high, to_utc(last, None if first.utc else first.zone) + (moments[0][1] - moments[0][0]) + later)
     if first.floating or first.all_day:
         low, high = _widened(low, -WIDENED), _widened(high, WIDENED)
     return {"start": times.utc_text(low), "end": ENDLESS if endless else times.utc_text(high)}
+
+
+def _moved_later(doc: Doc, zone_name: str) -> timedelta:
+    """By how much overrides that hold for later instances too (THISANDFUTURE) may move or lengthen the last one."""
+    found = timedelta(0)
+    for key, value in _override_items(doc):
+        original, start = times.from_json(key, zone_name), times.from_json(text_of(value.get("start")), zone_name)
+        end = times.from_json(text_of(value.get("end")), zone_name)
+        if value.get("partial") and original is not None and start is not None:
+            found = max(found, (end or start).moment() - original.moment())
+    return found
 
 
 def is_fixed(doc: Doc) -> bool:

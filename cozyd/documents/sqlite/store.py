@@ -81,7 +81,9 @@ class SqliteStore:
         if num is None:
             return [None] * len(ids)
         found: dict[str, Stored] = {}
-        sql = "SELECT d.id, d.rev, d.deleted, d.text, d.private FROM {} JOIN doc d ON d.doctype = ? AND d.id = j.value WHERE d.deleted <= ?"
+        # CROSS: the ids first, each by the index; the planner would rather walk the whole doctype
+        join = "{} CROSS JOIN doc d ON d.doctype = ? AND d.id = j.value WHERE d.deleted <= ?"
+        sql = f"SELECT d.id, d.rev, d.deleted, d.text, d.private FROM {join}"  # noqa: S608 - no text of anybody's
         reads: list[tuple[str, Any]] = [("json_each(?) j", json.dumps([id for id in ids if "\0" not in id]))]
         reads += [("(SELECT ? AS value) j", id) for id in ids if "\0" in id]  # SQLite's JSON ends a text at its first NUL
         with self._database.reading(snapshot=len(reads) > 1) as connection:
