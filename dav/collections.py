@@ -1,12 +1,12 @@
-"""MKCALENDAR, extended MKCOL, PROPPATCH and DELETE of address books and calendars (RFC 4791, 5.3.1; RFC 5689; RFC 4918, 9.2)."""
+"""MKCALENDAR, extended MKCOL and PROPPATCH of address books and calendars (RFC 4791, 5.3.1; RFC 5689; RFC 4918, 9.2)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, tostring
 from xml.sax.saxutils import escape
 
-from cozyd.errors import BadRequest, Forbidden, Invalid, MethodNotAllowed, PreconditionFailed
+from cozyd.errors import BadRequest, Forbidden, Invalid, MethodNotAllowed
 from cozyd.pim import Kind, ical
 from dav import xml
 from dav.access import XML, StartResponse, Visit, answer
@@ -82,23 +82,6 @@ def change(visit: Visit, seen: Seen, tree: Element | None, start_response: Start
             return answer(start_response, 200, [("Preference-Applied", "return=minimal")])
     body = f"<D:response><D:href>{xml.href(seen.path)}</D:href>{_propstats(changes)}</D:response>"
     return xml.answer_multistatus(start_response, [body])
-
-
-def remove(visit: Visit, seen: Seen, environ: Mapping[str, str], start_response: StartResponse) -> Iterable[bytes]:
-    """DELETE of a collection with all that is in it.
-
-    :raises Forbidden, PreconditionFailed: the visitor may not; it has changed.
-    """
-    collection = seen.of()
-    if not visit.writes(collection):
-        raise Forbidden("This password may not change it", source="need-privileges")
-    if environ.get("HTTP_DEPTH", "infinity").lower() != "infinity":
-        raise BadRequest("A collection is removed with all that is in it: Depth is infinity")
-    wanted = environ.get("HTTP_IF_MATCH", "").strip()
-    if wanted not in ("", "*", f'"{collection.token}"'):
-        raise PreconditionFailed("It has changed meanwhile")
-    visit.instance.pim.remove(collection)
-    return answer(start_response, 204)
 
 
 def _propstats(changes: Changes) -> str:

@@ -125,7 +125,7 @@ class Pim:
         :raises Forbidden: it is one of the two that always are.
         """
         if collection.id in (DEFAULT_BOOK, DEFAULT_CALENDAR):
-            raise Forbidden("This collection cannot be removed")
+            raise Forbidden("This collection cannot be removed", source="need-privileges")
         stored = self._docs.get(Ref(_DOCTYPE[collection.kind], collection.id))
         with self._locks.hold(f"pim/{collection.id}"):
             members = [Write(row.ref, rev=row.rev, deleted=True) for row in self.rows(collection)]

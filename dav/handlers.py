@@ -1,18 +1,13 @@
-"""The CalDAV and CardDAV mount: each method answered from `instance.pim` (docs/dav.md has what is served of which RFC)."""
+"""Methods of the CalDAV and CardDAV mount that Radicale's application leaves to us (docs/dav.md has what is served of which RFC)."""
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cozyd.errors import BadRequest, Conflict, CozyError, Invalid, MethodNotAllowed, NotFound
+from cozyd.errors import BadRequest, Conflict, Invalid, MethodNotAllowed, NotFound
 from dav import collections, properties, reports, resources, xml
-from dav.access import Environ, StartResponse, Visit, admit, answer, refuse, utf8_path
+from dav.access import Environ, StartResponse, Visit
 from dav.properties import USER, D, Lister, Seen
 
-log = logging.getLogger("cozyd.dav")
-
-CLASSES = "1, 3, access-control, calendar-access, addressbook, extended-mkcol"
-ALLOWED = "OPTIONS, GET, HEAD, PUT, POST, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT, MKCOL, MKCALENDAR"
 DEEPEST_PATH = 3
 
 
@@ -57,44 +52,28 @@ class Request:
         return xml.parse(xml.read_body(self.environ))
 
 
-def mount(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """The WSGI application of `/sync/dav`."""
-    start_response = _with_classes(start_response)
-    try:
-        if environ["REQUEST_METHOD"] == "OPTIONS":
-            return answer(start_response, 200, [("Allow", ALLOWED)])
-        environ["PATH_INFO"] = path = utf8_path(environ)
-        parts = [part for part in path.split("/") if part]
-        if parts[:1] == [".well-known"]:
-            return answer(start_response, 301, [("Location", f"{environ['SCRIPT_NAME']}/")])
-        return _serve(Request(admit(environ), parts, environ, start_response))
-    except CozyError as error:
-        return refuse(error, environ, start_response)
-    except Exception:  # a client gets an answer without a stack trace
-        log.exception("a DAV request failed unexpectedly: %s", environ["REQUEST_METHOD"])
-        return refuse(CozyError("An unexpected error occurred"), environ, start_response)
+def serve(request: Request) -> Iterable[bytes]:
+    """Answer a request of a method that is ours.
 
-
-def _with_classes(start_response: StartResponse) -> StartResponse:
-    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-        return start_response(status, [*headers, ("DAV", CLASSES)], *more)
-
-    return start
-
-
-def _serve(request: Request) -> Iterable[bytes]:
+    :raises CozyError: it is refused.
+    """
     parts = request.parts
+    check_path(parts)
+    known = _RESOURCE if len(parts) == DEEPEST_PATH else _COLLECTION
+    found = known.get(request.method)
+    if found is None:
+        raise MethodNotAllowed("This method is not served here", allow=", ".join(known))
+    return found(request)
+
+
+def check_path(parts: list[str]) -> None:
+    """:raises BadRequest, NotFound: the path leads nowhere here."""
     if any(part in (".", "..") or "\0" in part for part in parts):
         raise BadRequest("The path climbs")
     if parts and parts[0] != USER:
         raise NotFound("There is no such principal")
     if len(parts) > DEEPEST_PATH:
         raise NotFound("There is nothing below a resource")
-    known = _RESOURCE if len(parts) == DEEPEST_PATH else _COLLECTION
-    serve = known.get(request.method)
-    if serve is None:
-        raise MethodNotAllowed("This method is not served here", allow=", ".join(known))
-    return serve(request)
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------
@@ -181,10 +160,6 @@ def _make(request: Request) -> Iterable[bytes]:
     return collections.make(request.visit, request.parts[1], tree, request.method, request.start_response)
 
 
-def _delete_collection(request: Request) -> Iterable[bytes]:
-    return collections.remove(request.visit, request.seen(), request.environ, request.start_response)
-
-
 def _make_below(request: Request) -> Iterable[bytes]:
     if not request.visit.instance.pim.has(request.parts[1]):
         raise Conflict("There is nothing to make it in")
@@ -204,7 +179,6 @@ _COLLECTION: Mapping[str, Serve] = {
     "GET": _of_collection(resources.get_all),
     "HEAD": _of_collection(resources.get_all),
     "POST": _of_collection(resources.post),
-    "DELETE": _delete_collection,
     "PROPFIND": _propfind,
     "PROPPATCH": _proppatch,
     "REPORT": _report,
