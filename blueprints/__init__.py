@@ -39,7 +39,22 @@ def create_app(stack: Stack) -> Flask:
 
     :param stack: the process's object graph; requests bring their own instance in `environ["cozyd.instance"]`.
     """
-    from blueprints import assets, auth, data, downloads, file_lists, files, realtime, references, replication, status, sync, versions
+    from blueprints import (
+        assets,
+        auth,
+        data,
+        downloads,
+        file_lists,
+        files,
+        oauth,
+        permissions,
+        realtime,
+        references,
+        replication,
+        status,
+        sync,
+        versions,
+    )
 
     app = Flask("cozyd", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # ids may have several
@@ -51,7 +66,7 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     of_files = (file_lists, files, downloads, references, versions)
-    modules = (assets, auth, data, *of_files, realtime, replication, status, sync)
+    modules = (assets, auth, oauth, permissions, data, *of_files, realtime, replication, status, sync)
     for service in [service for module in modules for service in _services(module)]:
         app.register_blueprint(service)
     return app

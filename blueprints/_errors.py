@@ -44,6 +44,12 @@ def write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
 
 
 def _write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
+    if shape == "oauth" and type(error) is not CozyError and error.error != "no_route":
+        return _json(error.status, _oauth_body(error))
+    if shape == "page" and "Accept" not in request.headers and error.error != "no_route":
+        return page(error)
+    if shape == "rights" and isinstance(error, Forbidden | BadRequest) and not error.source:
+        return _accepted(error, page)
     if shape == "data":
         return _json(error.status if not isinstance(error, Invalid) else 400, _data_body(error))
     if shape == "couchdb":
@@ -83,6 +89,13 @@ def _data_body(error: CozyError) -> dict[str, object]:
     status = 400 if isinstance(error, Invalid) else error.status
     name = "no_couch" if type(error) is Unavailable else error.error
     return {"ok": False, "status": str(status), "error": name, "reason": error.detail}
+
+
+def _oauth_body(error: CozyError) -> dict[str, object]:
+    """RFC 7591's names with a description; else the sentence itself, as the reference has it."""
+    if error.error == error.name:
+        return {"error": error.detail}
+    return {"error": error.error, "error_description": error.detail}
 
 
 def _couchdb_body(error: CozyError) -> dict[str, object]:

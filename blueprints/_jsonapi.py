@@ -10,6 +10,8 @@ from cozyd.errors import BadRequest, CozyError
 
 MEDIA_TYPE = "application/vnd.api+json"
 Resource = dict[str, Any]
+_OF_THE_STORE = frozenset(("missing", "deleted", "Database does not exist."))
+"""Reasons of a document that is not there: the store's own short name is the title then."""
 
 
 def resource(
@@ -59,7 +61,7 @@ def error_object(error: CozyError) -> Resource:
         source["parameter"] = error.source
     if error.status == 422 and source:
         title = "Invalid Attribute" if "pointer" in source else "Invalid Parameter"
-    elif error.error != error.name:
+    elif error.error != error.name or error.detail in _OF_THE_STORE:
         title = error.error
     return {"status": str(error.status), "title": title, "detail": error.detail, "source": source}
 

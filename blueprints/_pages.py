@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from flask import Response, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from blueprints._request import same_secret
-from blueprints._text import LANGUAGES, text
+from blueprints._text import EVERY_PAGE, has_text, text
 from cozyd.errors import BadRequest, CozyError, Forbidden
 
 CSRF_COOKIE, CSRF_LIFE = "_csrf", 3600
@@ -49,19 +49,24 @@ def asset_url(name: str) -> str:
     return f"/assets/{base}.{asset_hash(name)}.{extension}"
 
 
-def locale() -> str:
-    """The language the reader prefers among ours."""
-    return request.accept_languages.best_match(LANGUAGES) or "en"
+def locale(languages: Iterable[str] = EVERY_PAGE) -> str:
+    """The language the reader prefers among those that have the words."""
+    return request.accept_languages.best_match(languages) or "en"
 
 
-def words() -> Any:
+def words(languages: Iterable[str] = EVERY_PAGE) -> Any:
     """The text function of the reader's language."""
-    return partial(text, locale())
+    return partial(text, locale(languages))
+
+
+def has_words(sentence: str) -> bool:
+    """Whether there is such a sentence."""
+    return has_text(sentence)
 
 
 def page(template: str, /, status: int = 200, **values: Any) -> Response:
     """A page as a response; private, and with the policy that lets it load nothing but our own files."""
-    values |= {"locale": locale(), "t": words(), "asset": asset_url}
+    values = {"locale": locale(), "t": words(), "asset": asset_url} | values
     answer = Response(_templates().get_template(template).render(values), status, content_type="text/html; charset=utf-8")
     answer.headers.update(security_headers())
     return answer

@@ -5,6 +5,7 @@ access fails when the application is made, so nothing is open by mistake (docs/a
 """
 
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +20,9 @@ from cozyd.errors import BadRequest, CozyError, Unauthorized
 from cozyd.instance import Instance
 from cozyd.permissions import Action, Principal
 
-ErrorShape = Literal["jsonapi", "data", "couchdb", "page"]
+ErrorShape = Literal["jsonapi", "data", "couchdb", "page", "oauth", "rights"]
 SESSION_COOKIE = "cozysessid"
+_FLAT_LOCAL = re.compile(r"https?://[a-z0-9-]+\.localhost(:[0-9]+)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,13 @@ def credentials() -> Credentials:
     elif scheme.lower() == "basic" and request.authorization is not None:
         basic = (request.authorization.username or "", request.authorization.password or "")
         bearer = basic[1]
-    elif "bearer_token=" in environ.get("QUERY_STRING", ""):
-        bearer = request.args.get("bearer_token")
-    session = request.cookies.get(SESSION_COOKIE) if "HTTP_COOKIE" in environ else None
-    return Credentials(bearer, basic, session, environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
+    elif environ.get("QUERY_STRING"):
+        bearer = request.args.get("bearer_token") or request.args.get("sharecode")
+    cookies = request.cookies if "HTTP_COOKIE" in environ else {}
+    passes = {name: value for name, value in cookies.items() if name.startswith("pass")}
+    return Credentials(
+        bearer, basic, cookies.get(SESSION_COOKIE), environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""), passes
+    )
 
 
 def principal() -> Principal:
@@ -64,8 +69,23 @@ def principal() -> Principal:
     if known is None:
         shown = credentials()
         auth = environ["cozyd.instance"].auth
-        known = environ["cozyd.principal"] = auth.identify(Credentials(bearer=shown.bearer, address=shown.address, agent=shown.agent))
+        invitation = request.args.get("registerToken") if not shown.bearer and environ.get("QUERY_STRING") else None
+        known = auth.register_principal(invitation) if invitation else auth.identify(_token_of(shown))
+        environ["cozyd.principal"] = known
     return known
+
+
+def _token_of(shown: Credentials) -> Credentials:
+    """What is shown, without a session that would do by itself; an app's token needs the cookie of its own session beside it."""
+    session = None
+    if shown.bearer:
+        session = shown.session or ("" if _sends_cookies() else None)
+    return Credentials(bearer=shown.bearer, session=session, address=shown.address, agent=shown.agent, passes=shown.passes)
+
+
+def _sends_cookies() -> bool:
+    """Whether an app's page can have its requests carry the cookie: to browsers, flat hosts below `localhost` are other sites."""
+    return not _FLAT_LOCAL.match(request.environ.get("HTTP_ORIGIN", ""))
 
 
 def logged_in() -> Principal | None:
@@ -143,6 +163,8 @@ public = Access("public", lambda: None)
 """Anybody, even without a token."""
 known = Access("known", _known)
 """Any valid token."""
+by_secret = Access("secret", lambda: None)
+"""Who has a secret that the view itself asks for: a registration token, a client's secret, a code, a link's password."""
 owner = Access("owner", _owner)
 """The owner's session cookie; browsers without one are sent to the login page."""
 
@@ -160,7 +182,7 @@ def asks(action: Action) -> Access:
 class Service(Blueprint):
     """A blueprint whose routes declare their access and whose errors have one shape.
 
-    :param errors: how its errors are written: JSON:API, the two shapes of `/data`, or a page.
+    :param errors: how its errors are written: JSON:API (`rights`: but for refusals), the two shapes of `/data`, OAuth's, or a page.
     """
 
     def __init__(self, name: str, import_name: str, *, errors: ErrorShape = "jsonapi", **options: Any) -> None:
@@ -191,7 +213,7 @@ class Service(Blueprint):
 
 @cache
 def _guarded(view: Callable[..., Any], access: Access) -> Callable[..., Any]:
-    if access is public:
+    if access in (public, by_secret):
         return view
     check = access.check
 

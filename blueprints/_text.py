@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from blueprints import _text_oauth
+
 _EN = {
     "login.title": "Log in",
     "login.welcome": "Hello {name}",
@@ -175,10 +177,24 @@ _FR = {
     "day.yesterday": "hier",
 }
 
-LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": _EN, "fr": _FR}
+LANGUAGES: Mapping[str, Mapping[str, str]] = {
+    "en": _EN | _text_oauth.EN,
+    "fr": _FR | _text_oauth.FR,
+    "de": _text_oauth.DE,
+    "es": _text_oauth.ES,
+}
+
+
+EVERY_PAGE = ("en", "fr")
+"""Languages that have the words of every page."""
+
+
+def has_text(sentence: str) -> bool:
+    """Whether there is such a sentence."""
+    return sentence in LANGUAGES["en"]
 
 
 def text(locale: str, sentence: str, /, **values: str) -> str:
     """A sentence in a language."""
-    found = LANGUAGES.get(locale, _EN).get(sentence) or _EN[sentence]
+    found = LANGUAGES.get(locale, LANGUAGES["en"]).get(sentence) or LANGUAGES["en"][sentence]
     return found.format(**values) if values else found

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from flask import Response, request
 
 from blueprints import _pages
+from blueprints._answers import echo_origin, preflight, redirect
 from blueprints._documents import answer
 from blueprints._request import SESSION_COOKIE, Service, credentials, instance, logged_in, principal, public
 from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, TooManyRequests, Unauthorized
@@ -24,10 +25,10 @@ LONG_RUN = 10 * 365 * 24 * 3600
 def root() -> Response:
     """The start page of who is logged in, or the way to it."""
     if logged_in() is not None:
-        return _to(_here(START))
+        return redirect(_here(START))
     if not instance().doc.get("onboarding_finished"):
         return _pages.page("welcome.html")
-    return _to(_here("/auth/login"))
+    return redirect(_here("/auth/login"))
 
 
 @service.get("/auth/login", access=public)
@@ -35,7 +36,7 @@ def login_page() -> Response:
     """The log-in form."""
     target = _target(request.args.get("redirect"))
     if logged_in() is not None:
-        return _to(target)
+        return redirect(target)
     if not instance().doc.get("onboarding_finished"):
         return _pages.page("welcome.html")
     return _login_form(request.args.get("redirect", ""))
@@ -70,26 +71,23 @@ def login() -> Response:
 def logout() -> Response:
     """Log out from a web app: its token, and the cookie of the session to end."""
     if not _is_app():
-        return _echo_origin(answer({"error": "The user can logout only from client-side apps"}, 401))
+        return echo_origin(answer({"error": "The user can logout only from client-side apps"}, 401))
     ended = Response(status=204)
     _end_session(ended)
-    return _echo_origin(ended)
+    return echo_origin(ended)
 
 
 @service.route("/auth/login", methods=["OPTIONS"], access=public)
 def logout_preflight() -> Response:
     """Apps live on hosts of their own."""
-    allowed = Response(status=204)
-    allowed.headers["Access-Control-Allow-Methods"] = "DELETE"
-    allowed.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")
-    return _echo_origin(allowed)
+    return preflight("DELETE")
 
 
 @service.post("/sync/logout", access=public)
 def logout_form() -> Response:
     """Log out from a page."""
     _pages.check_csrf()
-    ended = _to(_here("/auth/login"))
+    ended = redirect(_here("/auth/login"))
     _end_session(ended)
     return ended
 
@@ -117,14 +115,14 @@ def public_prelogin() -> Response:
 def change_password() -> Response:
     """Where the passphrase is changed (W3C change-password-url)."""
     scheme = request.scheme
-    return _to(f"{scheme}://settings.{instance().domain}/#/profile/password", 302)
+    return redirect(f"{scheme}://settings.{instance().domain}/#/profile/password", 302)
 
 
 @service.route("/.well-known/caldav", methods=["GET", "PROPFIND", "OPTIONS"], access=public)
 @service.route("/.well-known/carddav", methods=["GET", "PROPFIND", "OPTIONS"], access=public)
 def well_known_dav() -> Response:
     """Where DAV clients find calendars and contacts (RFC 6764)."""
-    return _to("/sync/dav/", 301)
+    return redirect("/sync/dav/", 301)
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
@@ -169,7 +167,7 @@ def _refused(error: CozyError) -> Response:
 
 
 def _logged_in(target: str, cookie: str | None) -> Response:
-    done = answer({"redirect": target}) if _wants_json() else _to(target)
+    done = answer({"redirect": target}) if _wants_json() else redirect(target)
     if cookie is not None:
         life = LONG_RUN if _is_long_run() else None
         done.set_cookie(SESSION_COOKIE, cookie, max_age=life, path="/", secure=request.is_secure, httponly=True, samesite="Lax")
@@ -187,27 +185,9 @@ def _end_session(ended: Response) -> None:
     ended.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="Lax")
 
 
-def _echo_origin(allowed: Response) -> Response:
-    origin = request.headers.get("Origin")
-    if origin:
-        allowed.headers["Access-Control-Allow-Origin"] = origin
-        allowed.headers["Access-Control-Allow-Credentials"] = "true"
-        allowed.vary.add("Origin")
-    return allowed
-
-
 def _here(path: str) -> str:
     """An address on the host that was asked."""
     return f"{request.scheme}://{request.host}{path}"
-
-
-def _to(target: str, status: int = 303) -> Response:
-    """A redirect without a body."""
-    gone = Response(status=status)
-    del gone.headers["Content-Type"]
-    gone.headers["Location"] = target
-    gone.headers["Cache-Control"] = "no-store"
-    return gone
 
 
 def _target(wanted: str | None) -> str:

@@ -5,6 +5,7 @@ A new listing, counter or look-up is one projection here. The functions come fro
 
 from collections.abc import Mapping, Sequence
 
+from cozyd.auth.sets import PROJECTIONS as PERMISSION_PROJECTIONS
 from cozyd.documents.doctype import Doctype, IndexDefinition
 from cozyd.documents.store import Projection, Stored
 from cozyd.files.rows import PROJECTIONS as FILES_PROJECTIONS
@@ -32,6 +33,7 @@ _HOSTS_VIEW = (
 PROJECTIONS: tuple[Projection, ...] = (
     *FILES_PROJECTIONS,
     *PIM_PROJECTIONS,
+    *PERMISSION_PROJECTIONS,
     Projection(
         "hosts",
         of={INSTANCES: _hosts},

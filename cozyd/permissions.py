@@ -1,7 +1,7 @@
-"""`Rule`, `Principal`: parse a scope, reserved doctypes, decide verb x doctype x document (docs/http/permissions.md)."""
+"""`Rule`, `Principal`: parse a scope or a set, reserved doctypes, decide verb x doctype x document (docs/http/permissions.md)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,7 +10,7 @@ from cozyd.errors import BadRequest, Forbidden
 
 Action = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 ACTIONS: frozenset[Action] = frozenset(get_args(Action))
-Kind = Literal["owner", "app", "konnector", "client", "link", "device", "job", "cli"]
+Kind = Literal["owner", "app", "konnector", "client", "link", "device", "job", "cli", "register"]
 
 FILES = "io.cozy.files"
 ROOT_DIR = "io.cozy.files.root-dir"
@@ -20,7 +20,7 @@ _COZY_CLOSED = (
     "account_types konnectors.maintenance remote.secrets sessions permissions intents oauth.clients oauth.access_codes files.archives "
     "sharings shared accounts.soft_deleted certified.carbon_copy certified.electronic_safe files.sizes triggers.state sharings.answer "
     "sharings.moved support office.url notes.url apps.open auth.confirmations jobs.events sharings.initial_sync notes.events "
-    "notes.telepointers files.thumbnails apps.logs devices files.locks"
+    "notes.telepointers files.thumbnails apps.logs devices files.locks oauth.grants"
 )
 CLOSED = frozenset({f"io.cozy.{name}" for name in _COZY_CLOSED.split()} | {"instances", "com.bitwarden.profiles"})
 """Doctypes that no app may read or write through `/data`."""
@@ -83,13 +83,21 @@ class Rule:
             return str(doc.get("_id", "")) in self.values
         return any(text in self.values for text in _texts(self.selector, doc))
 
+    def within(self, other: "Rule") -> bool:
+        """Whether the other rule allows whatever this one does; no verbs and no values mean all of them, on both sides."""
+        if not _type_within(self.doctype, other.doctype) or not self.actions <= other.actions:
+            return False
+        if not other.values:
+            return True
+        return bool(self.values) and self.selector == other.selector and set(self.values) <= set(other.values)
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is asking, with its rules in the order of the wire.
 
-    :param id: slug of an app, id of a client, link or device; empty for owner and CLI.
-    :param everything: no rule is asked (the owner herself, jobs of the server).
+    :param id: slug of an app, id of a client, of a link's permission document or of a device; empty for owner and CLI.
+    :param everything: no rule is asked (the owner herself, jobs of the server, a client with the scope `*`).
     """
 
     kind: Kind
@@ -100,6 +108,10 @@ class Principal:
     def may(self, action: Action, doctype: str) -> bool:
         """Whether some document of the doctype might be allowed: for refusing a body early, never for admitting."""
         return self.everything or any(rule.covers(action, doctype) for rule in self.rules)
+
+    def holds(self, rules: Iterable[Rule]) -> bool:
+        """Whether it may do all that these rules allow, and so may pass them on."""
+        return self.everything or all(any(rule.within(own) for own in self.rules) for rule in rules)
 
     def check(self, action: Action, doctype: str, doc: Stored | Doc | None = None, *, above: Sequence[Stored] = ()) -> None:
         """Pass, or refuse.
@@ -127,6 +139,13 @@ def _type_matches(pattern: str, doctype: str) -> bool:
     if pattern.endswith(".*"):
         return doctype == pattern[:-2] or doctype.startswith(pattern[:-1])
     return pattern == doctype
+
+
+def _type_within(pattern: str, other: str) -> bool:
+    """Whether a rule's type names nothing that the other one doesn't."""
+    if not pattern.endswith(".*"):
+        return _type_matches(other, pattern)
+    return other.endswith(".*") and pattern.startswith(other[:-1])
 
 
 def _texts(selector: str, doc: Mapping[str, Any]) -> list[str]:
@@ -166,12 +185,70 @@ def parse_scope(scope: str) -> tuple[Rule, ...]:
 
 def _parse_rule(title: str, text: str) -> Rule:
     parts = text.split(":")
-    doctype, verbs, values, selector = [*parts, "", "", ""][:4]
-    if len(parts) > 4 or not is_rule_type(doctype):
+    doctype, *rest = parts
+    if len(parts) > 4 or not all(parts) or not is_rule_type(doctype):
         raise _malformed()
-    return Rule(
-        title, doctype, parse_actions(verbs.split(",") if verbs else ()), selector or None, tuple(v for v in values.split(",") if v)
-    )
+    verbs, values = (part.split(",") for part in [*rest, "", ""][:2])
+    if len(parts) > 2 and not all(values):
+        raise _malformed()
+    return Rule(title, doctype, parse_actions(verbs if rest else ()), parts[3] if len(parts) > 3 else None, tuple(filter(None, values)))
+
+
+def parse_set(given: Any) -> tuple[Rule, ...]:
+    """Read a permission set as JSON has it: an object title -> rule.
+
+    :raises BadRequest: another type, an unknown verb, or a selector without values.
+    """
+    if not isinstance(given, dict):
+        raise _malformed()
+    return tuple(parse_rule(title, rule) for title, rule in given.items())
+
+
+def parse_rule(title: str, given: Any) -> Rule:
+    """Read one rule: `{type, verbs?, selector?, values?, description?}`.
+
+    :raises BadRequest: as `parse_set`.
+    :raises Forbidden: its type is no doctype.
+    """
+    if not isinstance(given, dict):
+        raise _malformed()
+    doctype, selector, description = (given.get(name) or "" for name in ("type", "selector", "description"))
+    verbs, values = (given.get(name) or [] for name in ("verbs", "values"))
+    if not all(isinstance(text, str) for text in (doctype, selector, description)) or not doctype:
+        raise _malformed()
+    if not _are_texts(verbs) or not _are_texts(values) or not all(values) or (selector and not values):
+        raise _malformed()
+    if not is_rule_type(doctype):
+        raise Forbidden(f"{doctype} is not a valid doctype name")
+    return Rule(title, doctype, parse_actions(verbs), selector or None, tuple(values), description)
+
+
+def write_set(rules: Iterable[Rule]) -> dict[str, Any]:
+    """A permission set as JSON has it; what means all is left out."""
+    return {rule.title: _write_rule(rule) for rule in rules}
+
+
+def write_actions(actions: Iterable[Action]) -> list[Action]:
+    """Verbs in the order the reference writes them."""
+    given = frozenset(actions)
+    return [action for action in get_args(Action) if action in given]
+
+
+def _write_rule(rule: Rule) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": rule.doctype}
+    if rule.description:
+        found["description"] = rule.description
+    if rule.actions != ACTIONS:
+        found["verbs"] = write_actions(rule.actions)
+    if rule.selector:
+        found["selector"] = rule.selector
+    if rule.values:
+        found["values"] = list(rule.values)
+    return found
+
+
+def _are_texts(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(item, str) for item in given)
 
 
 def is_rule_type(doctype: str) -> bool:

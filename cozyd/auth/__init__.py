@@ -7,15 +7,19 @@ the next one on.
 import base64
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cozyd.auth import passwords, tokens
+from cozyd.auth.bearer import REGISTERING, Bearer, decoded, secret_of
+from cozyd.auth.clients import CLIENTS, Client, Clients
+from cozyd.auth.grants import GRANTS, Grants
+from cozyd.auth.guesses import Guesses, source_of
+from cozyd.auth.links import Links, Maker, maker_of
+from cozyd.auth.sets import PERMISSIONS, Sets
 from cozyd.auth.tokens import Audience, Claims
 from cozyd.auth.values import Credentials, Device, Kdf, Reach
 from cozyd.cache import Cache
@@ -24,12 +28,14 @@ from cozyd.documents.store import Ref, Stored, Write
 from cozyd.errors import BadToken, Conflict, Invalid, NotFound, StorageFull, TooManyRequests, Unauthorized, Unavailable
 from cozyd.permissions import ACTIONS, Action, Principal, Rule, parse_scope
 
+if TYPE_CHECKING:
+    from cozyd.auth.oauth import OAuth
+
 SESSIONS = "io.cozy.sessions"
 LOGINS = "io.cozy.sessions.logins"
 DEVICES = "io.cozy.devices"
 BITWARDEN = Ref("io.cozy.settings", "io.cozy.settings.bitwarden")
 
-LONGEST_TOKEN = 8192
 SESSION_IDLE = timedelta(days=30)
 SHORT_SESSION = timedelta(seconds=300)
 SEEN_EVERY = timedelta(hours=24)
@@ -39,6 +45,7 @@ SHOWN_FOR = 600.0
 ATTEMPTS, ATTEMPTS_WINDOW = 10, 300
 ACCOUNT_ATTEMPTS, ACCOUNT_WINDOW = 300, 3600
 KNOWN_FOR = 30 * 24 * 3600.0
+REGISTRATIONS = 50
 
 LONGEST_NAME = 80
 
@@ -48,8 +55,10 @@ REACH: Mapping[Reach, tuple[str, ...]] = {
     "files": ("io.cozy.files",),
 }
 OWNER = Principal("owner", "", everything=True)
+REVOKING = frozenset((SESSIONS, DEVICES, CLIENTS, GRANTS, PERMISSIONS))
+"""Doctypes whose changes may end somebody's rights."""
 
-__all__ = ["OWNER", "REACH", "Auth", "Credentials", "Device", "Kdf", "Reach"]
+__all__ = ["OWNER", "REACH", "REVOKING", "Auth", "Credentials", "Device", "Kdf", "Reach"]
 
 
 class Record(Protocol):
@@ -80,7 +89,12 @@ class Auth:
         self._cache = cache
         self._verified = verified
         self._now = now
-        self._rules: dict[str, tuple[Rule, ...]] = {}
+        self.sets = Sets(docs, now)
+        self.clients = Clients(docs, self._hosts, now)
+        self.grants = Grants(docs, now)
+        self.links = Links(docs, self.sets, lambda name: self._sign("share", name, id=secrets.token_hex(16)), now)
+        self._guesses = Guesses(cache, str(record()["domain"]))
+        self._bearer = Bearer(docs, record, verified, now, self.sets, self._session_of, self._guesses)
 
     def identify(self, credentials: Credentials) -> Principal:
         """Who shows these credentials: a bearer token, a device password (Basic) or a session cookie, in this order.
@@ -89,7 +103,7 @@ class Auth:
         :raises Unauthorized: nothing was shown, or the password or session is unknown.
         """
         if credentials.bearer:
-            return self._by_token(credentials.bearer)
+            return self._bearer.identify(credentials)
         if credentials.basic is not None:
             return self._by_device(credentials.basic[1])
         if credentials.session:
@@ -171,13 +185,95 @@ class Auth:
         parse_scope(scope)
         return self._sign("cli", "", scope=scope)
 
-    def app_token(self, slug: str, scope: str, *, session_id: str = "") -> str:
+    def app_token(self, slug: str, scope: str | None = None, *, session_id: str = "") -> str:
         """A token as a web app has it; with a session it lives as long as that, at most 24 hours.
 
+        :param scope: None: what the app's permission document says when the token is shown.
         :raises BadRequest: the scope is empty or malformed.
         """
-        parse_scope(scope)
-        return self._sign("app", slug, scope=scope, session_id=session_id)
+        if scope is not None:
+            parse_scope(scope)
+        return self._sign("app", slug, scope=scope or "", session_id=session_id)
+
+    def konnector_token(self, slug: str) -> str:
+        """A token as a konnector has it, good for 30 minutes.
+
+        :raises NotFound: it is not installed.
+        """
+        if self.sets.of_app("konnector", slug) is None:
+            raise NotFound
+        return self._sign("konn", slug)
+
+    def register_principal(self, token: str) -> Principal:
+        """Who finishes the making of this instance, by the token of the invitation (hexadecimal).
+
+        :raises BadToken: another one, or it is finished.
+        """
+        kept = self._record().get("register_token")
+        if not kept or not hmac.compare_digest(token.lower().encode(), decoded(str(kept)).hex().encode()):
+            raise BadToken
+        return Principal("register", "", REGISTERING)
+
+    # -- OAuth and share links --------------------------------------------------------------------------------------
+
+    def oauth(self, issuer: str) -> "OAuth":
+        """The authorization server, as the client asked for it.
+
+        :param issuer: scheme and host of the request.
+        """
+        from cozyd.auth.oauth import OAuth, Tokens
+
+        def sign(audience: Audience, client: str, scope: str, grant: str, id: str) -> str:
+            return self._sign(audience, client, scope=scope, grant=grant, id=id)
+
+        return OAuth(self.clients, self.grants, Tokens(str(self._record()["domain"]), sign, self._bearer.read), issuer)
+
+    def registration_token(self, client: Client) -> str:
+        """What a client shows to read, change or remove its registration (RFC 7592)."""
+        return self._sign("registration", client.id)
+
+    def registered(self, id: str, token: str) -> Client:
+        """A client that shows its registration token.
+
+        :raises NotFound: there is none.
+        :raises Unauthorized: another token.
+        """
+        try:
+            client = self.clients.get(id)
+        except NotFound:
+            raise NotFound("Client not found") from None
+        try:
+            claims = self._bearer.read(token)
+        except BadToken as cause:
+            raise Unauthorized("invalid_token") from cause
+        if claims.audience != "registration" or claims.subject != client.id:
+            raise Unauthorized("invalid_token")
+        return client
+
+    def remove_client(self, client: Client) -> None:
+        """Forget a client; its tokens are dead from the next request on."""
+        self.clients.remove(client)
+        self.grants.revoke_all(client.id)
+
+    def count_registration(self) -> bool:
+        """Count a client that registers or changes; False: too many in this hour."""
+        return self._cache.hit(self._key("registrations"), 3600) <= REGISTRATIONS
+
+    def maker(self, principal: Principal) -> Maker:
+        """A principal as the maker of share links."""
+        linked = self.clients.get(principal.id).linked_app if principal.kind == "client" else ""
+        return maker_of(principal, linked, str(self._record()["domain"]))
+
+    def unlock_link(self, id: str, password: str, seen: Credentials) -> str | None:
+        """The value of the cookie `pass<id>`, for the password of a share link; None: it has none.
+
+        :raises NotFound, Forbidden: no such link; another password.
+        :raises TooManyRequests: too many were tried.
+        """
+        self._guesses.count_password(id, seen.address)
+        value = self.links.unlock(id, password, decoded(self._record()["session_secret"]))
+        self._guesses.forget_password(id, seen.address)
+        return value
 
     # -- devices ----------------------------------------------------------------------------------------------------
 
@@ -228,28 +324,6 @@ class Auth:
         return f"shown/{self._record()['domain']}/{key}"
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _by_token(self, token: str) -> Principal:
-        record = self._record()
-        if len(token) > LONGEST_TOKEN:
-            raise BadToken
-        claims = self._verified.read(token, lambda audience: _secret(record, audience))
-        if claims.issuer not in (record["domain"], record.get("old_domain")):
-            raise BadToken
-        if claims.life is not None and claims.issued_at + claims.life < self._now():
-            raise BadToken(expired=True)
-        if claims.session_id and self._alive(claims.session_id) is None:
-            raise BadToken
-        return self._principal(claims)
-
-    def _principal(self, claims: Claims) -> Principal:
-        rules = self._rules.get(claims.scope)
-        if rules is None:
-            rules = parse_scope(claims.scope)
-            if len(self._rules) > 1000:
-                self._rules.clear()
-            self._rules[claims.scope] = rules
-        return Principal("cli" if claims.audience == "cli" else "app", claims.subject, rules)
 
     def _by_device(self, password: str) -> Principal:
         try:
@@ -308,42 +382,27 @@ class Auth:
         raw = bytes.fromhex(session_id)
         return base64.urlsafe_b64encode(raw + hmac.digest(key, b"cozysessid" + raw, "sha256")).decode().rstrip("=")
 
-    def _sign(self, audience: Audience, subject: str, *, scope: str, session_id: str = "") -> str:
+    def _session_of(self, session_id: str, cookie: str | None) -> bool:
+        """Whether a session goes on, and a door that reads cookies was shown this session's."""
+        return self._alive(session_id) is not None and (cookie is None or hmac.compare_digest(cookie, self._cookie(session_id)))
+
+    def _sign(self, audience: Audience, subject: str, *, scope: str = "", session_id: str = "", grant: str = "", id: str = "") -> str:
         record = self._record()
-        secret = _secret(record, audience)
-        if secret is None:
-            raise BadToken
-        return tokens.sign(Claims(audience, str(record["domain"]), subject, self._now(), scope, session_id), secret)
+        secret = secret_of(record, audience)
+        assert secret is not None
+        claims = Claims(audience, str(record["domain"]), subject, self._now(), scope, session_id, grant, id)
+        return tokens.sign(claims, secret)
+
+    def _hosts(self) -> frozenset[str]:
+        record = self._record()
+        return frozenset((record["domain"], *record.get("domain_aliases", ())))
 
     def _key(self, what: str, seen: Credentials | None = None) -> str:
-        return f"login/{what}/{self._record()['domain']}/{_source(seen.address) if seen else ''}"
+        return f"login/{what}/{self._record()['domain']}/{source_of(seen.address) if seen else ''}"
 
     @staticmethod
     def _text(time: datetime) -> str:
         return time.isoformat().replace("+00:00", "Z")
-
-
-def _source(address: str) -> str:
-    """What of an address counts as one client: of IPv6 the first 64 bits, as one has them all below."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
-
-
-def _secret(record: Mapping[str, Any], audience: str) -> bytes | None:
-    """The key a kind of token is signed with."""
-    name = _SECRETS.get(audience)
-    return _decoded(record[name]) if name is not None else None
-
-
-_SECRETS = {"cli": "cli_secret", "app": "session_secret"}
-
-
-@lru_cache(maxsize=1024)
-def _decoded(text: str) -> bytes:
-    return base64.b64decode(text)
 
 
 def _device_id(password: str) -> str:

@@ -30,6 +30,8 @@ class Claims:
 
     :param subject: slug, client id, or name of a code; empty for the CLI.
     :param session_id: the session an app's token lives with.
+    :param grant: the owner's consent an OAuth token lives with; the reference's own tokens have none.
+    :param id: makes two tokens of the same second different (RFC 7519's `jti`).
     """
 
     audience: Audience
@@ -38,6 +40,8 @@ class Claims:
     issued_at: datetime
     scope: str = ""
     session_id: str = ""
+    grant: str = ""
+    id: str = ""
 
     @property
     def life(self) -> timedelta | None:
@@ -60,10 +64,8 @@ def sign(claims: Claims, secret: bytes) -> str:
         "iat": int(claims.issued_at.timestamp()),
         "sub": claims.subject,
     }
-    if claims.scope:
-        payload["scope"] = claims.scope
-    if claims.session_id:
-        payload["session_id"] = claims.session_id
+    more = {"scope": claims.scope, "session_id": claims.session_id, "grant": claims.grant, "jti": claims.id}
+    payload |= {name: value for name, value in more.items() if value}
     return jwt.encode({"alg": "HS512"}, payload, jwk.OctKey.import_key(secret), algorithms=["HS512"])
 
 
@@ -105,6 +107,8 @@ def verify(token: str, secret: bytes) -> Claims:
         issued_at=datetime.fromtimestamp(issued, UTC),
         scope=_text(payload, "scope"),
         session_id=_text(payload, "session_id"),
+        grant=_text(payload, "grant"),
+        id=_text(payload, "jti"),
     )
 
 

@@ -1,6 +1,7 @@
 """Values of the auth room: what a request shows, a device, the passphrase's derivation."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -12,7 +13,8 @@ class Credentials:
     """What a request shows of who is asking; a door fills in what it accepts.
 
     :param basic: user name (not compared) and password.
-    :param session: value of the session cookie.
+    :param session: value of the session cookie; None of a door that reads no cookies, empty of a request that has none.
+    :param passes: cookies that show that the passwords of share links were given, by name.
     :param address: the client's IP address, for rate limits.
     """
 
@@ -21,6 +23,7 @@ class Credentials:
     session: str | None = None
     address: str = ""
     agent: str = ""
+    passes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from cozyd.auth import REVOKING
 from cozyd.documents.store import Change
 from cozyd.errors import CozyError
 from cozyd.realtime import Hub
@@ -43,8 +44,6 @@ LARGEST_MESSAGE = 1024
 NORMAL, GOING_AWAY, NO_BINARY, TOO_BIG = 1000, 1001, 1003, 1009
 PING_EVERY, PONG_WITHIN, STUCK_AFTER, RECHECK_EVERY = 54.0, 60.0, 10.0, 30.0
 IN_TRANSPORT, LARGEST_QUEUE = 1 << 16, 1 << 25
-REVOKING = frozenset(("io.cozy.sessions",))
-"""Doctypes whose changes may end the right to listen."""
 CHECKERS = 2
 
 

@@ -187,7 +187,10 @@ def _credentials(environ: Environ, *, dav: bool) -> Credentials:
         basic = (request.authorization.username or "", request.authorization.password or "")
     if basic and not dav:
         bearer, basic = basic[1], None
-    return Credentials(bearer=bearer or (None if dav else request.args.get("bearer_token")), basic=basic, address=request.remote_addr or "")
+    if not dav:
+        bearer = bearer or request.args.get("bearer_token") or request.args.get("sharecode")
+    passes = {name: value for name, value in request.cookies.items() if name.startswith("pass")}
+    return Credentials(bearer=bearer, basic=basic, address=request.remote_addr or "", passes=passes)
 
 
 def _check_room(instance: Instance, environ: Environ) -> None:

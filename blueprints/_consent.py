@@ -1,0 +1,105 @@
+"""The page that asks the owner whether a client may come in, and what its scope allows, in words."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Response
+
+from blueprints import _pages
+from blueprints._request import instance
+from blueprints._text import LANGUAGES
+from cozyd.auth.bearer import EVERYTHING, LINKED
+from cozyd.auth.oauth import Asked, OAuth
+from cozyd.auth.sets import rules_of
+from cozyd.errors import BadRequest
+from cozyd.permissions import Rule, parse_scope
+
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")
+_GOES_BACK = ("http", "https", "cozy")
+
+
+def page(oauth: OAuth, asked: Asked) -> Response:
+    """The page; its form may lead to where the client waits, and nowhere else."""
+    client, token = asked.client, _pages.csrf_token()
+    fields = {
+        "csrf_token": token,
+        "client_id": client.id,
+        "state": asked.state,
+        "redirect_uri": asked.redirect_uri,
+        "scope": asked.scope,
+        "response_type": "code",
+        "code_challenge": asked.challenge,
+        "code_challenge_method": "S256" if asked.challenge else "",
+    }
+    parts = urlsplit(asked.redirect_uri)
+    answer = _pages.page(
+        "authorize.html",
+        locale=_pages.locale(LANGUAGES),
+        t=_pages.words(LANGUAGES),
+        client=client.name,
+        domain=instance().domain,
+        fields=fields,
+        lines=lines(asked),
+        target=parts.netloc or f"{parts.scheme}:",
+        home=_home(str(client.stored.doc.get("client_uri", ""))),
+        deny=oauth.denial(asked) if parts.scheme in _GOES_BACK else "/",
+    )
+    policy = _pages.POLICY.replace("form-action 'self'", f"form-action 'self' {form_target(asked.redirect_uri)}")
+    answer.headers["Content-Security-Policy"] = policy
+    return _pages.with_csrf(answer, token, "/auth")
+
+
+def lines(asked: Asked) -> Sequence[str]:
+    """One sentence for each rule, in the reader's language."""
+    words = _pages.words(LANGUAGES)
+    if asked.scope == EVERYTHING:
+        return (words("consent.everything"),)
+    return tuple(dict.fromkeys(_line(words, rule) for rule in rules(asked)))
+
+
+def rules(asked: Asked) -> Sequence[Rule]:
+    """The rules of a scope; of a client linked to an app, that app's.
+
+    :raises BadRequest: the app is not there.
+    """
+    if not asked.scope.startswith(LINKED):
+        return parse_scope(asked.scope)
+    stored = instance().auth.sets.of_app("app", asked.scope.removeprefix(LINKED))
+    if stored is None:
+        raise BadRequest("Cannot find application on instance registries")
+    return rules_of(stored)
+
+
+def form_target(uri: str) -> str:
+    """A redirect URI as `form-action` takes it: browsers ask it for where a form's answer leads, too."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc):
+        return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}:"
+
+
+def _line(words: Any, rule: Rule) -> str:
+    known = f"scope.{rule.doctype}"
+    if rule.doctype.endswith(".*"):
+        what = words("scope.below", type=rule.doctype)
+    else:
+        what = words(known) if _pages.has_words(known) else words("scope.other", type=rule.doctype)
+    if rule.values:
+        what = words("consent.some", what=what)
+    verbs = [words(f"verb.{verb}") for verb in ("GET", "POST", "PUT", "DELETE") if _has(rule, verb)]
+    sentence: str = words("consent.what", verbs=", ".join(verbs), what=what)
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _has(rule: Rule, verb: str) -> bool:
+    return verb in rule.actions or (verb == "PUT" and "PATCH" in rule.actions)
+
+
+def _home(uri: str) -> str:
+    """The host that a client says is its own."""
+    try:
+        return urlsplit(uri).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,233 @@
+"""`/permissions`: the sets of apps, and share links (docs/http/permissions.md)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, request
+
+from blueprints import _jsonapi
+from blueprints._answers import echo_origin, preflight, private
+from blueprints._documents import answer
+from blueprints._request import Service, allow, body, by_secret, credentials, flag, instance, known, number, principal, public
+from cozyd.auth.links import Maker, Wanted
+from cozyd.auth.sets import APPS, KONNECTORS, PERMISSIONS, SHARINGS, is_expired, rules_of
+from cozyd.documents.store import Doc, Stored
+from cozyd.errors import BadRequest, BadToken, Forbidden, NotFound, TooManyRequests
+from cozyd.permissions import FILES, Principal, write_actions, write_set
+
+service = Service("permissions", __name__, url_prefix="/permissions", errors="rights")
+passwords = Service("link_passwords", __name__, errors="oauth")
+
+PAGE, LARGEST_PAGE = 30, 100
+MOST_ASKED = 1000
+_CODES = ("codes", "shortcodes")
+_TYPES = {"client": "oauth", "link": "share"}
+
+
+@service.get("/self", access=known)
+def show_own() -> Response:
+    """The set in force for the token."""
+    found = principal()
+    stored = _stored(found)
+    if stored is not None:
+        return _jsonapi.answer(_resource(stored, codes=False))
+    attributes = {"type": _TYPES.get(found.kind, found.kind), "source_id": _maker().source, "permissions": _set_of(found)}
+    return _jsonapi.answer(_jsonapi.resource(PERMISSIONS, "", attributes, links={"self": "/permissions/"}))
+
+
+@service.post("", access=known)
+def create() -> Response:
+    """Make a share link."""
+    names = tuple(request.args.get("codes", "").split(","))
+    wanted = Wanted(_attributes(), names, request.args.get("ttl", ""), flag("tiny"))
+    return private(_jsonapi.answer(_resource(instance().auth.links.create(_maker(), wanted), codes=True)))
+
+
+@service.post("/exists", access=known)
+def exists() -> Response:
+    """What share links allow with the documents that are named; they have to be readable."""
+    found = []
+    for doctype, id in _asked_documents():
+        _allow_reading(doctype, id)
+        verbs = instance().auth.sets.shared_verbs(doctype, id)
+        if verbs:
+            found.append({"id": id, "type": doctype, "verbs": write_actions(verbs)})
+    answered = answer({"data": found or None})
+    answered.content_type = _jsonapi.MEDIA_TYPE
+    return answered
+
+
+@service.get("/<id>", access=known)
+def show(id: str) -> Response:
+    """A permission document, for who it is of and who made it; without its codes."""
+    stored = instance().auth.sets.get(id)
+    found = principal()
+    is_own = found.everything or (found.kind == "link" and found.id == id) or _is_of(stored, _maker())
+    if not is_own:
+        raise Forbidden
+    if is_expired(stored, instance().now()):
+        raise BadToken(expired=True)
+    return _jsonapi.answer(_resource(stored, codes=False))
+
+
+@service.patch("/<id>", access=known)
+def patch(id: str) -> Response:
+    """Change a share link, or add a rule to an app."""
+    return _patched(id)
+
+
+@service.patch("/apps/<slug>", access=known)
+def patch_app(slug: str) -> Response:
+    """Add a rule to an app, by its slug."""
+    return _patched(_app_set("app", slug))
+
+
+@service.patch("/konnectors/<slug>", access=known)
+def patch_konnector(slug: str) -> Response:
+    """Add a rule to a konnector, by its slug."""
+    return _patched(_app_set("konnector", slug))
+
+
+@service.delete("/<id>", access=known)
+def revoke(id: str) -> Response:
+    """Revoke a share link; it counts from the next request on."""
+    instance().auth.links.revoke(_maker(), id)
+    return Response(status=204)
+
+
+@service.get("/doctype/<doctype>/shared-by-link", access=known)
+@service.get("/doctype/<doctype>/sharedByLink", access=known)
+def list_links(doctype: str) -> Response:
+    """The share links with a rule on a doctype; codes only of those that allow no more than the asker may."""
+    try:
+        allow("GET", doctype)
+    except Forbidden:
+        raise Forbidden("You need GET permission on whole type to list its permissions", source="doctype") from None
+    limit = number("page[limit]", PAGE, low=1) or PAGE
+    limit = min(limit, LARGEST_PAGE)
+    after = request.args.get("page[cursor]")
+    auth, maker = instance().auth, _maker()
+    rows = auth.sets.by_doctype(doctype, after=((doctype, "share"), after) if after else None, limit=limit + 1)
+    page = rows[:limit]
+    found = [_resource(stored, codes=maker.principal.holds(rules_of(stored)) or _is_of(stored, maker)) for stored in page]
+    links: dict[str, str] = {}
+    if len(rows) > limit:
+        links["next"] = f"/permissions/doctype/{doctype}/shared-by-link?page[limit]={limit}&page[cursor]={page[-1].ref.id}"
+    return private(_jsonapi.answer(found, links=links, meta={"count": len(found)}))
+
+
+@passwords.post("/auth/share-by-link/password", access=by_secret)
+def unlock() -> Response:
+    """Give the password of a share link; the cookie says from then on that it was given."""
+    id = request.form.get("perm_id", "")
+    try:
+        value = instance().auth.unlock_link(id, request.form.get("password", ""), credentials())
+    except (Forbidden, NotFound, TooManyRequests) as error:
+        refused = echo_origin(answer({"error": error.detail}, error.status))
+        if error.retry_after is not None:
+            refused.headers["Retry-After"] = str(error.retry_after)
+        return refused
+    opened = echo_origin(private(answer({"password": "ok" if value else "none"})))
+    if value:
+        opened.set_cookie(f"pass{id}", value, path="/", secure=request.is_secure, httponly=True, samesite="Lax")
+    return opened
+
+
+@passwords.route("/auth/share-by-link/password", methods=["OPTIONS"], access=public)
+def unlock_preflight() -> Response:
+    """Public pages of apps live on hosts of their own."""
+    return preflight("POST")
+
+
+# -- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _maker() -> Maker:
+    return instance().auth.maker(principal())
+
+
+def _is_of(stored: Stored, maker: Maker) -> bool:
+    """Whether a document has the same source as who asks; guests are nobody's source."""
+    if maker.principal.kind not in ("app", "konnector", "client", "cli"):
+        return False
+    return str(stored.doc.get("source_id", "")) == maker.source
+
+
+def _stored(found: Principal) -> Stored | None:
+    """The document a principal's rules are kept in; most have them in their token."""
+    sets = instance().auth.sets
+    if found.kind == "link":
+        return sets.get(found.id)
+    if found.kind in ("app", "konnector"):
+        stored = sets.of_app(found.kind, found.id)
+        return stored if stored is not None and rules_of(stored) == found.rules else None
+    return None
+
+
+def _set_of(found: Principal) -> Doc:
+    return {"rule0": {"type": "*"}} if found.everything else write_set(found.rules)
+
+
+def _resource(stored: Stored, *, codes: bool) -> _jsonapi.Resource:
+    hidden = ("_id", "_rev", *(() if codes else _CODES))
+    shown = {name: value for name, value in stored.doc.items() if name not in hidden}
+    if "password" in shown:
+        shown["password"] = True
+    links = {"self": f"/permissions/{stored.ref.id}"}
+    home, _, name = str(shown.get("source_id", "")).partition("/")
+    if home == SHARINGS:
+        links["related"] = f"/sharings/{name}"
+    return _jsonapi.resource(PERMISSIONS, stored.ref.id, shown, rev=stored.rev, links=links)
+
+
+def _attributes() -> Mapping[str, Any]:
+    """The attributes of the resource in the body.
+
+    :raises BadRequest: there are none.
+    """
+    data = body().get("data")
+    attributes = data.get("attributes") if isinstance(data, dict) else None
+    if not isinstance(attributes, dict):
+        raise BadRequest("The body must have data with attributes", source="/data/attributes")
+    return attributes
+
+
+def _patched(id: str) -> Response:
+    maker, links = _maker(), instance().auth.links
+    stored = links.patch(maker, id, _attributes())
+    return private(_jsonapi.answer(_resource(stored, codes=links.is_parent(maker, stored))))
+
+
+def _app_set(kind: str, slug: str) -> str:
+    stored = instance().auth.sets.of_app(kind, slug)
+    if stored is None:
+        home = APPS if kind == "app" else KONNECTORS
+        raise NotFound(f"no permission doc for {home}/{slug}")
+    return stored.ref.id
+
+
+def _asked_documents() -> list[tuple[str, str]]:
+    data = body().get("data")
+    if not isinstance(data, list) or len(data) > MOST_ASKED:
+        raise BadRequest(f"data must be a list of at most {MOST_ASKED} documents", source="/data")
+    found = []
+    for item in data:
+        doctype, id = (item.get("type"), item.get("id")) if isinstance(item, dict) else (None, None)
+        if not isinstance(doctype, str) or not isinstance(id, str):
+            raise BadRequest("Each document needs a type and an id", source="/data")
+        found.append((doctype, id))
+    return list(dict.fromkeys(found))
+
+
+def _allow_reading(doctype: str, id: str) -> None:
+    """:raises Forbidden: who asks may not read it."""
+    if doctype != FILES:
+        allow("GET", doctype, {"_id": id})
+        return
+    files = instance().files
+    try:
+        node = files.get(id)
+    except NotFound:
+        allow("GET", FILES, {"_id": id})
+        return
+    allow("GET", FILES, node.stored, above=files.above(node))
