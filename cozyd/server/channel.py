@@ -5,6 +5,7 @@
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -27,6 +28,20 @@ IDLE = 120
 RELAYED_AHEAD = 1 << 30  # bytes
 LINGER, LINGER_SILENT = 30, 5
 PARKED_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n"
+
+
+class _Here(threading.local):
+    """What a task thread works on."""
+
+    channel: "Channel | None" = None
+
+
+_here = _Here()
+
+
+def served_here() -> "Channel | None":
+    """The connection whose request this thread runs."""
+    return _here.channel
 
 
 class Front(Protocol):
@@ -101,6 +116,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     total_outbufs_len: int
     last_activity: float
 
+    touches = True  # the loop asks it when it is touched
     held = False
     deaf = False  # what still comes belongs to no request
     finished = False  # the answer at the head is written; its thread must not wait
@@ -108,6 +124,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     relaying = False  # the answer comes from a store that is far away
     lingering = 0.0  # since when a refused client may still take its answer
     gathered: list[bytes] | None = None  # what is to leave in one piece
+
+    @property
+    def descriptor(self) -> int:
+        """Of its socket; -1 when it is closed."""
+        return self._fileno if self._fileno is not None else -1
 
     @property
     def front(self) -> Front:
@@ -184,6 +205,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def resume(self, request: Parser, refused: CozyError | None, rest: bytes) -> None:
         """On the main loop: take a body that was held, or answer without it."""
         self.held = False
+        self.server.touch(self)
         self.last_activity = time.time()
         if not self.connected or self.request is not request:
             request.close()
@@ -223,6 +245,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Run the request at the head; one that has nothing to say yet is parked and stays there."""
         request = self.requests[0]
         self.finished = self.relaying = False
+        _here.channel = self
         try:
             super().service()
         except Park as park:
@@ -230,6 +253,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         else:
             if request.parked is not None:
                 self.adj.cozyd_parking.leave(request.parked)
+        finally:
+            _here.channel = None
 
     def _park(self, request: Parser, park: Park) -> None:
         parking: Parking = self.adj.cozyd_parking

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from cozyd.errors import CozyError
 from cozyd.realtime import Hub
-from cozyd.server.channel import Channel, Front
+from cozyd.server.channel import Channel, Front, served_here
+from cozyd.server.loop import Loop
 from cozyd.server.parking import Parking
 from cozyd.server.parser import UNLIMITED
 from cozyd.server.sockets import SocketDoor, Sockets
@@ -61,6 +61,8 @@ class _Patient:
 
     channel_class = Channel
     active_channels: Mapping[int, Channel]
+    trigger: Any
+    _map: Loop
     task_dispatcher: ThreadedTaskDispatcher
     adj: Any
 
@@ -69,9 +71,23 @@ class _Patient:
         for channel in tuple(self.active_channels.values()):
             if channel.is_too_slow(now, self.adj.cozyd_limits):
                 channel.will_close = True
+            self.touch(channel)
+
+    def touch(self, channel: Channel) -> None:
+        """Have the loop ask a connection what it waits for."""
+        self._map.touch(channel.descriptor)
+
+    def pull_trigger(self) -> None:
+        """As waitress'; what the calling thread serves may wait for something else now."""
+        channel = served_here()
+        if channel is not None:
+            self.touch(channel)
+        self.trigger.pull_trigger()
 
     def add_task(self, task: Any) -> None:
         """As waitress'; a request whose client has too much to read first waits without a thread."""
+        if isinstance(task, Channel):
+            self.touch(task)
         if isinstance(task, Channel) and task.is_full:
             task.postpone()
         else:
@@ -108,7 +124,7 @@ class Server:
         limits: Limits | None = None,
         trusted_proxy: str = "",
     ) -> None:
-        self._map: dict[int, Any] = {}
+        self._loop = Loop()
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(threads)
         self.parking = Parking(hub)
@@ -129,7 +145,7 @@ class Server:
         """Serve, in the calling thread, until `stop`."""
         self.sockets.start()
         while self._stopping is None:
-            wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
+            self._loop.turn(1)
         self._end(self._stopping)
 
     def stop(self, grace: float = 10) -> None:
@@ -143,7 +159,6 @@ class Server:
         options: dict[str, Any] = {
             "threads": threads,
             "ident": None,
-            "asyncore_use_poll": True,
             "connection_limit": self._limits.connections if listener.tcp is not None else UNLIMITED,
             "channel_request_lookahead": 1,
             "cleanup_interval": 1,
@@ -165,13 +180,13 @@ class Server:
         adj.cozyd_parking = self.parking
         adj.cozyd_sockets = self.sockets
         if listener.tcp is None:
-            return _UnixServer(listener.app, map=self._map, dispatcher=self._dispatcher, adj=adj)
-        return _TcpServer(listener.app, map=self._map, dispatcher=self._dispatcher, adj=adj, sockinfo=adj.listen[0])
+            return _UnixServer(listener.app, map=self._loop, dispatcher=self._dispatcher, adj=adj)
+        return _TcpServer(listener.app, map=self._loop, dispatcher=self._dispatcher, adj=adj, sockinfo=adj.listen[0])
 
     def _end(self, grace: float) -> None:
         for server in self._servers:
             server.accepting = False
-            server.del_channel(self._map)
+            server.del_channel(self._loop)
             server.socket.close()
         for path in self._unix:
             path.unlink(missing_ok=True)
@@ -179,7 +194,7 @@ class Server:
         self.parking.close()
         deadline = time.monotonic() + grace
         while time.monotonic() < deadline and any(channel.requests or channel.total_outbufs_len for channel in self._channels()):
-            wasyncore.loop(timeout=0.1, use_poll=True, map=self._map, count=1)
+            self._loop.turn(0.1)
         for channel in self._channels():
             channel.handle_close()
         self._dispatcher.shutdown(timeout=1)
@@ -187,7 +202,7 @@ class Server:
             server.trigger.close()
 
     def _channels(self) -> Sequence[Channel]:
-        return [one for one in tuple(self._map.values()) if isinstance(one, Channel)]
+        return [one for one in tuple(self._loop.values()) if isinstance(one, Channel)]
 
 
 def _no_sockets(host: str) -> SocketDoor:

@@ -22,7 +22,7 @@ from tests.support.serving import eventually
 
 OVERRIDDEN = {
     HTTPRequestParser: ["parse_header", "received"],
-    WSGITask: ["get_environment", "build_response_header", "finish"],
+    WSGITask: ["get_environment", "build_response_header", "finish", "write"],
     HTTPChannel: [
         "readable",
         "writable",
@@ -31,13 +31,14 @@ OVERRIDDEN = {
         "service",
         "handle_write",
         "handle_close",
+        "write_soon",
         "_flush_outbufs_below_high_watermark",
     ],
-    BaseWSGIServer: ["maintenance", "add_task"],
+    BaseWSGIServer: ["maintenance", "add_task", "pull_trigger"],
 }
 USED = {
     HTTPRequestParser: ["close", "get_body_stream"],
-    HTTPChannel: ["write_soon", "del_channel", "_flush_some", "_flush_some_if_lockable", "_flush_exception", "cancel"],
+    HTTPChannel: ["del_channel", "_flush_some", "_flush_some_if_lockable", "_flush_exception", "cancel"],
     BaseWSGIServer: ["pull_trigger", "handle_accept"],
     ThreadedTaskDispatcher: ["set_thread_count", "add_task", "shutdown"],
     FixedStreamReceiver: ["received", "getfile", "getbuf"],
@@ -226,3 +227,34 @@ def test_a_file_leaves_without_its_thread(serve: Callable[[Any], Loop], tmp_path
     for connection in connections:
         connection.close()
     eventually(lambda: not loop.server.active_channels)
+
+
+def test_a_connection_enters_the_map_and_leaves_it_by_itself(serve: Callable[[Any], Loop]):
+    loop = serve(lambda *_: [])
+    before = set(loop.map)
+    with Raw(port(loop)):
+        eventually(lambda: len(set(loop.map) - before) == 1)
+        (channel,) = loop.server.active_channels.values()
+        assert loop.map[channel._fileno] is channel
+    eventually(lambda: set(loop.map) == before)
+
+
+def test_a_task_that_ends_pulls_the_trigger_of_its_server(serve: Callable[[Any], Loop], monkeypatch: pytest.MonkeyPatch):
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+    loop = serve(app)
+    pulled: list[int] = []
+    pull = loop.server.pull_trigger
+
+    def noted() -> None:
+        (channel,) = loop.server.active_channels.values()
+        pulled.append(len(channel.requests))
+        pull()
+
+    monkeypatch.setattr(loop.server, "pull_trigger", noted)
+    with Raw(port(loop)) as connection:
+        connection.send("GET / HTTP/1.1\nHost: x\n\n")
+        assert connection.reply().body == b"done"
+        eventually(lambda: pulled[-1:] == [0])
