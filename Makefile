@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 serve: $(VENV)/run.stamp
 	$(BIN)/cozyd serve --first-run alice.localhost:8080
 
-test: $(VENV)/dev.stamp debian-tools pouchdb
+test: $(VENV)/dev.stamp debian-tools npm-clients
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term -m "not soak"
 
-soak: $(VENV)/dev.stamp debian-tools pouchdb
+soak: $(VENV)/dev.stamp debian-tools npm-clients
 	$(BIN)/python -m pytest -m soak -s
 
 bench: $(VENV)/dev.stamp debian-tools
@@ -28,14 +28,14 @@ lint: $(VENV)/dev.stamp
 debian-tools:
 	sh scripts/install-debian.sh
 
-# PouchDB, where node and npm are; its tests are skipped, with that reason, where they are not.
-POUCHDB := tests/clients/pouchdb
-.PHONY: pouchdb
-pouchdb: debian-tools
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(POUCHDB)/node_modules/.package-lock.json; fi
+# Clients from npm, where node and npm are; their tests are skipped, with that reason, where they are not.
+CLIENTS := tests/clients/pouchdb tests/clients/tus
+.PHONY: npm-clients
+npm-clients: debian-tools
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(CLIENTS:%=%/node_modules/.package-lock.json); fi
 
-$(POUCHDB)/node_modules/.package-lock.json: $(POUCHDB)/package-lock.json
-	npm ci --prefix $(POUCHDB) --no-audit --no-fund --silent
+%/node_modules/.package-lock.json: %/package-lock.json
+	npm ci --prefix $* --no-audit --no-fund --silent
 	touch $@
 
 $(VENV)/bin/python:
@@ -58,4 +58,4 @@ requirements: $(VENV)/dev.stamp
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.txt
 
 clean:
-	rm -rf $(VENV) $(POUCHDB)/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(CLIENTS:%=%/node_modules) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage*

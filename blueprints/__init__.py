@@ -53,6 +53,7 @@ def create_app(stack: Stack) -> Flask:
         replication,
         status,
         sync,
+        uploads,
         versions,
     )
 
@@ -66,7 +67,7 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     of_files = (file_lists, files, downloads, references, versions)
-    modules = (assets, auth, oauth, permissions, data, *of_files, realtime, replication, status, sync)
+    modules = (assets, auth, oauth, permissions, data, *of_files, realtime, replication, status, sync, uploads)
     for service in [service for module in modules for service in _services(module)]:
         app.register_blueprint(service)
     return app

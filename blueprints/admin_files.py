@@ -15,7 +15,7 @@ from cozyd.files.checkup import ORPHAN_AGE, Mended, Progress
 from cozyd.files.folders import Export, Import
 from cozyd.files.fsck import Finding
 from cozyd.files.rows import VERSIONS_USAGE
-from cozyd.files.tree import TRASH_DIR, VERSIONS, write_time
+from cozyd.files.tree import TRASH_DIR, VERSIONS
 from cozyd.instance import Instance
 
 service = Service("admin_files", __name__, url_prefix="/instances")
@@ -46,7 +46,7 @@ def mend(domain: str) -> Response:
 def import_folder(domain: str) -> Response:
     """Take a folder of this machine into her files; progress comes as lines of JSON."""
     instance = stack().instance(domain)
-    steps = Import(instance.files, _stamp(instance)).run(absolute_path(request.args.get("Folder", ""), source="Folder"), _path())
+    steps = Import(instance.files).run(absolute_path(request.args.get("Folder", ""), source="Folder"), _path())
     return reported(_generated(steps))
 
 
@@ -116,10 +116,3 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _mended(step: Mended) -> dict[str, Any]:
     return {"step": "mended", "type": step.finding.type, "id": step.finding.id, "path": step.finding.path}
-
-
-def _stamp(instance: Instance) -> dict[str, Any]:
-    """`cozyMetadata` of what an operator brings in."""
-    now, here = write_time(instance.now()), instance.url()
-    dates = {"createdAt": now, "updatedAt": now, "uploadedAt": now, "createdOn": here, "uploadedOn": here}
-    return {"cozyMetadata": {"doctypeVersion": "1", "metadataVersion": 1} | dates}

@@ -185,6 +185,12 @@ class TooManyRequests(CozyError):
     status, title, name = 429, "Too Many Requests", "too_many_requests"
 
 
+class ChecksumMismatch(CozyError):
+    """The bytes of a request are not those of its checksum (tus 1.0, checksum extension)."""
+
+    status, title, name = 460, "Checksum Mismatch", "checksum_mismatch"
+
+
 class Infected(CozyError):
     """The antivirus hook refuses the content."""
 

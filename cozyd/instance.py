@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from cozyd import doctypes
@@ -20,6 +21,7 @@ from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
 from cozyd.files.links import Links
+from cozyd.files.uploads import Uploads
 from cozyd.files.versions import Keeping
 from cozyd.locks import Lock, Locks
 from cozyd.pim import Pim
@@ -32,6 +34,8 @@ SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
 class Drivers:
     """What all tenants of a process share: the chosen drivers, the clock, the source of ids.
 
+    :param uploads: the folder for contents that come in several requests.
+    :param largest_upload: bytes.
     :param scheme: `http` or `https`, of the addresses in answers that no request leads to.
     :param keeping: how many contents of a file are kept.
     """
@@ -45,6 +49,8 @@ class Drivers:
     new_id: Callable[[], str]
     scheme: str
     keeping: Keeping
+    uploads: Path
+    largest_upload: int
 
 
 class Instance:
@@ -61,6 +67,7 @@ class Instance:
         self.domain: str = self.doc["domain"]
         self.prefix: str = self.doc["prefix"]
         self.now = drivers.now
+        self.largest_upload = drivers.largest_upload
 
     def lies_in(self, store: DocumentStore) -> bool:
         """Whether this is where its documents lie; not so once another process removed it and made it anew."""
@@ -100,6 +107,12 @@ class Instance:
             address=self.url,
             keeping=drivers.keeping,
         )
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """Files that come in several requests."""
+        drivers = self._drivers
+        return Uploads(self.files, drivers.blobs, self.prefix, drivers.uploads / self.prefix, drivers.now, drivers.new_id)
 
     @cached_property
     def checkup(self) -> Checkup:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import threading
 import weakref
 from base64 import b64encode
@@ -30,6 +31,7 @@ from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
 from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound, Unavailable
 from cozyd.files import lock_name
 from cozyd.files.blobs import LocalBlobs
+from cozyd.files.parts import collect
 from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks, Lock, Locks
@@ -83,6 +85,8 @@ class Stack:
             new_id=RisingIds(),
             scheme=config.server.scheme,
             keeping=Keeping(config.files.versions, timedelta(seconds=config.files.versions_apart)),
+            uploads=config.storage.path / "uploads",
+            largest_upload=config.limits.upload,
         )
         self._records = Documents(self._open_global(), {}, new_id=self.drivers.new_id)
         self._hosts: dict[str, str] = {}
@@ -161,7 +165,7 @@ class Stack:
         self._check_free([record["domain"], *record.get("domain_aliases", ())])
         prefix = record["prefix"]
         self._backend.destroy(prefix)  # what an interrupted creation left behind
-        self.drivers.blobs.destroy(prefix)
+        self._destroy_contents(prefix)
         instance = Instance(lambda: record, self._backend.create(prefix), self.drivers)
         seeds.plant(instance, email=email, public_name=public_name)
         self._records.put(doctypes.INSTANCES, record | {"_id": prefix})
@@ -214,7 +218,7 @@ class Stack:
             self._alive.pop(instance.domain, None)
         with self._one_at_a_time():
             self._backend.destroy(instance.prefix)
-            self.drivers.blobs.destroy(instance.prefix)
+            self._destroy_contents(instance.prefix)
             stored = self._records.get(self._ref(instance.domain))
             self._records.delete(stored.ref, stored.rev)
         log.info("instance %s destroyed", instance.domain)
@@ -252,6 +256,16 @@ class Stack:
                 self._hosts.clear()
         log.info("instance %s restored", record["domain"])
         return self._instance(record["domain"])
+
+    def _destroy_contents(self, prefix: str) -> None:
+        self.drivers.blobs.destroy(prefix)
+        shutil.rmtree(self.drivers.uploads / prefix, ignore_errors=True)
+
+    def collect_uploads(self) -> None:
+        """Remove what came of uploads that nobody went on with."""
+        removed = collect(self.drivers.uploads, self.now())
+        if removed:
+            log.info("%d uploads had run out", removed)
 
     # -- health -----------------------------------------------------------------------------------------------------
 

@@ -358,13 +358,6 @@ class Files(Lookup):
             free = tree.numbered_name(name, number)
         return free
 
-    def free_copy_name(self, home: Dir, name: str, word: str = "copy") -> str:
-        """A name for a copy that nothing in the folder has.
-
-        :param word: "copy" in the owner's language.
-        """
-        return self.free_name(home, tree.copy_name(name, word))
-
     # -- well-known folders -----------------------------------------------------------------------------------------
 
     def seed(self, locale: str) -> None:

@@ -114,7 +114,7 @@ class _LocalBlob:
 
     def fill(self, source: BinaryIO) -> None:
         """See `NewBlob.fill`."""
-        if isinstance(source, Spool) and not self._spool.size and source.path.parent == self._spool.path.parent:
+        if isinstance(source, Spool) and not self._spool.size and _same_disk(source.path, self._spool.path):
             self._spool.close()
             self._spool = source
             return
@@ -267,6 +267,10 @@ class LocalBlobs:
             raise NotFound("The content is gone")
         first, _, second = key.partition("/")
         return self._folder / area / first[-2:] / first / second
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    return one.stat().st_dev == other.stat().st_dev
 
 
 def _place(source: Path, target: Path, put: Callable[[Path, Path], None]) -> None:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -24,12 +24,10 @@ class Import:
     """One run: a folder's files become files of the tenant; what is there with the same bytes already is left alone.
 
     Symbolic links and what is no file are skipped, as are names that cannot be ones here; each is told.
-
-    :param stamp: members that each new document has (`cozyMetadata`).
     """
 
-    def __init__(self, files: Files, stamp: Mapping[str, Any]) -> None:
-        self._files, self._stamp = files, dict(stamp)
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self._done: dict[str, int] = {"files": 0, "folders": 0, "bytes": 0, "same": 0, "skipped": 0}
 
     def run(self, folder: Path, path: str) -> Iterator[Step]:
@@ -40,7 +38,7 @@ class Import:
         """
         if not folder.is_dir():
             raise NotFound(f"{folder} is no folder that the server can see")
-        home = self._files.mkdir_all(path, fields=self._stamp)
+        home = self._files.mkdir_all(path)
         yield {"step": "import", **self._done}
         apart = OF_THE_REFERENCE | {TRASH_NAME} if (folder / TRASH_NAME).is_dir() else frozenset[str]()
         yield from self._take_all(folder, home, apart)
@@ -74,9 +72,9 @@ class Import:
     def _take_folder(self, source: Path, home: Dir, name: str) -> Iterator[Step]:
         found = self._files.find(home, name)
         if isinstance(found, File) or (found is not None and found.name != name):
-            name, found = self._files.free_copy_name(home, name), None
+            name, found = self._files.free_name(home, name), None
         if found is None:
-            found = self._files.mkdir(home, name, fields=self._stamp | self._times(source))
+            found = self._files.mkdir(home, name, fields=self._times(source))
             self._done["folders"] += 1
         assert isinstance(found, Dir)
         yield from self._take_all(source, found)
@@ -84,7 +82,7 @@ class Import:
     def _take_file(self, source: Path, home: Dir, name: str) -> Step:
         found = self._files.find(home, name)
         if isinstance(found, Dir) or (found is not None and found.name != name):
-            name, found = self._files.free_copy_name(home, name), None
+            name, found = self._files.free_name(home, name), None
         try:
             with open(source, "rb", buffering=0) as stream:
                 size = os.fstat(stream.fileno()).st_size
@@ -102,7 +100,7 @@ class Import:
             upload.fill(stream)
             blob = upload.seal()
         executable = bool(source.stat().st_mode & stat.S_IXUSR)
-        self._files.put(home, name, blob, replaces=old, fields=self._stamp | self._times(source) | {"executable": executable})
+        self._files.put(home, name, blob, replaces=old, fields=self._times(source) | {"executable": executable})
         self._done["files"] += 1
         self._done["bytes"] += blob.size
 
@@ -112,7 +110,7 @@ class Import:
         assert isinstance(root, Dir)
         for entry in sorted(os.scandir(folder), key=lambda one: one.name):
             before = {row.ref.id for row in self._files.rows(root)}
-            name = self._files.free_copy_name(root, entry.name) if self._files.find(root, entry.name) else entry.name
+            name = self._files.free_name(root, entry.name) if self._files.find(root, entry.name) else entry.name
             source = Path(entry.path)
             if name != entry.name:
                 yield self._skip(source, "a name like it is in the root")

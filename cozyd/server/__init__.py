@@ -13,7 +13,7 @@ from blueprints.admin import create_admin_app
 from cozyd import telemetry
 from cozyd.config import Config
 from cozyd.files.spool import Spool
-from cozyd.server.http import Limits, Listener, Server
+from cozyd.server.http import Chore, Limits, Listener, Server
 from cozyd.server.wsgi import Front
 from cozyd.stack import Stack
 from dav import mounts
@@ -44,6 +44,7 @@ def build(stack: Stack) -> Server:
         threads=config.server.threads,
         limits=Limits(config.server.head_timeout, config.server.body_timeout, _connections(config.server.connections)),
         trusted_proxy=config.server.trusted_proxy,
+        chores=[Chore(stack.collect_uploads, every=600)],
     )
 
 

@@ -44,6 +44,19 @@ def served_here() -> "Channel | None":
     return _here.channel
 
 
+class Buffer(Protocol):
+    """What a body is received into."""
+
+    def append(self, data: bytes) -> None:
+        """Take some bytes."""
+
+    def getfile(self) -> Any:
+        """What the application reads."""
+
+    def close(self) -> None:
+        """No more come, or nobody wants them."""
+
+
 class Front(Protocol):
     """The application, as the server asks it beside calling it."""
 
@@ -53,8 +66,11 @@ class Front(Protocol):
     def limit(self, path: str) -> int:
         """The largest body a path takes, in bytes. On the main loop: from memory only."""
 
-    def welcome(self, environ: dict[str, Any]) -> CozyError | None:
-        """Whether a large body may come; on a task thread, before the body."""
+    def welcome(self, environ: dict[str, Any]) -> Buffer | None:
+        """Whether a large body may come, and where it goes; None: into a temporary file. On a task thread, before the body.
+
+        :raises CozyError: it may not come.
+        """
 
     def socket(self, host: str) -> SocketDoor:
         """The door of a WebSocket.
@@ -87,12 +103,16 @@ class _Welcome:
         about_request(request.id, "")
         environ = Task(channel, request).get_environment()
         request.first_run = None
+        refused: CozyError | None = None
+        buffer: Buffer | None = None
         try:
-            refused = channel.front.welcome(environ)
+            buffer = channel.front.welcome(environ)
+        except CozyError as error:
+            refused = error
         except Exception:  # whatever happens, the client gets an answer
             log.exception("a body could not be judged")
             refused = CozyError()
-        channel.server.trigger.pull_trigger(lambda: channel.resume(request, refused, self._rest))
+        channel.server.trigger.pull_trigger(lambda: channel.resume(request, refused, buffer, self._rest))
 
     def cancel(self) -> None:
         """The server stops."""
@@ -202,18 +222,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if self.request is not None and not self.held and not self.request.completed:
             super().send_continue()
 
-    def resume(self, request: Parser, refused: CozyError | None, rest: bytes) -> None:
+    def resume(self, request: Parser, refused: CozyError | None, buffer: Buffer | None, rest: bytes) -> None:
         """On the main loop: take a body that was held, or answer without it."""
         self.held = False
         self.server.touch(self)
         self.last_activity = time.time()
         if not self.connected or self.request is not request:
             request.close()
+            if buffer is not None:
+                buffer.close()
             return
         if refused is None:
             try:
                 receiver: Any = request.body_rcv
-                receiver.buf = self.adj.cozyd_spool()
+                receiver.buf = buffer if buffer is not None else self.adj.cozyd_spool()
             except CozyError as error:
                 refused = error
         with self.requests_lock:

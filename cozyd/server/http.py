@@ -4,6 +4,7 @@ Three names of waitress are subclassed: parser, channel and server. They are hal
 `tests/contracts/test_waitress.py` states what is leant on.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from cozyd.server.loop import Loop
 from cozyd.server.parking import Parking
 from cozyd.server.parser import UNLIMITED
 from cozyd.server.sockets import SocketDoor, Sockets
+
+log = logging.getLogger("cozyd.server")
 
 LONGEST_HEAD = 1 << 16
 IN_MEMORY = 1 << 17
@@ -54,6 +57,27 @@ class Limits:
     def sockets(self) -> int:
         """How many WebSockets at once."""
         return self.connections // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something that is done when the server starts, and now and then.
+
+    :param every: seconds.
+    """
+
+    do: Callable[[], None]
+    every: float
+
+    def service(self) -> None:
+        """Do it; whatever happens, the server goes on."""
+        try:
+            self.do()
+        except Exception:
+            log.exception("a chore failed")
+
+    def cancel(self) -> None:
+        """The server stops: the next one does it."""
 
 
 class _Patient:
@@ -111,6 +135,7 @@ class Server:
     """Several listeners in one loop, one pool of task threads.
 
     :param spool: makes the temporary file a large body is received into.
+    :param chores: what is done now and then, on a task thread.
     :param trusted_proxy: address of the proxy whose forwarded headers are believed; empty: nobody's are.
     """
 
@@ -123,6 +148,7 @@ class Server:
         threads: int = 8,
         limits: Limits | None = None,
         trusted_proxy: str = "",
+        chores: Sequence[Chore] = (),
     ) -> None:
         self._loop = Loop()
         self._dispatcher = ThreadedTaskDispatcher()
@@ -133,6 +159,7 @@ class Server:
         self._limits = limits or Limits()
         self._trusted_proxy = trusted_proxy
         self._stopping: float | None = None
+        self._chores = dict.fromkeys(chores, 0.0)
         self._servers = [self._listen(one, spool, threads) for one in listeners]
         self._unix = [one.unix for one in listeners if one.unix is not None]
 
@@ -146,6 +173,7 @@ class Server:
         self.sockets.start()
         while self._stopping is None:
             self._loop.turn(1)
+            self._do_chores(time.monotonic())
         self._end(self._stopping)
 
     def stop(self, grace: float = 10) -> None:
@@ -154,6 +182,12 @@ class Server:
         self._servers[0].pull_trigger()
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _do_chores(self, now: float) -> None:
+        for chore, last in self._chores.items():
+            if not last or now - last > chore.every:
+                self._chores[chore] = now
+                self._dispatcher.add_task(chore)
 
     def _listen(self, listener: Listener, spool: Callable[[], Any], threads: int) -> Any:
         options: dict[str, Any] = {

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
+from blueprints import uploads
 from cozyd import jsons
 from cozyd.auth.values import Credentials
 from cozyd.config import Limits
@@ -17,6 +18,7 @@ from cozyd.errors import Blocked, CozyError, Forbidden, Gone, NotFound, QuotaExc
 from cozyd.files import File, Files
 from cozyd.instance import Instance
 from cozyd.permissions import FILES, Action, Principal
+from cozyd.server.channel import Buffer
 from cozyd.stack import Stack
 from cozyd.telemetry import about_request
 
@@ -25,6 +27,7 @@ StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 UPLOADS = ("/files/", "/sync/files/")
+RESUMABLE = "/files/uploads"
 WITHOUT_INSTANCE = frozenset(("/status", "/version", "/connection_check"))
 SERVED_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
 DAV_TYPES = ("io.cozy.contacts", "io.cozy.calendar.events", "io.cozy.calendar.todos")
@@ -118,15 +121,17 @@ class Front:
             return self._limits.form
         return self._limits.body
 
-    def welcome(self, environ: Environ) -> CozyError | None:
-        """Whether a large body may come: its sender is known, may write there, and has room for it."""
-        try:
-            instance = self._stack.locate(environ.get("HTTP_HOST", ""))
-            _check_served(instance, environ.get("PATH_INFO", ""))
-            self._check_sender(instance, environ)
-        except CozyError as error:
-            return error
-        return None
+    def welcome(self, environ: Environ) -> Buffer | None:
+        """Whether a large body may come: its sender is known, may write there, and has room for it.
+
+        Where it goes, if that is no temporary file.
+        :raises CozyError: it may not come.
+        """
+        path: str = environ.get("PATH_INFO", "")
+        environ["cozyd.instance"] = instance = self._stack.locate(environ.get("HTTP_HOST", ""))
+        _check_served(instance, path)
+        principal = self._check_sender(instance, environ)
+        return uploads.receive(instance, principal, environ) if path == RESUMABLE or path.startswith(RESUMABLE + "/") else None
 
     def socket(self, host: str) -> SocketDoor:
         """The door of a WebSocket; nothing but the Host is looked at before its first message.
@@ -137,7 +142,7 @@ class Front:
         _check_served(instance, "/realtime/")
         return SocketDoor(instance)
 
-    def _check_sender(self, instance: Instance, environ: Environ) -> None:
+    def _check_sender(self, instance: Instance, environ: Environ) -> Principal:
         """Whether the sender may send something there at all, and whether it fits; the door itself asks for more."""
         path: str = environ.get("PATH_INFO", "")
         principal = instance.auth.identify(_credentials(environ, dav=path.startswith("/sync/")))
@@ -146,6 +151,7 @@ class Front:
             raise Forbidden
         if path.startswith(UPLOADS) and action in ("POST", "PUT"):
             _check_room(instance, environ)
+        return principal
 
 
 def _named(start_response: StartResponse, request_id: str) -> StartResponse:
@@ -165,6 +171,8 @@ def _action(method: str, path: str) -> Action:
     service = path.split("/")[3] if path.startswith("/data/") and path.count("/") > 2 else ""
     if method in _READING or (service.startswith("_") and service != "_bulk_docs"):
         return "GET"
+    if path.startswith(RESUMABLE + "/"):
+        return "POST"
     return _ACTIONS.get(method, "POST")
 
 
