@@ -1,10 +1,11 @@
 """GET and HEAD of files: ranges and conditions (RFC 9110), without holding a thread while the bytes leave."""
 
+import re
 from collections.abc import Iterable
 from email.utils import format_datetime
 from typing import Any
 
-from werkzeug.http import is_resource_modified, parse_range_header
+from werkzeug.http import is_resource_modified
 
 from cozyd.errors import RangeNotSatisfiable
 from cozyd.files import File
@@ -13,6 +14,7 @@ from dav.access import Environ, answer
 from dav.call import Call, tag_of
 
 PIECE = 1 << 18
+_RANGE = re.compile(r"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 FOLDER = b"This is a folder. Open it with a WebDAV client; the page /sync/ of this address says how.\n"
 
 
@@ -28,7 +30,7 @@ def get(call: Call) -> Iterable[bytes]:
         return [body]
     tag = tag_of(node)
     conditions.check_http({name: value for name, value in environ.items() if name != "HTTP_IF_NONE_MATCH"}, tag, node.mtime)
-    headers = [("ETag", tag), ("Last-Modified", format_datetime(node.mtime, usegmt=True)), ("Accept-Ranges", "bytes")]
+    headers = [("ETag", tag), ("Last-Modified", _date(node)), ("Accept-Ranges", "bytes")]
     if not is_resource_modified(environ, etag=node.rev, last_modified=node.mtime):
         return answer(start_response, 304, headers)
     headers += [
@@ -37,12 +39,12 @@ def get(call: Call) -> Iterable[bytes]:
         ("Content-Security-Policy", "sandbox; default-src 'none'"),
     ]
     try:
-        start, stop = _range(node, tag, environ)
+        part = _range(node, tag, environ)
     except RangeNotSatisfiable as error:
         return answer(start_response, 416, [("Content-Range", f"bytes */{error.size}")])
-    status = "200 OK"
-    if (start, stop) != (0, node.blob.size):
-        status = "206 Partial Content"
+    start, stop = part or (0, node.blob.size)
+    status = "206 Partial Content" if part else "200 OK"
+    if part:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{node.blob.size}"))
     headers.append(("Content-Length", str(stop - start)))
     if environ["REQUEST_METHOD"] == "HEAD":
@@ -54,19 +56,25 @@ def get(call: Call) -> Iterable[bytes]:
     return wrapper(stream, PIECE) if wrapper is not None else iter(lambda: stream.read(PIECE), b"")
 
 
-def _range(file: File, tag: str, environ: Environ) -> tuple[int, int]:
-    """From, up to; several ranges, or an If-Range that does not hold, give all.
+def _range(file: File, tag: str, environ: Environ) -> tuple[int, int] | None:
+    """From, up to; None: all. Several ranges, or an If-Range that does not hold, give all (RFC 9110, section 14.2).
 
     :raises RangeNotSatisfiable: no byte of it exists.
     """
     size = file.blob.size
-    asked, condition = environ.get("HTTP_RANGE"), environ.get("HTTP_IF_RANGE")
-    if not asked or environ["REQUEST_METHOD"] != "GET" or (condition and condition not in (tag, format_datetime(file.mtime, usegmt=True))):
-        return 0, size
-    parsed = parse_range_header(asked)
-    if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
-        return 0, size
-    found = parsed.range_for_length(size)
-    if found is None:
+    found = _RANGE.fullmatch(environ.get("HTTP_RANGE", "").strip())
+    condition = environ.get("HTTP_IF_RANGE")
+    if found is None or environ["REQUEST_METHOD"] != "GET" or (condition and condition not in (tag, _date(file))):
+        return None
+    first, last = found.groups()
+    if first and last and int(last) < int(first):
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(size, int(last) + 1) if first and last else size
+    if start >= size:
         raise RangeNotSatisfiable(size)
-    return found
+    return start, stop
+
+
+def _date(file: File) -> str:
+    return format_datetime(file.mtime, usegmt=True)

@@ -21,3 +21,5 @@ def test_litmus_passes(served: Served, suite: str, tmp_path: Path):
     assert summary is not None, done.stdout + done.stderr
     assert summary.group(3) == "0", done.stdout
     assert int(summary.group(2)) >= 4
+    assert "WARNING" not in done.stdout
+    assert "skipped" not in done.stdout

@@ -11,6 +11,7 @@ from tests.support.client import Answer, Client
 from tests.support.redis import RedisServer
 from tests.support.serving import PASSPHRASE, Served, eventually, free_port
 from tests.support.visitor import Visitor
+from tests.support.webdav import Device
 
 THINGS = "io.cozy.things"
 SCOPE = (THINGS, "io.cozy.files", "io.cozy.contacts")
@@ -149,10 +150,36 @@ def test_of_many_that_put_one_name_at_both_there_is_one_file(clients: tuple[Clie
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert set(statuses) <= {201, 204, 409}
+    assert sorted(statuses) == [201] + [204] * 11
     listing = clients[0].dav("PROPFIND", "/sync/files/", Depth="1").body
     assert listing.count(b"/one.txt</") == 1
     assert clients[0].dav("GET", "/sync/files/one.txt").body == clients[1].dav("GET", "/sync/files/one.txt").body
+
+
+def test_a_webdav_lock_taken_at_one_holds_at_the_other(farm: Farm, clients: tuple[Client, Client]):
+    phone, laptop = Device(clients[0], "farm locks"), Device(clients[1], "farm locks")
+    token = phone.token("/locked.txt")
+    assert laptop.put("/locked.txt").status == 423
+    assert laptop.ask("DELETE", "").status == 423
+    there = Device(Client(farm.b, domain=farm.domain), phone.folder)
+    there.client.password = phone.client.password
+    assert there.put("/locked.txt", If=f"({token})").status == 204
+    assert there.ask("UNLOCK", "/locked.txt", Lock_Token=token).status == 204
+    assert laptop.put("/locked.txt").status == 204
+
+
+def test_of_many_that_lock_one_file_at_both_one_has_it(clients: tuple[Client, Client]):
+    devices = [Device(client, "farm race") for client in clients]
+    devices[0].put("/race.txt")
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda one=devices[number % 2]: statuses.append(one.lock("/race.txt").status)) for number in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(statuses) == [200] + [423] * 9
 
 
 def test_rate_limits_count_at_both(farm: Farm):
