@@ -7,13 +7,14 @@ from flask import Response, request
 
 from blueprints import _documents, _files_json, _jsonapi
 from blueprints._files import files
-from blueprints._request import Service, body, instance, principal, rule, single
+from blueprints._left_out import left_out
+from blueprints._request import Service, body, instance, rule, single
 from cozyd import jsons
 from cozyd.documents import mango, mango_json
 from cozyd.documents.store import Doc, FeedRow, Query, Stored
 from cozyd.errors import BadRequest, NotFound
 from cozyd.files import Dir, Node
-from cozyd.files.tree import TRASH_DIR, TRASH_PATH, Reference, node_of
+from cozyd.files.tree import TRASH_DIR, TRASH_PATH, node_of
 from cozyd.permissions import FILES
 
 service = Service("file_lists", __name__, url_prefix="/files")
@@ -93,7 +94,7 @@ def changes() -> Response:
     with_docs = request.args.get("include_docs") == "true"
     if not with_docs and ("include_file_path" in request.args or "skip_trashed" in request.args):
         raise BadRequest("Invalid options: include_docs should be set to true")
-    hidden = _hidden()
+    hidden = left_out()
     feed = instance().docs.changes(
         FILES,
         since=request.args.get("since", ""),
@@ -115,14 +116,6 @@ def _limit() -> int | None:
     except ValueError:
         raise BadRequest(f"Invalid limit value '{text}'") from None
     return min(limit, LARGEST_FEED) if limit > 0 else None
-
-
-def _hidden() -> Callable[[Stored], bool] | None:
-    """Which documents an OAuth client does not see: those below folders that it leaves out."""
-    asking = principal()
-    if asking.kind != "client":
-        return None
-    return files().left_out(Reference("io.cozy.oauth.clients", asking.id))
 
 
 def _skipped(row: FeedRow) -> bool:

@@ -1,19 +1,21 @@
 """`/data`: what replicas use (PouchDB's protocol), in CouchDB's own shapes (docs/http/data.md)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from flask import Response, request
 
 from blueprints import _documents
+from blueprints._left_out import left_out
 from blueprints._request import Service, allow, asks, body, body_bytes, instance, single
 from cozyd import jsons
 from cozyd.documents import Documents, mango
 from cozyd.documents.malformed import Malformed
-from cozyd.documents.store import Change, Doc, Feed, FeedRow, Ref, Write
+from cozyd.documents.store import Change, Doc, Feed, FeedRow, Ref, Stored, Write
 from cozyd.errors import BadRequest, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, Unsupported
-from cozyd.permissions import check_readable, check_writable
+from cozyd.permissions import FILES, check_readable, check_writable
 from cozyd.realtime import Park
 
 service = _documents.with_ids(Service("replication", __name__, url_prefix="/data", errors="couchdb"))
@@ -143,16 +145,30 @@ def changes(doctype: str) -> Response:
 
 def _read_feed(doctype: str, narrowed: dict[str, Any]) -> Feed:
     docs, since = instance().docs, request.args.get("since", "")
+    with_docs = request.args.get("include_docs") == "true"
+    hidden = left_out() if doctype == FILES else None
     if since == "now":  # a request that waits runs again: its now stays the first one
         since = request.environ.setdefault("cozyd.kept", {}).setdefault("since", docs.info(doctype).seq)
-    return docs.changes(
+    feed = docs.changes(
         doctype,
         since=since,
         limit=_count("limit") or None,
         descending=request.args.get("descending") == "true",
-        docs=request.args.get("include_docs") == "true",
+        docs=with_docs or hidden is not None,
         **narrowed,
     )
+    if hidden is None:
+        return feed
+    return replace(feed, rows=[_as_deleted(row) if row.stored and hidden(row.stored) else _bare(row, with_docs) for row in feed.rows])
+
+
+def _as_deleted(row: FeedRow) -> FeedRow:
+    """A file below a folder that the client leaves out: to it, it is deleted."""
+    return replace(row, deleted=True, stored=Stored(Ref(FILES, row.id), row.leaves[0], b"{}", deleted=True))
+
+
+def _bare(row: FeedRow, with_docs: bool) -> FeedRow:
+    return row if with_docs else replace(row, stored=None)
 
 
 def _filter(asked: Doc) -> dict[str, Any]:
@@ -169,7 +185,7 @@ def _filter(asked: Doc) -> dict[str, Any]:
     if name == "_design":
         match: Callable[[Doc], bool] = lambda doc: str(doc["_id"]).startswith("_design/")  # noqa: E731
         return {"match": match}
-    raise BadRequest(f"Unsupported filter value '{name}'" if name not in ("_doc_ids", "_selector") else f"the filter {name} needs a body")
+    raise BadRequest(f"Unsuported filter value '{name}'" if name not in ("_doc_ids", "_selector") else f"the filter {name} needs a body")
 
 
 def _wait(doctype: str) -> None:

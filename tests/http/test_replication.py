@@ -102,7 +102,8 @@ def test_a_posted_feed_is_narrowed(alice: Client, feed: str):
         ("GET", "filter=_doc_ids", "Unsupported query parameter 'filter'"),
         ("GET", "feed=continuous", "Unsuported feed value 'continuous'"),
         ("GET", "feed=eventsource", "Unsuported feed value 'eventsource'"),
-        ("POST", "filter=mine/own", "Unsupported filter value 'mine/own'"),
+        ("GET", "style=some", "Unsuported style value 'some'"),
+        ("POST", "filter=mine/own", "Unsuported filter value 'mine/own'"),
         ("POST", "filter=_doc_ids", "the filter _doc_ids needs a body"),
     ],
 )
