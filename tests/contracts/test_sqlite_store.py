@@ -56,3 +56,16 @@ class TestSqliteStore(DocumentStoreContract):
     def test_a_tenant_s_name_never_leaves_the_folder(self, backend: DocumentBackend, name: str):
         with pytest.raises(NotFound):
             backend.create(name)
+
+    def test_what_was_dropped_is_given_back_to_the_disk(self, backend: DocumentBackend, tmp_path: Path):
+        store = backend.create("one")
+        store.commit([Write(Ref(THINGS, f"d{number}"), body={"text": "x" * 3000}) for number in range(3000)])
+        put(store, "io.cozy.other", "kept", n=1)
+        store.tidy()
+        path = tmp_path / "documents" / "one.sqlite"
+        full = path.stat().st_size
+        store.drop(THINGS)
+        store.tidy()
+        assert path.stat().st_size < full / 4
+        assert store.get(Ref("io.cozy.other", "kept")).doc["n"] == 1
+        assert list(store.check()) == []
