@@ -17,14 +17,14 @@ _READ, _WRITE = select.POLLIN | select.POLLPRI, select.POLLOUT
 class Loop(dict[int, Any]):
     """Descriptor -> the dispatcher of waitress that reads and writes it; dispatchers enter and leave by themselves.
 
-    Those that say `touches` are asked when they are touched, the others (listeners, triggers) before each event.
+    Those that say `touches` are watched for one event and asked when they are touched; the others (listeners, triggers) are
+    asked before each event.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
-        self._second = 1 if hasattr(select, "epoll") else 1000
-        self._flags: dict[int, int] = {}
+        self._poll = select.epoll()
+        self._watched: dict[int, int] = {}
         self._touched: deque[int] = deque()
         self._others: set[int] = set()
         self._gone: set[int] = set()
@@ -40,7 +40,9 @@ class Loop(dict[int, Any]):
         super().__delitem__(descriptor)
         self._others.discard(descriptor)
         self._gone.add(descriptor)
-        self._watch(descriptor, 0)
+        if self._watched.pop(descriptor, None) is not None:
+            with contextlib.suppress(OSError):
+                self._poll.unregister(descriptor)
 
     def touch(self, descriptor: int) -> None:
         """Ask a dispatcher before the next event; whoever is not on the main loop pulls the trigger afterwards."""
@@ -49,31 +51,35 @@ class Loop(dict[int, Any]):
     def turn(self, timeout: float) -> None:
         """Wait for events, at most so many seconds, and handle them."""
         for descriptor in tuple(self._others):
-            self._ask(descriptor)
+            self._ask(descriptor, 0)
         for _ in range(len(self._touched)):
-            self._ask(self._touched.popleft())
+            self._ask(self._touched.popleft(), select.EPOLLONESHOT)
         self._gone.clear()
-        for descriptor, flags in self._poll.poll(timeout * self._second):
+        for descriptor, flags in self._poll.poll(timeout):
             dispatcher = self.get(descriptor)
-            if dispatcher is not None and descriptor not in self._gone:  # its number may have been given away meanwhile
+            if dispatcher is None or descriptor in self._gone:  # its number may have been given away meanwhile
+                continue
+            if descriptor not in self._others:
+                self._watched[descriptor] = 0
                 self.touch(descriptor)
-                wasyncore.readwrite(dispatcher, flags)
+            wasyncore.readwrite(dispatcher, flags)
 
-    def _ask(self, descriptor: int) -> None:
+    def _ask(self, descriptor: int, once: int) -> None:
+        """Watch a descriptor for what its dispatcher waits for.
+
+        Each call of the kernel lets a task thread run in between, so none is made that changes nothing: an event that came
+        once is not watched for any more.
+        """
         dispatcher = self.get(descriptor)
-        if dispatcher is not None:
-            writes = dispatcher.writable() and not dispatcher.accepting
-            self._watch(descriptor, (_READ if dispatcher.readable() else 0) | (_WRITE if writes else 0))
-
-    def _watch(self, descriptor: int, flags: int) -> None:
-        """What waits for nothing is not watched at all: its hanging up would wake the loop again and again."""
-        before = self._flags.pop(descriptor, 0)
-        if flags:
-            self._flags[descriptor] = flags
-        if flags and not before:
-            self._poll.register(descriptor, flags)
-        elif flags and flags != before:
-            self._poll.modify(descriptor, flags)
-        elif before and not flags:
-            with contextlib.suppress(OSError, KeyError):
-                self._poll.unregister(descriptor)
+        if dispatcher is None:
+            return
+        writes = dispatcher.writable() and not dispatcher.accepting
+        flags = (_READ if dispatcher.readable() else 0) | (_WRITE if writes else 0)
+        before = self._watched.get(descriptor)
+        if flags == before:
+            return
+        self._watched[descriptor] = flags
+        if before is None:
+            self._poll.register(descriptor, flags | once)
+        else:
+            self._poll.modify(descriptor, flags | once if flags else select.EPOLLONESHOT)
