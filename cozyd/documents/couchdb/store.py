@@ -42,7 +42,6 @@ COUCHDB_OWN = ("purge-", "shard-sync-")
 """Local documents that CouchDB makes for itself."""
 _FOREIGN_SEQ = re.compile(r"\d{1,18}-[0-9a-f]{1,32}")
 """A seq of the embedded driver, which a replica may have from before the tenant moved here: its feed begins again."""
-_TRIES = 5
 
 
 class CouchStore:
@@ -410,16 +409,10 @@ class CouchStore:
 
     def set_local(self, doctype: str, id: str, body: Doc) -> str:
         """See `DocumentStore.set_local`."""
-        fields = edits.clean(body)
-        for _ in range(_TRIES):
-            known = self.local(doctype, id)
-            try:
-                head = {} if known is None else {"_rev": known["_rev"]}
-                rev: str = self._databases.put(self._databases.path(doctype, "_local", id), fields | head)["rev"]
-            except Conflict:
-                continue
-            return rev
-        raise Conflict
+        revtree.next_local(body.get("_rev"))
+        head = {"_rev": body["_rev"]} if body.get("_rev") is not None else {}
+        rev: str = self._databases.put(self._databases.path(doctype, "_local", id), edits.clean(body) | head)["rev"]
+        return rev
 
     # -- doctypes ---------------------------------------------------------------------------------------------------
 
