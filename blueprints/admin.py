@@ -11,8 +11,8 @@ from werkzeug.exceptions import HTTPException
 
 from blueprints import _errors, _jsonapi, admin_files
 from blueprints._admin import absolute_path, reported, stack
-from blueprints._request import Service, public
-from cozyd import backup, jsons
+from blueprints._request import Service, flag, public
+from cozyd import backup, jsons, migration
 from cozyd.auth.values import Device, Reach
 from cozyd.errors import BadRequest, CozyError, Invalid
 from cozyd.files.tree import write_time
@@ -104,6 +104,14 @@ def back_up(domain: str) -> Response:
 def put_back(domain: str) -> Response:
     """Put a backup in the place of its instance; progress comes as lines of JSON."""
     return reported(backup.restore(stack(), domain, absolute_path(request.args.get("Path", ""))))
+
+
+@service.post("/<domain>/documents", access=public)
+def move_documents(domain: str) -> Response:
+    """Copy her documents to the other kind of store and compare both; progress comes as lines of JSON."""
+    asked = request.args
+    steps = migration.migrate(stack(), domain, asked.get("To", ""), url=asked.get("Url", ""), leave_attachments=flag("LeaveAttachments"))
+    return reported(steps)
 
 
 @service.post("/token", access=public)

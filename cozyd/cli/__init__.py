@@ -11,6 +11,7 @@ from cozyd.cli.backup import backup, restore
 from cozyd.cli.files import files
 from cozyd.cli.fsck import fsck
 from cozyd.cli.instances import instances, token
+from cozyd.cli.migrate import migrate
 from cozyd.cli.passwords import passwords
 from cozyd.cli.serving import config_group, serve_command
 from cozyd.config import ConfigError, load
@@ -34,6 +35,7 @@ cozyd.add_command(config_group)
 cozyd.add_command(instances)
 cozyd.add_command(token)
 cozyd.add_command(passwords)
+cozyd.add_command(migrate)
 cozyd.add_command(backup)
 cozyd.add_command(restore)
 cozyd.add_command(files)

@@ -20,18 +20,19 @@ class Privates:
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._refs: list[Ref] = []
-        self._found: Mapping[Ref, Map] | None = None
+        self._expected: list[Ref] = []
+        self._found: dict[Ref, Map] = {}
 
     def expect(self, ref: Ref) -> None:
         """A document of the answer."""
-        self._refs.append(ref)
+        self._expected.append(ref)
 
     def get(self, ref: Ref) -> Map:
         """The private data of a document, empty when it has none."""
-        if self._found is None:
-            self._found = self._fetch(self._refs)
-        return self._found.get(ref, {})
+        if ref not in self._found:
+            self._found |= {key: {} for key in self._expected} | dict(self._fetch(self._expected))
+            self._expected = []
+        return self._found[ref]
 
 
 class CouchStored(Stored):

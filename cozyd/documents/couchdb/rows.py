@@ -8,6 +8,7 @@ import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from cozyd.documents.couchdb import lines, names
@@ -276,21 +277,12 @@ class Rows:
                         self._write_state()
 
     def _fill(self, projection: Projection, doctype: str) -> None:
-        privates = Privates(self._databases.privates)
-        moves: list[lines.Move] = []
-        for doc in self._databases.every(self._databases.path(doctype)):
-            stored = stored_of(doctype, doc, privates)
-            moves.append(lines.move_of([projection], stored.ref, None, stored, strict=False))
-            if len(moves) == PAGE:
-                self._fill_page(moves)
-                moves, privates = [], Privates(self._databases.privates)
-        self._fill_page(moves)
-
-    def _fill_page(self, moves: Sequence[lines.Move]) -> None:
-        ledger = self.ledger(moves)
-        for move in moves:
-            ledger.apply(move)
-        self.write(ledger)
+        for page in self._pages(doctype):
+            moves = [lines.move_of([projection], stored.ref, None, stored, strict=False) for stored in page]
+            ledger = self.ledger(moves)
+            for move in moves:
+                ledger.apply(move)
+            self.write(ledger)
 
     def findings(self, doctype: str) -> Iterator[tuple[Stored, Doc, bool]]:
         """Documents and rows they should have but have not; whether another document has the key."""
@@ -298,15 +290,20 @@ class Rows:
         if not projections:
             return
         self.build([doctype])
-        privates = Privates(self._databases.privates)
-        for doc in self._databases.every(self._databases.path(doctype)):
-            stored = stored_of(doctype, doc, privates)
-            move = lines.move_of(projections, stored.ref, None, stored, strict=False)
-            ledger = self.ledger([move])
-            for id, row in move.new.items():
-                known = ledger.rows[id]
-                if known is None or known["gone"] or not lines.belongs(known, stored.ref):
-                    yield stored, row, lines.is_taken(known, stored.ref)
+        for page in self._pages(doctype):
+            moves = [lines.move_of(projections, stored.ref, None, stored, strict=False) for stored in page]
+            known = self.ledger(moves).rows
+            for stored, move in zip(page, moves, strict=True):
+                for id, row in move.new.items():
+                    there = known[id]
+                    if there is None or there["gone"] or not lines.belongs(there, stored.ref):
+                        yield stored, row, lines.is_taken(there, stored.ref)
+
+    def _pages(self, doctype: str) -> Iterator[Sequence[Stored]]:
+        """All live documents of a doctype, some at a time."""
+        for docs in batched(self._databases.every(self._databases.path(doctype)), PAGE):
+            privates = Privates(self._databases.privates)
+            yield [stored_of(doctype, doc, privates) for doc in docs]
 
     # -- seqs -------------------------------------------------------------------------------------------------------
 
@@ -377,3 +374,9 @@ def _bounds(low: list[Any], high: list[Any], *, scalar: bool) -> dict[str, Any]:
 
 def _page(descending: bool, skip: int, limit: int | None) -> dict[str, Any]:
     return {"descending": descending, "skip": skip} | ({} if limit is None else {"limit": limit})
+
+
+def batched(docs: Iterator[Doc], size: int) -> Iterator[Sequence[Doc]]:
+    """Some documents at a time."""
+    while page := list(islice(docs, size)):
+        yield page
