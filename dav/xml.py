@@ -12,10 +12,12 @@ from xml.sax.saxutils import escape
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from cozyd.errors import BadRequest
+from cozyd.errors import BadRequest, TooLarge
 from dav.access import XML, StartResponse, answer
 
 DEEPEST = 100
+MOST_ELEMENTS = 50_000
+LARGEST = 4 << 20
 PREFIXES: Mapping[str, str] = {
     "DAV:": "D",
     "urn:ietf:params:xml:ns:caldav": "C",
@@ -39,11 +41,13 @@ class _Shallow(TreeBuilder):
     """A tree that refuses to grow deep."""
 
     depth = 0
+    count = 0
 
     def start(self, tag: str, attributes: dict[Any, Any], /) -> Element:
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise BadRequest("The XML is nested too deep")
+        self.count += 1
+        if self.depth > DEEPEST or self.count > MOST_ELEMENTS:
+            raise BadRequest("The XML is nested too deep, or has too many elements")
         return super().start(tag, attributes)
 
     def end(self, tag: str, /) -> Element:
@@ -54,10 +58,13 @@ class _Shallow(TreeBuilder):
 def parse(body: bytes) -> Element | None:
     """The tree of a body, None of an empty one.
 
+    :raises TooLarge: it is larger than any program sends.
     :raises BadRequest: malformed, with a DTD or entities, or nested too deep.
     """
     if not body.strip():
         return None
+    if len(body) > LARGEST:
+        raise TooLarge("The body is larger than 4 MiB")
     parser = DefusedXMLParser(target=_Shallow(), forbid_dtd=True)
     try:
         parser.feed(body)

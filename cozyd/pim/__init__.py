@@ -13,7 +13,7 @@ from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
 from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed
 from cozyd.locks import Locks
 from cozyd.pim import ical, ranges, split, vcard
-from cozyd.pim.content import make
+from cozyd.pim.content import Component, make
 from cozyd.pim.resource import CONTACTS, KIND_OF, new_record, record_of, text
 from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR
 from cozyd.pim.times import utc_text
@@ -198,7 +198,8 @@ class Pim:
         :raises Invalid: `source` names the precondition of RFC 4791 or RFC 6352 that fails.
         :raises PreconditionFailed: `match` does not hold.
         """
-        kind, uid, fields, raw = self._read(collection, raw)
+        kind, uid, parsed, raw = self._read(collection, raw)
+        fields = (vcard if kind == "VCARD" else ical).read(parsed)
         if not href or len(href.encode()) > LONGEST_HREF or "/" in href:
             raise Invalid("The name is too long, or has a slash", source="valid-name")
 
@@ -210,7 +211,7 @@ class Pim:
             if known is not None and KIND_OF[known.ref.doctype] != kind:  # an event that becomes a todo is another document
                 batch, known = [Write(known.ref, rev=known.rev, deleted=True)], None
             ref = known.ref if known is not None else Ref(collection.components[kind], self._new_id())
-            body = self._body(collection, kind, known, raw)
+            body = self._body(collection, kind, known, parsed)
             private = {"dav": new_record(kind, href, uid, raw, fields, utc_text(self._now()))}
             self._commit(*batch, Write(ref, body=body, rev=known.rev if known else None, private=private, strict=True))
 
@@ -315,20 +316,20 @@ class Pim:
         if record:
             return dict(record) | {"href": name}
         raw = text(stored)
-        kind, uid, fields = _parsed(raw, stored.ref.doctype == CONTACTS)
+        kind, uid, parsed = _parsed(raw, is_card=stored.ref.doctype == CONTACTS)
+        fields = (vcard if kind == "VCARD" else ical).read(parsed)
         return new_record(kind, name, uid, raw, fields, utc_text(self._now()))
 
-    def _read(self, collection: Collection, raw: bytes) -> tuple[str, str, Doc, bytes]:
-        """Kind, UID, fields, and the text; a card without a UID gets one."""
-        kind, uid, fields = _parsed(raw, collection.kind == "book")
+    def _read(self, collection: Collection, raw: bytes) -> tuple[str, str, Component, bytes]:
+        """Kind, UID, the parsed text, and the text; a card without a UID gets one."""
+        kind, uid, parsed = _parsed(raw, is_card=collection.kind == "book")
         if kind not in collection.components:
             raise Invalid(f"The collection takes no {kind}", source="supported-calendar-component")
         if not uid:
             uid = self._new_id()
-            card = vcard.parse(raw)
-            card.insert(make("UID", uid), after=("VERSION",))
-            raw = card.render()
-        return kind, uid, fields, raw
+            parsed.insert(make("UID", uid), after=("VERSION",))
+            raw = parsed.render()
+        return kind, uid, parsed, raw
 
     def _matching(self, collection: Collection, href: str, match: str | None) -> Row | None:
         rows = self.rows(collection, hrefs=[href])
@@ -349,9 +350,9 @@ class Pim:
         if twins and twins[0].value != href:
             raise Invalid("Another resource of the collection has this UID", source="no-uid-conflict")
 
-    def _body(self, collection: Collection, kind: str, known: Stored | None, raw: bytes) -> Doc:
+    def _body(self, collection: Collection, kind: str, known: Stored | None, parsed: Component) -> Doc:
         old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known is not None else {}
-        body = vcard.apply(vcard.parse(raw), old) if kind == "VCARD" else ical.apply(ical.parse(raw), old)
+        body: Doc = (vcard if kind == "VCARD" else ical).apply(parsed, old)
         relationships = self._relationships(collection, body)
         if relationships:
             body["relationships"] = relationships
@@ -380,12 +381,12 @@ class Pim:
             raise
 
 
-def _parsed(raw: bytes, is_card: bool) -> tuple[str, str, Doc]:
+def _parsed(raw: bytes, *, is_card: bool) -> tuple[str, str, Component]:
     if is_card:
         card = vcard.parse(raw)
-        return "VCARD", vcard.uid_of(card), vcard.read(card)
+        return "VCARD", vcard.uid_of(card), card
     calendar = ical.parse(raw)
-    return ical.kind_of(calendar), ical.uid_of(calendar), ical.read(calendar)
+    return ical.kind_of(calendar), ical.uid_of(calendar), calendar
 
 
 def _body(kind: Kind, props: Map) -> Doc:

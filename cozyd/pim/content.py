@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from cozyd.errors import Invalid
 
 LONGEST_LINE = 75
-MOST_LINES = 200_000
+MOST_LINES = 20_000
+MOST_PARAMETERS = 500
 _NAME = re.compile(r"(?:([A-Za-z0-9-_]+)\.)?([A-Za-z0-9-_]+)")
-_ESCAPES = {"n": "\n", "N": "\n"}
 _CARET = {"n": "\n", "^": "^", "'": '"'}
 
 Parameters = tuple[tuple[str, tuple[str, ...]], ...]
@@ -100,15 +100,16 @@ def fold(text: str) -> bytes:
     return b"\r\n ".join(pieces) + b"\r\n"
 
 
-def parse(raw: bytes) -> list[Line]:
+def parse(raw: bytes, *, most: int = MOST_LINES) -> list[Line]:
     """The lines of a text; empty ones belong to the one before.
 
+    :param most: how many there may be.
     :raises Invalid: it is not UTF-8, or a line is none.
     """
     lines: list[Line] = []
     for piece in _logical(raw):
         lines.append(_parse_line(piece))
-        if len(lines) > MOST_LINES:
+        if len(lines) > most:
             raise Invalid("The object has too many lines")
     return lines
 
@@ -132,6 +133,8 @@ def _parse_line(raw: bytes) -> Line:
     head, value = _split_head(text)
     pieces = split(head, ";")
     found = _NAME.fullmatch(pieces[0].strip())
+    if len(pieces) > MOST_PARAMETERS:
+        raise Invalid("A line has too many parameters")
     if found is None:
         raise Invalid(f"A line has no property name: {text[:60]!r}")
     parameters = tuple(_parameter(piece) for piece in pieces[1:] if piece)
@@ -183,7 +186,8 @@ def unescape(value: str) -> str:
     """A TEXT value as people read it."""
     if "\\" not in value:
         return value
-    return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found.group(1), found.group(1)), value, flags=re.DOTALL)
+    plain = [part.replace("\\n", "\n").replace("\\N", "\n").replace("\\", "") for part in value.split("\\\\")]
+    return "\\".join(plain)
 
 
 _WRITTEN = dict.fromkeys(range(32)) | {9: "\t", 10: "\\n", 13: "\\n", ord("\\"): "\\\\", ord(","): "\\,", ord(";"): "\\;"}
@@ -196,19 +200,19 @@ def escape(text: str) -> str:
     return text.replace("\r\n", "\n").translate(_WRITTEN)
 
 
+_MARKS = {mark: re.compile(rf"\\.|{mark}", re.DOTALL) for mark in ";,"}
+
+
 def parts(value: str, mark: str = ";") -> list[str]:
     """A structured value cut at a mark that is not escaped; the parts are still escaped."""
     if "\\" not in value:
         return value.split(mark)
-    found, piece, escaped = [], "", False
-    for char in value:
-        if char == mark and not escaped:
-            found.append(piece)
-            piece = ""
-            continue
-        piece += char
-        escaped = char == "\\" and not escaped
-    return [*found, piece]
+    found, start = [], 0
+    for one in _MARKS[mark].finditer(value):
+        if one.group() == mark:
+            found.append(value[start : one.start()])
+            start = one.end()
+    return [*found, value[start:]]
 
 
 # -- components ---------------------------------------------------------------------------------------------------------
@@ -286,14 +290,14 @@ class Component:
         return next(number for number, one in enumerate(self.children) if one is child)
 
 
-def forest(raw: bytes, *, deepest: int = 8) -> list[Component]:
+def forest(raw: bytes, *, deepest: int = 8, most: int = MOST_LINES) -> list[Component]:
     """The components of a text, one after the other.
 
     :raises Invalid: one is unfinished or nested too deep, or a line stands outside of all.
     """
     found: list[Component] = []
     open_: list[Component] = []
-    for line in parse(raw):
+    for line in parse(raw, most=most):
         if line.name == "BEGIN":
             open_.append(Component(line.value.strip().upper(), line))
             if len(open_) > deepest:

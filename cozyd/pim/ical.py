@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from cozyd.documents.store import Doc
 from cozyd.errors import Invalid
 from cozyd.pim import occurrence, times
-from cozyd.pim.calfields import FIELDS, Context, Mapped
+from cozyd.pim.calfields import FIELDS, MOST_ITEMS, Context, Mapped
 from cozyd.pim.content import Component, make, tree
 from cozyd.pim.fields import look, place, text_of, tidy
 from cozyd.pim.zones import Zones
@@ -61,11 +61,21 @@ def _check_components(calendar: Component, mine: list[Component]) -> None:
         raise Invalid("The object has too many overridden instances", source="max-instances")
     zones = Zones(calendar)
     for one in mine:
+        _check_lists(one)
         start = one.get("DTSTART")
         if start is None and one.name == "VEVENT":
             raise Invalid("An event needs a DTSTART", source="valid-calendar-data")
         if start is not None and times.read(start, zones) is None:
             raise Invalid("DTSTART is no time", source="valid-calendar-data")
+
+
+def _check_lists(component: Component) -> None:
+    """:raises Invalid: it lists too many dates, alarms or people."""
+    dates = sum(line.value.count(",") + 1 for name in ("RDATE", "EXDATE") for line in component.all(name))
+    if dates > MOST_OVERRIDES:
+        raise Invalid("The object lists too many dates", source="max-instances")
+    if len(component.components()) > MOST_ITEMS or len(component.all("ATTENDEE")) > MOST_ITEMS:
+        raise Invalid(f"The object has more than {MOST_ITEMS:,} alarms or people", source="max-resource-size")
 
 
 def kind_of(calendar: Component) -> str:

@@ -57,12 +57,15 @@ def of(calendar: Component, low: datetime, high: datetime, zone: tzinfo | None =
     :raises TooMany: there are more than 5,000.
     """
     found = []
-    for one in _all(calendar, low, high, zone):
-        start, end = one.moments(zone)
-        if touches(start, end, low, high):
-            found.append(one)
-            if len(found) > MOST_INSTANCES:
-                raise TooMany
+    try:
+        for one in _all(calendar, low, high, zone):
+            start, end = one.moments(zone)
+            if touches(start, end, low, high):
+                found.append(one)
+                if len(found) > MOST_INSTANCES:
+                    raise TooMany
+    except ArithmeticError as cause:  # at the end of the calendar
+        raise recurrence.TooComplex from cause
     return sorted(found, key=lambda one: one.moments(zone)[0])
 
 

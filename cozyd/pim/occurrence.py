@@ -183,7 +183,17 @@ def moved_key(key: str, delta: timedelta) -> str:
 
 
 def bounds(doc: Doc, kind: str) -> Doc | None:
-    """UTC from the first start to the last end; endless rules end in 9999; floating and all-day ones are widened by 14 h."""
+    """UTC from the first start to the last end; endless rules end in 9999; floating and all-day ones are widened by 14 h.
+
+    None of what has no times, or none that a calendar knows.
+    """
+    try:
+        return _bounds(doc, kind)
+    except (ArithmeticError, ValueError, TypeError, AttributeError, KeyError):  # an app may store anything
+        return None
+
+
+def _bounds(doc: Doc, kind: str) -> Doc | None:
     zone_name = text_of(doc.get("timezone"))
     start = times.from_json(text_of(doc.get("start")), zone_name)
     end = times.from_json(text_of(doc.get("end" if kind == "VEVENT" else "dueDate")), zone_name)
@@ -203,7 +213,8 @@ def bounds(doc: Doc, kind: str) -> Doc | None:
         endless = last is None
         if last is not None:
             later = _moved_later(doc, zone_name)
-            high = max(high, to_utc(last, None if first.utc else first.zone) + (moments[0][1] - moments[0][0]) + later)
+            lasting = moments[0][1] - moments[0][0] + later
+            high = max(high, _widened(to_utc(last, None if first.utc else first.zone), lasting))
     if first.floating or first.all_day:
         low, high = _widened(low, -WIDENED), _widened(high, WIDENED)
     return {"start": times.utc_text(low), "end": ENDLESS if endless else times.utc_text(high)}

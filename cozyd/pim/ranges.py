@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from cozyd.documents.store import Map, Ref, Row, Stored
+from cozyd.errors import CozyError
 from cozyd.pim import ical, instances, occurrence
 from cozyd.pim.recurrence import TooComplex
 from cozyd.pim.resource import text
@@ -57,13 +58,13 @@ def _wall(text: str) -> datetime:
 
 
 def _happens(stored: Stored, kind: str, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
-    found = occurrence.happens_between(stored.doc, kind, _within(low), _within(high), zone)
-    if found is not None:
-        return found
     try:
+        found = occurrence.happens_between(stored.doc, kind, _within(low), _within(high), zone)
+        if found is not None:
+            return found
         return bool(instances.of(ical.parse(text(stored)), _within(low), _within(high), zone))
-    except (TooComplex, instances.TooMany):
-        return True
+    except (TooComplex, instances.TooMany, ArithmeticError, ValueError, TypeError, AttributeError, CozyError):
+        return True  # better shown than lost; an app may store anything
 
 
 def _within(moment: datetime) -> datetime:

@@ -8,6 +8,8 @@ from typing import Literal
 from cozyd.errors import Invalid
 from cozyd.pim.content import Component, Line, forest, make
 
+MOST_LINES = 2_000_000
+"""Of a whole file; each object in it has the limit of its own."""
 _TZID = re.compile(rb"TZID=\"?([^\";:\r\n]+)")
 
 
@@ -20,7 +22,7 @@ def objects(raw: bytes, kind: Literal["book", "calendar"]) -> Iterator[bytes]:
     name = "VCARD" if kind == "book" else "VCALENDAR"
     source = "valid-address-data" if kind == "book" else "valid-calendar-data"
     try:
-        found = forest(raw)
+        found = forest(raw, most=MOST_LINES)
     except Invalid as error:
         raise Invalid(error.detail, source=source) from error
     other = next((one.name for one in found if one.name != name), None)
