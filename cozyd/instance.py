@@ -78,7 +78,7 @@ class Instance:
         """The instance record."""
         return self._record()
 
-    @cached_property
+    @property
     def account_secrets(self) -> AccountSecrets:
         """Seals and opens the passwords of `io.cozy.accounts`."""
         return AccountSecrets(self.doc["oauth_secret"])
@@ -86,7 +86,7 @@ class Instance:
     @cached_property
     def docs(self) -> Documents:
         """Every document, whatever its doctype."""
-        accounts = Doctype(ACCOUNTS, seal=self.account_secrets.seal)
+        accounts = Doctype(ACCOUNTS, seal=lambda doc: self.account_secrets.seal(doc))
         table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts}
         return Documents(self._store, table, tell=partial(self._drivers.hub.publish, self.domain), new_id=self._drivers.new_id)
 
