@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NoReturn, TypedDict
 
 from flask import Response
 from werkzeug.routing import BaseConverter
@@ -19,9 +19,10 @@ from cozyd.instance import SETTINGS
 _PARAMETERS = frozenset(
     (
         *("startkey", "start_key", "startkey_docid", "start_key_doc_id", "endkey", "end_key", "endkey_docid", "end_key_doc_id"),
-        *("inclusive_end", "limit", "skip", "descending", "include_docs", "key", "keys"),
+        *("inclusive_end", "limit", "skip", "descending", "include_docs", "conflicts", "key", "keys"),
     )
 )
+_FLAGS = frozenset(("inclusive_end", "descending", "include_docs", "conflicts"))
 _LARGEST = 2**62
 """What limit and skip are cut to: SQLite's integers end there."""
 
@@ -44,6 +45,7 @@ class ListOptions(TypedDict):
     skip: int
     descending: bool
     include_docs: bool
+    conflicts: bool
     keys: list[Any] | None
 
 
@@ -111,21 +113,21 @@ def list_options(query: Mapping[str, str], body: Doc) -> ListOptions:
     given: dict[str, Any] = {name: _query_value(name, text) for name, text in query.items() if name in _PARAMETERS}
     given |= body
     keys = given.get("keys")
-    if keys is not None and not isinstance(keys, list):
-        raise BadRequest("`keys` must be an array.", error="query_parse_error")
+    if "keys" in given and not isinstance(keys, list):
+        raise Malformed(f"`keys` {'body member' if 'keys' in body else 'parameter'} must be an array.")
     if "key" in given:
         given |= {"startkey": given["key"], "endkey": given["key"]}
-    descending = given.get("descending") is True
     start = _first(given, "startkey", "start_key", "startkey_docid", "start_key_doc_id")
     end = _first(given, "endkey", "end_key", "endkey_docid", "end_key_doc_id")
     return ListOptions(
         start=None if start is None else _text(start),
         end=None if end is None else _text(end),
-        inclusive_end=given.get("inclusive_end") is not False,
+        inclusive_end=_flag(given.get("inclusive_end", True)),
         limit=_whole(given.get("limit")),
         skip=_whole(given.get("skip")) or 0,
-        descending=descending,
-        include_docs=given.get("include_docs") is True,
+        descending=_flag(given.get("descending", False)),
+        include_docs=_flag(given.get("include_docs", False)),
+        conflicts=_flag(given.get("conflicts", False)),
         keys=keys,
     )
 
@@ -162,8 +164,34 @@ def all_docs(docs: Documents, doctype: str, options: ListOptions, *, designs: bo
         return _by_keys(docs, doctype, options, keys)
     page = list_page(docs, doctype, options)
     shown = page.rows if designs else [stored for stored in page.rows if not stored.ref.id.startswith("_design/")]
+    if options["conflicts"] and options["include_docs"]:
+        shown = [with_conflicts(docs, stored) for stored in shown]
     head = {"total_rows": page.total, "offset": options["skip"]}
     return spliced(head, "rows", [_row(stored, options["include_docs"]) for stored in shown])
+
+
+def design_docs(docs: Documents, doctype: str, options: ListOptions) -> Response:
+    """The answer of `_design_docs`: the few rows of `_all_docs` that are design documents, counted for themselves."""
+    found = docs.all(doctype, start="_design/", end="_design0").rows
+    low, high = (options["end"], options["start"]) if options["descending"] else (options["start"], options["end"])
+    wanted = [one for one in found if (low is None or one.ref.id >= low) and (high is None or one.ref.id <= high)]
+    if not options["inclusive_end"]:
+        wanted = [one for one in wanted if one.ref.id != options["end"]]
+    if options["keys"] is not None:
+        wanted = [one for key in options["keys"] for one in found if one.ref.id == key]
+    elif options["descending"]:
+        wanted.reverse()
+    head = {"total_rows": len(found), "offset": None if options["keys"] is not None else options["skip"]}
+    shown = wanted[options["skip"] :][: options["limit"]]
+    return spliced(head, "rows", [_row(stored, options["include_docs"]) for stored in shown])
+
+
+def with_conflicts(docs: Documents, stored: Stored) -> Stored:
+    """A document that names the revisions that lost, where there are some."""
+    conflicts = docs.tree(stored.ref).conflicts
+    if not conflicts:
+        return stored
+    return Stored(stored.ref, stored.rev, jsons.splice(stored.text, {"_conflicts": list(conflicts)}))
 
 
 def _by_keys(docs: Documents, doctype: str, options: ListOptions, keys: list[Any]) -> Response:
@@ -286,20 +314,34 @@ def _query_value(name: str, text: str) -> Any:
         return text
     try:
         return jsons.load(text)
-    except BadRequest:
-        raise BadRequest(f"Invalid value for {name}", error="query_parse_error") from None
+    except BadRequest as cause:
+        if name in ("limit", "skip"):
+            _refuse(f'Invalid value for integer: "{text[:100]}"')
+        if name in _FLAGS:
+            _refuse(f'Invalid boolean parameter: "{text[:100]}"')
+        raise Malformed("invalid UTF-8 JSON") from cause
 
 
 def _text(value: Any) -> str:
-    """An end of an id range: other types than strings sort before or after all of them."""
-    if isinstance(value, str):
-        return value
-    return "\U0010ffff" if isinstance(value, dict | list) else ""
+    """An end of an id range: every other value lies before all ids."""
+    return value if isinstance(value, str) else ""
 
 
 def _whole(value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise BadRequest("limit and skip must be non-negative integers", error="query_parse_error")
-    return min(value, _LARGEST)
+    if isinstance(value, bool) or not isinstance(value, int):
+        _refuse(f"Invalid value for integer: {jsons.dump(value).decode()[:100]}")
+    if value < 0:
+        _refuse(f'Invalid value for positive integer: "{value}"')
+    return int(min(value, _LARGEST))
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        _refuse(f"Invalid boolean parameter: {jsons.dump(value).decode()[:100]}")
+    return bool(value)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise BadRequest(reason, error="query_parse_error")

@@ -171,8 +171,10 @@ def find(doctype: str) -> Response:
         found["warning"] = page.warning
     if asked.get("execution_stats") is True:
         found["execution_stats"] = dict(page.stats)
-    conflicts = asked.get("conflicts") is True
-    return _documents.spliced(found, "docs", [_cut(_with_conflicts(stored) if conflicts else stored, query) for stored in page.rows])
+    rows = page.rows
+    if asked.get("conflicts") is True:
+        rows = [_documents.with_conflicts(instance().docs, stored) for stored in rows]
+    return _documents.spliced(found, "docs", [_cut(stored, query) for stored in rows])
 
 
 @service.get("/<doctype>/_normal_docs", access=asks("GET"))
@@ -213,10 +215,7 @@ def design_docs(doctype: str) -> Response:
     """The design documents, as rows of `_all_docs`."""
     check_readable(doctype)
     allow("GET", doctype)
-    options = _documents.list_options(request.args, {})
-    ends = ("_design0", "_design/") if options["descending"] else ("_design/", "_design0")
-    options |= {"start": ends[0], "end": ends[1], "keys": None}
-    return _documents.all_docs(instance().docs, doctype, options)
+    return _documents.design_docs(instance().docs, doctype, _documents.list_options(request.args, {}))
 
 
 @service.get("/<doctype>/_design/<name>", access=asks("GET"))
@@ -269,14 +268,6 @@ def _page_limit(text: str | None) -> int:
     except ValueError:
         return PAGE
     return (limit or COUCHDB_PAGE) if 0 <= limit <= LARGEST_PAGE else PAGE
-
-
-def _with_conflicts(stored: Stored) -> Stored:
-    """A document that names the revisions that lost, where there are some."""
-    conflicts = instance().docs.tree(stored.ref).conflicts
-    if not conflicts:
-        return stored
-    return Stored(stored.ref, stored.rev, jsons.splice(stored.text, {"_conflicts": list(conflicts)}))
 
 
 def _cut(stored: Stored, query: Query) -> bytes:

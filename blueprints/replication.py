@@ -177,15 +177,22 @@ def _filter(asked: Doc) -> dict[str, Any]:
     :raises BadRequest: the filter is unknown, or its body is not what it needs.
     """
     name = request.args["filter"]
-    if name == "_doc_ids" and isinstance(asked.get("doc_ids"), list):
-        return {"ids": [id for id in asked["doc_ids"] if isinstance(id, str)]}
-    if name == "_selector" and isinstance(asked.get("selector"), dict):
-        mango.check(asked["selector"])
-        return {"match": mango.matcher(asked["selector"])}
+    if name == "_doc_ids":
+        ids = asked.get("doc_ids")
+        if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
+            raise Malformed("`doc_ids` filter parameter is not a list of doc ids.")
+        return {"ids": ids}
+    if name == "_selector":
+        if not isinstance(asked.get("selector"), dict):
+            raise Malformed("Selector error: expected a JSON object")
+        try:
+            return {"match": mango.matcher(asked["selector"])}
+        except BadRequest as cause:
+            raise Malformed(cause.detail) from cause
     if name == "_design":
         match: Callable[[Doc], bool] = lambda doc: str(doc["_id"]).startswith("_design/")  # noqa: E731
         return {"match": match}
-    raise BadRequest(f"Unsuported filter value '{name}'" if name not in ("_doc_ids", "_selector") else f"the filter {name} needs a body")
+    raise BadRequest(f"Unsuported filter value '{name}'")
 
 
 def _wait(doctype: str) -> None:

@@ -15,7 +15,7 @@ from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
-from cozyd.documents.store import DocumentStore, Ref
+from cozyd.documents.store import Doc, DocumentStore, Ref
 from cozyd.errors import NotFound
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
@@ -78,6 +78,9 @@ class Instance:
         """The instance record."""
         return self._record()
 
+    def _seal_account(self, doc: Doc) -> Doc:
+        return self.account_secrets.seal(doc)
+
     @property
     def account_secrets(self) -> AccountSecrets:
         """Seals and opens the passwords of `io.cozy.accounts`."""
@@ -86,7 +89,7 @@ class Instance:
     @cached_property
     def docs(self) -> Documents:
         """Every document, whatever its doctype."""
-        accounts = Doctype(ACCOUNTS, seal=lambda doc: self.account_secrets.seal(doc))
+        accounts = Doctype(ACCOUNTS, seal=self._seal_account)
         table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts}
         return Documents(self._store, table, tell=partial(self._drivers.hub.publish, self.domain), new_id=self._drivers.new_id)
 

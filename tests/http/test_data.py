@@ -299,7 +299,8 @@ ALL = ["_design/by-n", "d0", "d1", "d2", "d3", "d4", "d5"]
         ('keys=["d3","d1"]', ["d3", "d1"]),
         ('keys=["d3","d1","d2"]&descending=true&limit=2', ["d2", "d1"]),
         ("keys=[]", []),
-        ("startkey={}", []),
+        ("startkey={}", ALL),
+        ("endkey={}", []),
         ("startkey=5", ALL),
         ("_nonce=abc&stale=ok&unknown", ALL),
     ],
@@ -323,6 +324,17 @@ def test_listed_rows_have_couchdb_s_shape(alice: Client, listed: str):
     assert (cut["total_rows"], cut["offset"], [row["doc"] for row in cut["rows"]]) == (1, 0, [{"n": 0}])
     full = alice.api("GET", f"{listed}/_all_docs?DesignDocs=false&include_docs=true").json
     assert [row["doc"]["n"] for row in full["rows"]] == list(range(6))
+
+
+def test_documents_are_listed_with_their_conflicts(alice: Client):
+    for letter in "ab":
+        doc = {"_id": "branched", "_rev": f"1-{letter * 32}", "n": letter}
+        assert alice.api("POST", f"{T}/_bulk_docs", {"docs": [doc], "new_edits": False}).json == []
+    path = f"{T}/_all_docs?include_docs=true&conflicts=true&key=%22branched%22"
+    assert alice.api("GET", path).json["rows"][0]["doc"]["_conflicts"] == ["1-" + "a" * 32]
+    assert alice.api("POST", f"{T}/_index", {"index": {"fields": ["n"]}}).status == 200
+    asked = {"selector": {"n": "b"}, "conflicts": True, "fields": ["_conflicts"]}
+    assert alice.api("POST", f"{T}/_find", asked).json["docs"] == [{"_conflicts": ["1-" + "a" * 32]}]
 
 
 @pytest.mark.parametrize("query", ["limit=x", "limit=-1", "skip=1.5", "startkey=d1", "keys=5", "keys={", "limit=true"])
@@ -427,7 +439,16 @@ def test_malformed_indexes_are_refused(alice: Client, index: Any):
 def test_design_documents_are_read_copied_and_deleted(alice: Client, listed: str):
     design = alice.api("GET", f"{listed}/_design/by-n").json
     assert design["language"] == "query"
-    assert [row["id"] for row in alice.api("GET", f"{listed}/_design_docs?descending=true").json["rows"]] == ["_design/by-n"]
+    found = alice.api("GET", f"{listed}/_design_docs?descending=true").json
+    assert ([row["id"] for row in found["rows"]], found["total_rows"]) == (["_design/by-n"], 1)
+    for query, count in (
+        ('startkey="_design/c"', 0),
+        ('endkey="_design/c"', 1),
+        ('key="_design/by-n"', 1),
+        ('keys=["d0"]', 0),
+        ("skip=1", 0),
+    ):
+        assert len(alice.api("GET", f"{listed}/_design_docs?{quote(query, safe='=')}").json["rows"]) == count
     copied = alice.api("POST", f"{listed}/_design/by-n/copy", Destination="_design/other")
     assert (copied.status, copied.json["id"]) == (201, "_design/other")
     assert alice.api("POST", f"{listed}/_design/by-n/copy").status == 400

@@ -104,7 +104,6 @@ def test_a_posted_feed_is_narrowed(alice: Client, feed: str):
         ("GET", "feed=eventsource", "Unsuported feed value 'eventsource'"),
         ("GET", "style=some", "Unsuported style value 'some'"),
         ("POST", "filter=mine/own", "Unsuported filter value 'mine/own'"),
-        ("POST", "filter=_doc_ids", "the filter _doc_ids needs a body"),
     ],
 )
 def test_unknown_parameters_of_the_feed_are_refused(alice: Client, feed: str, method: str, query: str, reason: str):
@@ -117,6 +116,20 @@ def test_unknown_parameters_of_the_feed_are_refused(alice: Client, feed: str, me
 )
 def test_malformed_parameters_of_the_feed_are_refused(alice: Client, feed: str, query: str):
     assert alice.api("GET", f"{feed}?{query}").status == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reason"),
+    [
+        ("_doc_ids", {}, "`doc_ids` filter parameter is not a list of doc ids."),
+        ("_doc_ids", {"doc_ids": [5]}, "`doc_ids` filter parameter is not a list of doc ids."),
+        ("_selector", {}, "Selector error: expected a JSON object"),
+        ("_selector", {"selector": {"n": {"$nope": 1}}}, "Invalid operator: $nope"),
+    ],
+)
+def test_filters_need_what_they_narrow_by(alice: Client, feed: str, name: str, body: Any, reason: str):
+    answer = alice.api("POST", f"{feed}?filter={name}", body)
+    assert (answer.status, answer.json["error"], answer.json["reason"]) == (400, "bad_request", reason)
 
 
 @pytest.mark.parametrize(
