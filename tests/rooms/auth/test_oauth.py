@@ -1,0 +1,202 @@
+"""OAuth with a clock: codes and grants grow old, clients nobody let in are forgotten; what a reference's token has not."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+
+from cozyd.auth import Credentials, tokens
+from cozyd.auth.bearer import secret_of
+from cozyd.auth.clients import Client
+from cozyd.auth.oauth import Form
+from cozyd.auth.tokens import Claims
+from cozyd.documents.store import Ref
+from cozyd.errors import BadRequest, BadToken, NotFound
+from cozyd.instance import Instance
+from cozyd.stack import Stack
+from tests.support.stack import Clock, open_stack
+
+REDIRECT = "https://client.example/cb"
+SCOPE = "io.cozy.contacts"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def stack(tmp_path: Path, clock: Clock) -> Iterator[Stack]:
+    stack = open_stack(tmp_path / "data", clock)
+    yield stack
+    stack.close()
+
+
+@pytest.fixture
+def alice(stack: Stack) -> Instance:
+    return stack.create("alice.localhost:8080")
+
+
+def register(alice: Instance, **metadata: Any) -> Client:
+    return alice.auth.clients.register({"redirect_uris": [REDIRECT], "client_name": "N", "software_id": "x"} | metadata)
+
+
+def form(**fields: str) -> Form:
+    return {name: [value] for name, value in fields.items()}
+
+
+def code(alice: Instance, client: Client, scope: str = SCOPE, **more: str) -> str:
+    oauth = alice.auth.oauth("https://alice.example")
+    asked = form(client_id=client.id, redirect_uri=REDIRECT, response_type="code", scope=scope, state="s", **more)
+    found = re.search(r"[?&]code=([0-9a-f]+)", oauth.approve(oauth.asked(asked)))
+    assert found is not None
+    return found[1]
+
+
+def exchange(alice: Instance, client: Client, text: str, **more: str) -> Any:
+    fields = {"client_id": client.id, "client_secret": client.stored.doc.get("client_secret", "")} | more
+    return alice.auth.oauth("https://alice.example").token(form(grant_type="authorization_code", code=text, **fields))
+
+
+def refresh(alice: Instance, client: Client, token: str) -> Any:
+    fields = {"client_id": client.id, "client_secret": client.stored.doc.get("client_secret", "")}
+    return alice.auth.oauth("https://alice.example").token(form(grant_type="refresh_token", refresh_token=token, **fields))
+
+
+def opens(alice: Instance, token: str) -> bool:
+    try:
+        alice.auth.identify(Credentials(bearer=token))
+    except BadToken:
+        return False
+    return True
+
+
+def test_a_code_is_good_for_five_minutes(alice: Instance, clock: Clock):
+    client = register(alice)
+    early, late = code(alice, client), code(alice, client)
+    clock.passes(minutes=4, seconds=59)
+    assert exchange(alice, client, early)["scope"] == SCOPE
+    clock.passes(seconds=2)
+    with pytest.raises(BadRequest, match="invalid code"):
+        exchange(alice, client, late)
+
+
+def test_codes_nobody_came_for_are_dropped(alice: Instance, clock: Clock):
+    client = register(alice)
+    old = code(alice, client)
+    clock.passes(minutes=6)
+    code(alice, client)
+    with pytest.raises(NotFound):
+        alice.docs.get(Ref("io.cozy.oauth.access_codes", old))
+
+
+def test_an_access_token_lives_seven_days_and_says_that_it_expired(alice: Instance, clock: Clock):
+    client = register(alice)
+    made = exchange(alice, client, code(alice, client))
+    clock.passes(days=6, hours=23)
+    assert opens(alice, made["access_token"])
+    clock.passes(hours=2)
+    with pytest.raises(BadToken, match="Expired token"):
+        alice.auth.identify(Credentials(bearer=made["access_token"]))
+    assert opens(alice, refresh(alice, client, made["refresh_token"])["access_token"])
+
+
+def test_a_refresh_token_of_a_client_with_a_secret_does_not_expire(alice: Instance, clock: Clock):
+    client = register(alice)
+    made = exchange(alice, client, code(alice, client))
+    clock.passes(days=1000)
+    assert opens(alice, refresh(alice, client, made["refresh_token"])["access_token"])
+
+
+def test_a_client_without_a_secret_asks_again_after_a_year(alice: Instance, clock: Clock):
+    client = register(alice, token_endpoint_auth_method="none")
+    verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+    text = code(alice, client, code_challenge=challenge, code_challenge_method="S256")
+    made = exchange(alice, client, text, code_verifier=verifier)
+    clock.passes(days=364)
+    made = refresh(alice, client, made["refresh_token"])
+    clock.passes(days=2)
+    with pytest.raises(BadRequest, match="invalid refresh token"):
+        refresh(alice, client, made["refresh_token"])
+
+
+def test_a_client_nobody_let_in_within_an_hour_is_forgotten(alice: Instance, clock: Clock):
+    late, kept = register(alice), register(alice)
+    code(alice, kept)
+    clock.passes(minutes=61)
+    with pytest.raises(NotFound):
+        alice.auth.clients.get(late.id)
+    register(alice)
+    assert {client.id for client in alice.auth.clients.all()} >= {kept.id}
+    assert late.id not in {client.id for client in alice.auth.clients.all()}
+
+
+def test_a_removed_client_leaves_no_code_and_no_grant(alice: Instance):
+    client, other = register(alice), register(alice)
+    left = code(alice, client)
+    exchange(alice, client, code(alice, client))
+    exchange(alice, other, code(alice, other))
+    alice.auth.remove_client(client)
+    with pytest.raises(NotFound):
+        alice.docs.get(Ref("io.cozy.oauth.access_codes", left))
+    assert [stored.doc["client_id"] for stored in alice.docs.all("io.cozy.oauth.grants").rows] == [other.id]
+
+
+def test_tokens_that_a_cozy_stack_made_stay_good(alice: Instance):
+    client = register(alice)
+    alice.auth.clients.note(client, pending=...)
+    key = secret_of(alice.doc, "access")
+    assert key is not None
+    access = tokens.sign(Claims("access", alice.domain, client.id, alice.now(), SCOPE), key)
+    old = tokens.sign(Claims("refresh", alice.domain, client.id, alice.now(), SCOPE), key)
+    assert opens(alice, access)
+    made = refresh(alice, client, old)
+    assert "refresh_token" not in made
+    assert opens(alice, made["access_token"])
+
+
+def test_after_a_change_of_domain_a_refresh_gives_a_new_refresh_token(stack: Stack, alice: Instance):
+    client = register(alice)
+    alice.auth.clients.note(client, pending=...)
+    stack.modify(alice.domain, old_domain="old.localhost:8080")
+    key = secret_of(alice.doc, "refresh")
+    assert key is not None
+    old = tokens.sign(Claims("refresh", "old.localhost:8080", client.id, alice.now(), SCOPE), key)
+    assert "refresh_token" in refresh(alice, client, old)
+
+
+def test_everything_is_for_flagships_with_a_challenge(alice: Instance):
+    client = register(alice)
+    more = {"code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256"}
+    with pytest.raises(BadRequest, match="not certified"):
+        code(alice, client, "*", **more)
+    client = alice.auth.clients.note(client, flagship=True)
+    with pytest.raises(BadRequest, match="challenge"):
+        code(alice, client, "*")
+    made = exchange(alice, client, code(alice, client, "*", **more), code_verifier="dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
+    assert alice.auth.identify(Credentials(bearer=made["access_token"])).everything
+    alice.auth.clients.note(client, flagship=...)
+    assert not opens(alice, made["access_token"])
+
+
+def test_a_log_in_only_client_needs_no_consent_and_opens_nothing(alice: Instance):
+    given = {"redirect_uris": [REDIRECT], "client_name": "N", "software_id": "x"}
+    client = alice.auth.clients.register(given, allow_login_scope=True)
+    made = exchange(alice, client, code(alice, client, "login"))
+    assert made["scope"] == ""
+    assert not opens(alice, made["access_token"])
+
+
+def test_a_client_cannot_make_itself_more_than_it_is(alice: Instance):
+    client = register(alice, flagship=True, allow_login_scope=True, created_at_onboarding=True, certified_from_store=True, client_id="mine")
+    assert not {"flagship", "allow_login_scope", "created_at_onboarding", "certified_from_store"} & set(client.stored.doc)
+    assert client.id != "mine"
+    given = {"client_id": client.id, "redirect_uris": [REDIRECT], "client_name": "N", "software_id": "x", "flagship": True}
+    assert "flagship" not in alice.auth.clients.update(client, given).stored.doc
+
+
+def test_the_metadata_is_valid_by_rfc_8414(alice: Instance):
+    AuthorizationServerMetadata(alice.auth.oauth("https://alice.example").metadata()).validate()
