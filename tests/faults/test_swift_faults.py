@@ -105,10 +105,12 @@ def test_many_who_read_nothing_hold_no_thread(alice: Client):
     head = f"GET /files/download?Path=/slow HTTP/1.1\nHost: {alice.domain}\nAuthorization: Bearer {alice.token}\n\n"
     readers = [Raw(alice.served.port, buffer=4096, timeout=30).send(head) for _ in range(8)]
     try:
+        quick = 0
         for _ in range(10):
             began = time.monotonic()
             assert alice.ask("GET", "/version").status == 200
-            assert time.monotonic() - began < 2
+            quick += time.monotonic() - began < 2
+        assert quick > 5, "a busy machine may keep one waiting, a held thread keeps all"
         assert hashlib.md5(readers[0].reply().body).digest() == hashlib.md5(BIG * 8).digest()
     finally:
         for reader in readers:
