@@ -1,0 +1,219 @@
+"""Every route and every kind of principal: what each is answered is written down in tests/authorization.toml.
+
+Each kind has a tenant of its own, where it sends the same requests in the same order; a route without a row fails.
+"""
+
+import base64
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import Client as WsgiClient
+
+from blueprints import create_app
+from blueprints._request import Service
+from cozyd.auth import Credentials
+from cozyd.auth.links import Maker, Wanted
+from cozyd.instance import Instance
+from cozyd.permissions import Principal, parse_scope
+from cozyd.server.wsgi import Front
+from cozyd.stack import Stack
+from dav import mounts
+from tests.support.stack import Clock, open_stack
+
+TABLE = Path(__file__).parent.parent / "authorization.toml"
+KINDS = ("anonymous", "owner", "app", "client", "stranger", "link", "device", "cli", "foreign")
+"""`client` has the rules it needs, `stranger` is one without; `link` reads one document and one folder; `foreign` is of another tenant."""
+SCOPE = "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.*"
+ROOT = "io.cozy.files.root-dir"
+METHODS = ("GET", "HEAD", "PROPFIND", "REPORT", "OPTIONS", "POST", "MKCOL", "LOCK", "COPY", "MOVE", "PATCH", "PUT", "DELETE")
+DAV = {
+    "/sync/files/<path>": ("GET", "PROPFIND", "OPTIONS", "MKCOL", "LOCK", "COPY", "MOVE", "PUT", "DELETE"),
+    "/sync/dav/<path>": ("GET", "PROPFIND", "REPORT", "OPTIONS", "PUT", "DELETE"),
+}
+PLACES = {
+    "<path:name>": "styles/page.css",
+    "<doctype>": "io.cozy.contacts",
+    "<slug>": "drive",
+    "<secret>": "unknown",
+    "<format>": "tiny",
+    "<version>": "unknown",
+    "<name>": "by-me",
+    "<path:id>": "one",
+    "<docid:id>": "one",
+}
+JSONAPI = {"data": {"type": "x", "attributes": {}}}
+BODIES: Mapping[str, Any] = {
+    "POST /data/<doctype>/_find": {"selector": {}},
+    "POST /data/<doctype>/_index": {"index": {"fields": ["n"]}},
+    "POST /data/<doctype>/_bulk_get": {"docs": []},
+    "POST /data/<doctype>/_bulk_docs": {"docs": []},
+    "PUT /data/<doctype>/<docid:id>": {"_id": "one", "_rev": "1-" + "a" * 32},
+    "POST /files/_find": {"selector": {}},
+    "POST /permissions": {
+        "data": {"attributes": {"permissions": {"a": {"type": "io.cozy.contacts", "verbs": ["GET"], "values": ["one"]}}}}
+    },
+    "POST /permissions/exists": {"data": [{"type": "io.cozy.contacts", "id": "one"}]},
+    "PATCH /permissions/<id>": {
+        "data": {"attributes": {"permissions": {"a": {"type": "io.cozy.contacts", "verbs": ["GET"], "values": ["two"]}}}}
+    },
+}
+QUERIES: Mapping[str, str] = {
+    "POST /files/<id>": "Type=directory&Name=made",
+    "POST /files/": "Type=directory&Path=/made-by-path",
+    "GET /files/metadata": "Path=/Shared",
+    "GET /files/download": "Path=/Shared/shared.txt",
+    "PATCH /files/metadata": "Path=/Shared",
+    "POST /files/downloads": "Path=/Shared/shared.txt",
+    "DELETE /data/<doctype>/<docid:id>": "rev=1-" + "a" * 32,
+    "DELETE /data/<doctype>/_design/<name>": "rev=1-" + "a" * 32,
+}
+QUERY = (
+    '<C:calendar-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:filter><C:comp-filter name="VCALENDAR"/></C:filter></C:calendar-query>'
+)
+
+
+class Tenant:
+    """One kind of principal at a tenant of its own."""
+
+    def __init__(self, stack: Stack, kind: str) -> None:
+        self.kind = kind
+        self.instance = stack.create(f"{kind}.localhost")
+        stack.modify(self.instance.domain, onboarding_finished=True)
+        self.app = create_app(stack)
+        self._client = WsgiClient(Front(stack, self.app.wsgi_app, mounts(), stack.config.limits), use_cookies=False)
+        self.ids = _plant(self.instance)
+        self._headers = _headers(stack, self)
+
+    def ask(self, route: str) -> int:
+        """The status of a route."""
+        method, _, rule = route.partition(" ")
+        path = self._path(rule) + (f"?{QUERIES[route]}" if route in QUERIES else "")
+        headers = {"Host": self.instance.domain, "Accept": "application/json"} | self._headers
+        body: dict[str, Any] = {}
+        if method in ("POST", "PUT", "PATCH", "DELETE") and not rule.startswith("/sync/"):
+            body = {"json": BODIES.get(route, JSONAPI)}
+        if method == "REPORT":
+            body = {"data": QUERY}
+        if method in ("COPY", "MOVE"):
+            headers["Destination"] = f"http://{self.instance.domain}/sync/files/Shared/{method}"
+        if method == "PROPFIND":
+            headers["Depth"] = "0"
+        answer = self._client.open(path, method=method, headers=headers, buffered=True, **body)
+        answer.close()
+        return int(answer.status_code)
+
+    def _path(self, rule: str) -> str:
+        if rule in DAV:
+            return rule.replace("<path>", "Shared/" if "files" in rule else "me/calendar/")
+        for place, value in PLACES.items():
+            rule = rule.replace(place, value)
+        name = "link" if rule.startswith("/permissions") else "client" if rule.startswith("/auth") else "file"
+        if rule in ("/files/<id>", "/files/<id>/relationships/contents", "/files/<id>/size"):
+            name = "folder"
+        return rule.replace("<id>", self.ids[name])
+
+
+def _plant(instance: Instance) -> dict[str, str]:
+    """A document, a folder with a file, a link to both, a client."""
+    instance.docs.put("io.cozy.contacts", {"_id": "one", "n": 1})
+    folder = instance.files.mkdir(instance.files.dir(ROOT), "Shared")
+    with instance.files.new(size=1) as new:
+        new.write(b"x")
+        file = instance.files.put(folder, "shared.txt", new.seal())
+    rules = {
+        "contacts": {"type": "io.cozy.contacts", "verbs": ["GET"], "values": ["one"]},
+        "files": {"type": "io.cozy.files", "verbs": ["GET"], "values": [folder.id]},
+    }
+    maker = Maker(Principal("cli", "", parse_scope(SCOPE)), "")
+    link = instance.auth.links.create(maker, Wanted({"permissions": rules}, names=("a",)))
+    client = instance.auth.clients.register({"redirect_uris": ["app://x"], "client_name": "N", "software_id": "x"})
+    return {"folder": folder.id, "file": file.id, "link": link.ref.id, "client": client.id, "code": link.doc["codes"]["a"]}
+
+
+def _headers(stack: Stack, tenant: Tenant) -> dict[str, str]:
+    """What the principal shows."""
+    auth = tenant.instance.auth
+    match tenant.kind:
+        case "anonymous":
+            return {}
+        case "owner":
+            return {"Cookie": f"cozysessid={auth.open_session(Credentials(), long_run=True)}"}
+        case "device":
+            _, password = auth.add_device("phone", ["contacts", "calendars", "files"], read_only=False)
+            return {"Authorization": "Basic " + base64.b64encode(f"me:{password}".encode()).decode()}
+        case "app":
+            token = auth.app_token("drive", SCOPE)
+        case "cli":
+            token = auth.cli_token(SCOPE)
+        case "client" | "stranger":
+            token = _access(tenant, SCOPE if tenant.kind == "client" else "io.cozy.nothings")
+        case "link":
+            token = tenant.ids["code"]
+        case _:
+            token = stack.create("other.localhost").auth.cli_token(SCOPE)
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _access(tenant: Tenant, scope: str) -> str:
+    """An OAuth client's token."""
+    auth = tenant.instance.auth
+    client = auth.clients.get(tenant.ids["client"])
+    oauth = auth.oauth("http://x")
+    asked = {"client_id": client.id, "state": "s", "redirect_uri": "app://x", "response_type": "code", "scope": scope}
+    location = oauth.approve(oauth.asked({name: [value] for name, value in asked.items()}))
+    code = re.search(r"[?&]code=(\w+)", location)
+    assert code is not None
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": client.id,
+        "client_secret": client.stored.doc["client_secret"],
+        "code": code[1],
+    }
+    return str(oauth.token({name: [value] for name, value in form.items()})["access_token"])
+
+
+def routes(app: Flask) -> list[str]:
+    """Every route, what only reads first, what takes most away last."""
+    found = [(method, rule) for rule, methods in DAV.items() for method in methods]
+    for service in app.blueprints.values():
+        assert isinstance(service, Service)
+        found += [(method, (service.url_prefix or "") + rule) for rule, methods, _ in service.table for method in methods]
+    return [f"{method} {rule}" for method, rule in sorted(found, key=lambda route: (METHODS.index(route[0]), -len(route[1]), route[1]))]
+
+
+def table() -> dict[str, dict[str, int]]:
+    """Route -> kind -> status, as it is written down."""
+    rows: dict[str, str] = tomllib.loads(TABLE.read_text())["routes"]
+    return {route: dict(zip(KINDS, map(int, cells.split()), strict=True)) for route, cells in rows.items()}
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, int]]]:
+    """Route -> kind -> status, as it is."""
+    stack = open_stack(tmp_path_factory.mktemp("matrix") / "data", Clock())
+    found: dict[str, dict[str, int]] = {}
+    for kind in KINDS:
+        tenant = Tenant(stack, kind)
+        for route in routes(tenant.app):
+            found.setdefault(route, {})[kind] = tenant.ask(route)
+    yield found
+    stack.close()
+
+
+def test_every_route_has_its_row_and_every_row_its_route(answers: dict[str, dict[str, int]]):
+    assert set(answers) == set(table())
+
+
+@pytest.mark.parametrize("route", sorted(table()))
+def test_each_kind_of_principal_is_answered_as_written_down(answers: dict[str, dict[str, int]], route: str):
+    assert answers[route] == table()[route]
+
+
+def test_nobody_of_another_tenant_or_without_credentials_is_served_more_than_what_is_public(answers: dict[str, dict[str, int]]):
+    public = {route for route, row in answers.items() if row["anonymous"] < 300}
+    assert {route for route, row in answers.items() if row["foreign"] < 300} <= public
