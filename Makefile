@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: serve test soak bench lint requirements clean
 
 serve: $(VENV)/run.stamp
-	$(BIN)/cozyd serve --first-run alice.localhost:8080
+	$(BIN)/cozyd serve --first-run alice.localhost
 
 test: $(VENV)/dev.stamp debian-tools npm-clients
 	$(MAKE) --no-print-directory lint

@@ -15,6 +15,10 @@ _WORDS = (
 ).split()
 
 
+_UNSAID = {"http": 80, "https": 443}
+"""Ports that browsers leave out of an address."""
+
+
 def passphrase() -> str:
     """Six words, about 40 bits, behind argon2id and a rate limit; easy to type once."""
     return "-".join(secrets.choice(_WORDS) for _ in range(6))
@@ -30,11 +34,11 @@ def first_run(domain: str, stack: Stack) -> None:
     if known:
         click.echo("Serving " + ", ".join(f"{scheme}://{name}" for name in known))
         return
-    if domain.endswith(".localhost"):
-        domain = f"{domain}:{stack.config.server.port}"
+    port = stack.config.server.port
+    if domain.endswith(".localhost") and port != _UNSAID[scheme]:
+        domain = f"{domain}:{port}"
     secret = passphrase()
-    _, colon, port = domain.partition(":")
-    alias = f"localhost{colon}{port}"
+    alias = "localhost" + domain.removeprefix(domain.partition(":")[0])
     instance = stack.create(domain, passphrase=secret, aliases=[alias])
     _, password = instance.auth.add_device("first device", ("contacts", "calendars", "files"), False)
     click.echo(screen(f"{scheme}://{domain}", f"{scheme}://{alias}", secret, password))
