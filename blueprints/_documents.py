@@ -291,8 +291,9 @@ def _status(docs: Documents, ref: Ref, rev: str) -> str:
 
 
 def _row(stored: Stored, include_docs: bool) -> bytes:
-    row = {"id": stored.ref.id, "key": stored.ref.id, "value": {"rev": stored.rev}}
-    return with_member(row, "doc", stored.render()) if include_docs else jsons.dump(row)
+    id, rev = jsons.dump(stored.ref.id), jsons.dump(stored.rev)
+    doc = b',"doc":' + stored.render() if include_docs else b""
+    return b'{"id":%b,"key":%b,"value":{"rev":%b}%b}' % (id, id, rev, doc)
 
 
 def _key_row(key: Any, stored: Stored | None, include_docs: bool) -> bytes:
