@@ -15,7 +15,7 @@ from cozyd.documents.sqlite.writing import Transaction
 from cozyd.documents.store import DocumentStore, Projection
 from cozyd.errors import Conflict, NotFound, Unavailable
 
-SUFFIX = ".sqlite"
+SUFFIX, RESTORED = ".sqlite", ".restored"
 BRANCHED = "CREATE INDEX IF NOT EXISTS doc_branched ON doc (doctype, num) WHERE leaves > 1"
 """The few documents with several leaves: the change feed asks for them beside its own index."""
 
@@ -49,6 +49,8 @@ class SqliteBackend:
         self._warm_lock = threading.Lock()
         self._warm: deque[Database] = deque()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in folder.glob(f"*{RESTORED}*") if not shared else ():
+            left.unlink()  # of a restore that was interrupted
 
     def open(self, tenant: str) -> DocumentStore:
         """See `DocumentBackend.open`."""
@@ -112,28 +114,25 @@ class SqliteBackend:
 
     def restore(self, tenant: str, path: str) -> None:
         """See `DocumentBackend.restore`."""
-        with self._lock:
-            target = self._path(tenant)
-            copied = target.with_suffix(".restored")
+        target = self._path(tenant)
+        copied = target.with_suffix(f".{new_epoch()}{RESTORED}")
+        try:
+            shutil.copyfile(path, copied)
+            check_backup(copied)
+            begin_epoch(copied)
+            self._replace(tenant, target, copied)
+        finally:
             _remove(copied)
-            try:
-                shutil.copyfile(path, copied)
-                check_backup(copied)
-                begin_epoch(copied)
-                self._replace(tenant, target, copied)
-            finally:
-                _remove(copied)
 
     def _replace(self, tenant: str, target: Path, copied: Path) -> None:
-        """Who holds the tenant's store goes on with it."""
-        if not target.exists():
-            self._rename(copied, target)
-            return
-        known = self._tenants.get(tenant)
-        if known is None:
-            self._load(tenant, target)
-            known = self._tenants[tenant]
-        database, store = known
+        """Who holds the tenant's store goes on with it; other tenants do not wait."""
+        with self._lock:
+            if not target.exists():
+                self._rename(copied, target)
+                return
+            if tenant not in self._tenants:
+                self._load(tenant, target)
+            database, store = self._tenants[tenant]
         with database.lock:
             overwrite(database, copied)
             store.renew(*self._prepare(database))
