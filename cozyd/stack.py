@@ -22,7 +22,6 @@ from cozyd.auth import passwords
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.auth.values import Kdf
 from cozyd.cache import Cache, LocalCache
-from cozyd.cache.redis import RedisCache
 from cozyd.config import Config, secret_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
@@ -35,13 +34,11 @@ from cozyd.files.parts import collect
 from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks, Lock, Locks
-from cozyd.locks.redis import RedisLocks
 from cozyd.realtime import Hub, LocalHub
-from cozyd.realtime.redis import RedisHub
-from cozyd.redis import RedisLink
 
 if TYPE_CHECKING:
     from cozyd.files.swift import SwiftBlobs
+    from cozyd.redis import RedisLink
 
 log = logging.getLogger("cozyd.stack")
 
@@ -71,7 +68,7 @@ class Stack:
         self.shared = bool(config.redis.url)
         """Whether other processes serve the same data."""
         self._folder_lock = _lock_folder(config.storage.path, shared=self.shared)
-        self._link = RedisLink(config.redis.url) if self.shared else None
+        self._link = _redis(config.redis.url)
         self.hub, locks, cache = _services(self._link)
         self._backend = open_documents(config, locks, config.storage.documents)
         self.blobs = _open_blobs(config)
@@ -450,10 +447,23 @@ def _new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | N
     return record
 
 
-def _services(link: RedisLink | None) -> tuple[Hub, Locks, Cache]:
+def _redis(url: str) -> "RedisLink | None":
+    """The way to Redis; its library costs memory that only a farm needs."""
+    if not url:
+        return None
+    from cozyd.redis import RedisLink
+
+    return RedisLink(url)
+
+
+def _services(link: "RedisLink | None") -> tuple[Hub, Locks, Cache]:
     """What joins processes: over Redis, or within this one."""
     if link is None:
         return LocalHub(), LocalLocks(), LocalCache()
+    from cozyd.cache.redis import RedisCache
+    from cozyd.locks.redis import RedisLocks
+    from cozyd.realtime.redis import RedisHub
+
     return RedisHub(link), RedisLocks(link), RedisCache(link)
 
 

@@ -1,10 +1,12 @@
 """What a person sees at the first start: one screen with all she needs."""
 
 import secrets
+from typing import TYPE_CHECKING
 
 import click
 
-from cozyd.stack import Stack
+if TYPE_CHECKING:
+    from cozyd.stack import Stack
 
 _WORDS = (
     "amber apple aspen atlas birch bloom brook cedar chalk cloud coral crane delta drift ember fable falcon fern flint frost "
@@ -24,7 +26,7 @@ def passphrase() -> str:
     return "-".join(secrets.choice(_WORDS) for _ in range(6))
 
 
-def first_run(domain: str, stack: Stack) -> None:
+def first_run(domain: str, stack: "Stack") -> None:
     """Make the first instance of an empty data folder, and print the screen; with instances there, just say where they are.
 
     :param domain: host and port; a bare name under `localhost` gets the server's port. `localhost` with that port becomes its alias.
