@@ -66,8 +66,12 @@ class Client:
 
     def dav(self, method: str, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
         """With the device password."""
-        credentials = base64.b64encode(f"me:{self.password}".encode()).decode()
-        return self.ask(method, path, body, **{"Authorization": f"Basic {credentials}"} | headers)
+        return self.ask(method, path, body, **{"Authorization": f"Basic {self.basic}"} | headers)
+
+    @property
+    def basic(self) -> str:
+        """The device password as Basic credentials, with some user name."""
+        return base64.b64encode(f"me:{self.password}".encode()).decode()
 
     def watch(self, *doctypes: str) -> "Watch":
         """A WebSocket that has subscribed."""
