@@ -98,6 +98,12 @@ class MethodNotAllowed(CozyError):
         self.allow = allow
 
 
+class NoVersion(NotFound):
+    """A file has no such earlier content; titled as the reference's store calls it."""
+
+    title = "not_found"
+
+
 class Conflict(CozyError):
     """A write was based on something that has changed meanwhile.
 

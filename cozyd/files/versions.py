@@ -8,7 +8,7 @@ from typing import Any
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Write
-from cozyd.errors import Conflict, NotFound
+from cozyd.errors import Conflict, NotFound, NoVersion
 from cozyd.files.blobs import BlobStore
 from cozyd.files.tree import VERSIONS, File, Version, node_of, version_of, write_time
 from cozyd.permissions import FILES
@@ -108,7 +108,7 @@ class Versions:
         try:
             return version_of(self._docs.get(Ref(VERSIONS, f"{file}/{internal}")))
         except NotFound:
-            raise NotFound("not_found", error="not_found") from None
+            raise NoVersion from None
 
     def plan(self, old: File, md5: str) -> Plan:
         """See `plan`."""
@@ -172,7 +172,7 @@ class Versions:
         :raises Conflict: either changed meanwhile.
         """
         if version.file != file.id:
-            raise NotFound("not_found", error="not_found")
+            raise NoVersion
         doc = version.stored.doc
         known = doc.get("cozyMetadata") or {}
         metadata = dict(file.stored.doc.get("cozyMetadata") or {}) | {"updatedAt": write_time(self._now())}
