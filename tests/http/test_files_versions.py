@@ -84,12 +84,12 @@ def test_a_version_is_tagged_and_removed(alice: Client, home: str):
     path = f"/files/{version['id']}"
     tagged = alice.api("PATCH", path, {"data": {"type": VERSIONS, "id": version["id"], "attributes": {"tags": ["poem"]}}})
     assert (tagged.status, tagged.json["data"]["attributes"]["tags"], tagged.json["data"]["type"]) == (200, ["poem"], VERSIONS)
-    for body in ({"data": {"attributes": {}}}, {"data": {"attributes": {"tags": "x"}}}, {"data": {"attributes": {"tags": [1]}}}, {}):
-        assert alice.api("PATCH", path, body).status == 400
+    attributes: tuple[dict[str, Any], ...] = ({}, {"tags": "x"}, {"tags": [1]})
+    for given in attributes:
+        assert alice.api("PATCH", path, {"data": {"attributes": given}}).status == 400
     assert alice.api("DELETE", path).status == 204
     for method in ("DELETE", "PATCH"):
-        body = {"data": {"attributes": {"tags": []}}} if method == "PATCH" else None
-        answer = alice.api(method, path, body)
+        answer = alice.api(method, path, {"data": {"attributes": {"tags": []}}} if method == "PATCH" else None)
         assert (answer.status, answer.json["errors"][0]["title"]) == (404, "not_found")
     assert alice.api("GET", f"/files/download/{version['id']}").status == 404
 
