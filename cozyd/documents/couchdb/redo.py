@@ -5,6 +5,7 @@ done already is known by the revision it grew from, which is no longer the docum
 """
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 
 from cozyd import jsons
@@ -31,7 +32,7 @@ def note_of(steps: Sequence[Step], grafted: Sequence[tuple[Ref, str | None]] = (
         for step in steps
     ]
     merged = [{"doctype": ref.doctype, "id": ref.id, "base": rev} for ref, rev in grafted]
-    return {"_id": PREFIX + secrets.token_hex(12), "steps": done, "grafted": merged}
+    return {"_id": f"{PREFIX}{time.time_ns():016x}{secrets.token_hex(4)}", "steps": done, "grafted": merged}
 
 
 class Notes:

@@ -298,10 +298,10 @@ class CouchStore:
     def _writing(self, react: React | None = None) -> Iterator[None]:
         """The tenant's lock; what a cut commit left is done first, and this one's note goes when it is done."""
         with self._locks.hold(f"documents/{self._databases.tenant}", wait=10, ttl=60):
-            if self._cut:
-                self._heal(react)
+            cut, self._cut = self._cut, True
             self._open_notes: list[Doc] = []
-            self._cut = True
+            if cut:
+                self._heal(react)
             try:
                 yield
                 self._cut = False
