@@ -244,5 +244,9 @@ def _refusal(error: CozyError, environ: Environ) -> Response:
         answer.headers["Location"] = f"{environ['wsgi.url_scheme']}://{error.location}{path}{query}"
         return answer
     if "json" in environ.get("HTTP_ACCEPT", ""):
-        return Response(jsons.dump({"error": error.detail}), error.status, content_type="application/json")
-    return Response(error.detail, error.status, content_type="text/plain; charset=utf-8")
+        answer = Response(jsons.dump({"error": error.detail}), error.status, content_type="application/json")
+    else:
+        answer = Response(error.detail, error.status, content_type="text/plain; charset=utf-8")
+    if error.retry_after is not None:
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer

@@ -40,7 +40,7 @@ def test_without_an_address_it_says_what_is_missing(command: Command):
 def test_an_address_where_nobody_listens_is_told(command: Command):
     done = command("migrate", "documents", ALICE, "--to", "couchdb", "--url", "http://u:secret@127.0.0.1:1/")
     assert done.status == 1
-    assert "http://127.0.0.1:1 cannot be reached" in done.err
+    assert "http://127.0.0.1:1: CouchDB cannot be reached" in done.err
     assert "secret" not in done.err
 
 

@@ -55,7 +55,7 @@ class CouchBackend:
             version = str(self._client.get("/", tenant=_STACK).get("version", ""))
             self._client.get("/_all_dbs", tenant=_STACK, params={"limit": 1})
         except Unavailable as error:
-            raise Unavailable(f"{error.detail}: start it, or correct storage.documents") from error
+            raise Unavailable(f"{where}: {error.detail}. Start it, or correct storage.documents") from error
         except CozyError as error:
             raise Unavailable(f"{where} does not answer as CouchDB does: correct storage.documents") from error
         numbers = tuple(int(part) for part in version.partition("-")[0].split(".")[:2] if part.isdigit())

@@ -1,11 +1,12 @@
 """`Client`: requests to one CouchDB, over connections that are kept; who is slow harms nobody else.
 
 Three things keep a database that hangs from taking the server with it. Every request ends within its time limits. At most
-`SLOTS` requests of one tenant, and `total` of all, are under way at once; one more is refused after a short wait. A tenant
-whose request timed out is left alone for `PAUSE` seconds: everybody else is told at once, and one request after that tries
-again.
+`SLOTS` requests of one tenant are under way at once; one more is refused after a short wait, and at once when `total` threads
+are here already and CouchDB does not answer: some are left for what needs no CouchDB. A tenant whose request timed out is left
+alone for `PAUSE` seconds: everybody else is told at once, and one request after that tries again.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,11 +22,13 @@ from cozyd import jsons
 from cozyd.documents.malformed import Malformed
 from cozyd.errors import BadGateway, BadRequest, Conflict, CozyError, NotFound, PreconditionFailed, StorageFull, TooLarge, Unavailable
 
+log = logging.getLogger("cozyd.couchdb")
 CONNECT, READ, WHOLE = 2.0, 8.0, 10.0
 """Seconds to connect, without a byte, and for an answer as a whole."""
 PAUSE = 2.0
-SLOTS, WAIT = 3, 1.0
-PING = 0.7
+SLOTS, WAIT, STUCK, LOOK = 3, 1.0, 0.4, 0.05
+"""Requests of a tenant; seconds to wait for a slot; without an answer, when more are refused; between two looks meanwhile."""
+PING = 0.4
 _BARE = frozenset(("rev", "since", "style", "filter", "startkey_docid", "open_revs"))
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -35,7 +38,7 @@ class Client:
 
     :param url: `https://user:password@host:port/`.
     :param password: the user's, where the address has none.
-    :param total: requests of all tenants under way at once.
+    :param total: threads that may be here while CouchDB does not answer.
     """
 
     def __init__(self, url: str, *, password: str = "", total: int = 6) -> None:
@@ -48,10 +51,12 @@ class Client:
         if parts.username:
             known = password or unquote(parts.password or "")
             self._session.auth = HTTPBasicAuth(unquote(parts.username).encode(), known.encode())
-        pool = HTTPAdapter(pool_connections=1, pool_maxsize=total + 2, max_retries=0)
+        pool = HTTPAdapter(pool_connections=1, pool_maxsize=total + 8, max_retries=0)
         self._session.mount("http://", pool)
         self._session.mount("https://", pool)
-        self._all = threading.BoundedSemaphore(total)
+        self._total = total
+        self._inside = 0
+        self._began: dict[int, float] = {}
         self._lock = threading.Lock()
         self._gates: dict[str, _Gate] = {}
 
@@ -93,7 +98,7 @@ class Client:
         except (requests.RequestException, OSError) as cause:
             raise self._away(cause) from cause
         if answer.status_code not in (200, 404):
-            raise Unavailable(f"CouchDB at {self.shown} says {answer.status_code}", retry_after=5)
+            raise _unavailable(f"CouchDB says {answer.status_code}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -108,18 +113,42 @@ class Client:
     @contextmanager
     def _slot(self, gate: "_Gate") -> Iterator[None]:
         if gate.is_paused():
-            raise Unavailable(f"CouchDB at {self.shown} did not answer in time", retry_after=5)
-        if not gate.slots.acquire(timeout=WAIT):
-            raise Unavailable("Too many requests wait for CouchDB", retry_after=5)
-        try:
-            if not self._all.acquire(timeout=WAIT):
-                raise Unavailable("Too many requests wait for CouchDB", retry_after=5)
+            raise _unavailable("CouchDB did not answer in time")
+        with self.patience():
+            deadline = time.monotonic() + WAIT
+            while not gate.slots.acquire(timeout=LOOK):
+                self.check_crowd()
+                if time.monotonic() > deadline:
+                    raise _crowded()
+            self._began[threading.get_ident()] = time.monotonic()
             try:
                 yield
             finally:
-                self._all.release()
+                self._began.pop(threading.get_ident(), None)
+                gate.slots.release()
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """For what waits for CouchDB, or for somebody who does: counted among those who are here.
+
+        :raises Unavailable: see `check_crowd`.
+        """
+        with self._lock:
+            self._inside += 1
+        try:
+            self.check_crowd()
+            yield
         finally:
-            gate.slots.release()
+            with self._lock:
+                self._inside -= 1
+
+    def check_crowd(self) -> None:
+        """Go on waiting?
+
+        :raises Unavailable: CouchDB does not answer, and enough threads wait for it.
+        """
+        if self._inside > self._total and time.monotonic() - min(list(self._began.values()), default=float("inf")) > STUCK:
+            raise _crowded()
 
     def _send(self, method: str, url: str, params: Mapping[str, Any] | None, data: bytes | None) -> tuple[int, bytes]:
         query = {
@@ -144,8 +173,8 @@ class Client:
 
     def _away(self, cause: Exception) -> Unavailable:
         slow = isinstance(cause, requests.Timeout)
-        why = "did not answer in time" if slow else "cannot be reached"
-        return Unavailable(f"CouchDB at {self.shown} {why}", retry_after=5)
+        log.warning("%s %s: %s", self.shown, "did not answer in time" if slow else "cannot be reached", type(cause).__name__)
+        return _unavailable("CouchDB did not answer in time" if slow else "CouchDB cannot be reached")
 
 
 class _Gate:
@@ -193,17 +222,26 @@ def refused(status: int, given: Mapping[str, Any]) -> CozyError:
     """
     error, reason = str(given.get("error", "")), str(given.get("reason", ""))
     if status in (401, 403):
-        return Unavailable(f"CouchDB refuses the user of storage.documents: {reason}", retry_after=60)
+        return _unavailable(f"CouchDB refuses the user of storage.documents: {reason}")
     if error == "enospc" or "no space left" in reason.lower():
         return StorageFull()
     if status in (429, 500, 503, 504):
-        return Unavailable(f"CouchDB cannot answer: {reason or error}", retry_after=5)
+        return _unavailable(f"CouchDB cannot answer: {reason or error}")
     if status == 400 and error == "bad_request":
         return Malformed(reason)
     kind = _KINDS.get(status)
     if kind is None:
         return BadGateway(f"CouchDB answers {status} {error}")
     return Conflict() if kind is Conflict else kind(reason, error=error)
+
+
+def _crowded() -> Unavailable:
+    return _unavailable("Too many requests wait for CouchDB")
+
+
+def _unavailable(detail: str) -> Unavailable:
+    """An error with CouchDB's short name in cozy-stack's answers; what clients see has no address."""
+    return Unavailable(detail, error="no_couch", retry_after=5)
 
 
 def _written(name: str, value: Any) -> str:

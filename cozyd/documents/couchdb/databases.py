@@ -1,16 +1,21 @@
 """`Databases`: one tenant's databases, in CouchDB's own terms."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from cozyd.documents.couchdb import names
 from cozyd.documents.couchdb.client import Client, refused
 from cozyd.documents.store import Doc, Map, Ref
-from cozyd.errors import CozyError, Invalid, NotFound, PreconditionFailed
+from cozyd.errors import CozyError, Invalid, Locked, NotFound, PreconditionFailed
+from cozyd.locks import Locks
 
 NO_DATABASE = "Database does not exist."
 PAGE = 1_000
 _PURGED_AT_ONCE = 100
+_LONGEST, _LOOK = 10.0, 0.2
+"""Seconds to wait for the tenant's lock, and between two looks meanwhile."""
 Answer = Mapping[str, Any]
 
 
@@ -86,6 +91,30 @@ class Databases:
         """The names of the tenant's databases, our own included."""
         found = self.get("/_all_dbs", startkey=f"{self.tenant}/", endkey=f"{self.tenant}0")
         return [name for name in found if name.startswith(f"{self.tenant}/")]
+
+    @contextmanager
+    def alone(self, locks: Locks) -> Iterator[None]:
+        """Hold the tenant's lock.
+
+        :raises Locked: somebody had it too long.
+        :raises Unavailable: CouchDB does not answer whoever has it, and enough others wait.
+        """
+        with ExitStack() as held:
+            with self._client.patience():
+                self._wait(locks, held)
+            yield
+
+    def _wait(self, locks: Locks, held: ExitStack) -> None:
+        deadline = time.monotonic() + _LONGEST
+        while True:
+            try:
+                held.enter_context(locks.hold(f"documents/{self.tenant}", wait=_LOOK, ttl=60))
+            except Locked:
+                if time.monotonic() > deadline:
+                    raise
+                self._client.check_crowd()
+                continue
+            return
 
     # -- documents --------------------------------------------------------------------------------------------------
 

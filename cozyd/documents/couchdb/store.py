@@ -297,7 +297,7 @@ class CouchStore:
     @contextmanager
     def _writing(self, react: React | None = None) -> Iterator[None]:
         """The tenant's lock; what a cut commit left is done first, and this one's note goes when it is done."""
-        with self._locks.hold(f"documents/{self._databases.tenant}", wait=10, ttl=60):
+        with self._databases.alone(self._locks):
             cut, self._cut = self._cut, True
             self._open_notes: list[Doc] = []
             if cut:

@@ -43,7 +43,7 @@ def test_a_refused_connection_says_where_and_what_to_do():
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     backend = CouchBackend(f"http://admin:s3cret@127.0.0.1:{port}/", (), locks=LocalLocks())
-    with pytest.raises(Unavailable, match=rf"http://127.0.0.1:{port} cannot be reached: start it, or correct storage.documents") as caught:
+    with pytest.raises(Unavailable, match=rf"http://127.0.0.1:{port}: CouchDB cannot be reached. Start it, or correct") as caught:
         backend.probe()
     assert "s3cret" not in caught.value.detail
     with pytest.raises(Unavailable):
