@@ -30,7 +30,7 @@ class Dying:
         self.backend = CouchBackend(url, PROJECTIONS, lenient=LENIENT, locks=LocalLocks())
         self.left = requests
         self._send = self.backend._client._send
-        self.backend._client._send = self._counted  # type: ignore[method-assign]
+        self.backend._client._send = self._counted  # type: ignore[method-assign, assignment]
 
     def _counted(self, *given: Any) -> tuple[int, bytes]:
         if self.left <= 0:

@@ -10,6 +10,7 @@ import requests
 
 from cozyd.config import load
 from cozyd.documents.store import Query, Ref, Write
+from cozyd.files.tree import Dir
 from cozyd.stack import Stack
 from tests.support.couchdb import empty_server, needs_couchdb
 
@@ -65,7 +66,7 @@ def url() -> Iterator[str]:
             place = f"{address}/{quote(name, safe='')}"
             assert requests.put(f"{place}?q=1", timeout=10).ok
             for doc in docs:
-                body = {"docs": [doc], "new_edits": "_revisions" not in doc}
+                body: Any = {"docs": [doc], "new_edits": "_revisions" not in doc}
                 assert not any("error" in row for row in requests.post(f"{place}/_bulk_docs", json=body, timeout=10).json())
         yield address
 
@@ -122,6 +123,7 @@ def test_an_edit_keeps_attachments_branches_and_unknown_fields(url: str, stack: 
 def test_files_are_listed_counted_and_both_unicode_forms_stay(stack: Stack):
     files = stack.locate(DOMAIN).files
     root = files.get("io.cozy.files.root-dir")
+    assert isinstance(root, Dir)
     assert sorted(row.key[2] for row in files.rows(root)) == sorted(["é.txt", "e\u0301.txt"])
     assert files.usage() == (12, 1000)
 
