@@ -32,6 +32,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.parked: Parked | None = None
         self.answered_head = False
         self.first_run: datetime | None = None
+        self.kept: dict[str, Any] = {}  # what a run leaves for the next one
 
     def parse_header(self, header_plus: bytes) -> None:
         """As waitress', with the framing that RFC 9112 has a server refuse; a body too large by its length is refused here."""
@@ -126,6 +127,7 @@ class Task(WSGITask):  # type: ignore[misc]
             return environ
         request = self.request
         environ["cozyd.request_id"] = request.id
+        environ["cozyd.kept"] = request.kept
         if request.refused is not None:
             environ["cozyd.refused"] = request.refused
         if request.first_run is None:

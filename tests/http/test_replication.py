@@ -189,6 +189,14 @@ def test_a_waiting_feed_wakes_at_the_commit(alice: Client):
     assert found["last_seq"] == last_seq(alice)
 
 
+def test_a_feed_from_now_on_hears_the_next_change(alice: Client):
+    bulk(alice, T["waiting"], {"_id": "before now"})
+    waiting = Waiting(alice, "since=now")
+    until_parked(waiting)
+    bulk(alice, T["waiting"], {"_id": "after now"})
+    assert [row["id"] for row in waiting.result(5)["results"]] == ["after now"]
+
+
 def test_a_waiting_feed_answers_at_once_when_something_is_new(alice: Client):
     seq = last_seq(alice)
     bulk(alice, T["waiting"], {"_id": "already"})
