@@ -3,6 +3,7 @@
 A resource is the text of one document; there is no second storage. Every change is one commit of that document.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -262,9 +263,18 @@ class Pim:
             if isinstance(metadata, Mapping) and metadata.get("sync"):
                 self._commit(Write(row.ref, patch={"trashed": True}, rev=stored.rev))
             else:
+                self._end_conflicts(row.ref)
                 self._commit(Write(row.ref, rev=stored.rev, deleted=True))
 
         self._locked(collection, step)
+
+    def _end_conflicts(self, ref: Ref) -> None:
+        """End the branches that lost: else one would stand in for what a phone has removed, which shows no conflicts."""
+        for rev in self._docs.tree(ref).conflicts:
+            number, _, digest = rev.partition("-")
+            end = hashlib.md5(rev.encode(), usedforsecurity=False).hexdigest()
+            revisions = {"start": int(number) + 1, "ids": [end, digest]}
+            self._docs.graft(ref.doctype, [{"_id": ref.id, "_rev": f"{int(number) + 1}-{end}", "_deleted": True, "_revisions": revisions}])
 
     def move(
         self, collection: Collection, href: str, to: Collection, name: str, *, overwrite: bool = False, match: str | None = None

@@ -4,7 +4,6 @@ One object is one document: a master and its overridden instances. An object tha
 `patch` changes only the lines of the fields an app has changed.
 """
 
-import re
 from collections.abc import Mapping
 
 from cozyd.documents.store import Doc
@@ -172,7 +171,7 @@ def _compact(time: str) -> str:
     found = times.from_json(time, "")
     if found is None or found.all_day:
         return "19700101T000000Z"
-    return re.sub(r"Z?$", "Z", times.value(found))
+    return times.value(found).removesuffix("Z") + "Z"
 
 
 def with_bounds(doc: Doc, kind: str) -> Doc:
