@@ -210,9 +210,9 @@ def test_occurrences_are_those_of_dateutil(rule: str, day):
 
 
 def test_the_stamps_of_an_edit_are_times():
-    calendar = ical.parse(
+    parsed = ical.parse(
         b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260301T090000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
     )
-    for given, written in (("2026-11-24T12:00:44Z", "20261124T120044Z"), ("2026-11-24T13:00:44.5+01:00", "20261124T120044Z")):
-        ical.stamp(calendar, given)
-        assert ical.main_of(calendar).value("DTSTAMP") == written
+    for moment, written in (("2026-11-24T12:00:44Z", "20261124T120044Z"), ("2026-11-24T13:00:44.5+01:00", "20261124T120044Z")):
+        ical.stamp(parsed, moment)
+        assert ical.main_of(parsed).value("DTSTAMP") == written
