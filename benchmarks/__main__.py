@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import blobs, dav, documents, pim, queries, realtime
+from benchmarks import auth, blobs, dav, documents, pim, queries, realtime
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -22,7 +22,7 @@ def idle_cpu(server: Served) -> float:
 def main() -> None:
     """Run what is named, or all but `scale`, which takes some minutes."""
     need("wrk")
-    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav", "pim", "blobs"}
+    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav", "pim", "blobs", "auth"}
     with tempfile.TemporaryDirectory() as folder:
         server = Served(Path(folder) / "data").add_alice()
         first = server.start()
@@ -39,6 +39,8 @@ def main() -> None:
                     ("start to the first /status answer", f"{min(first, later):.2f} s", "< 2 s", verdict(later < 2)),
                 ]
                 table("process", rows)
+            if "auth" in wanted:
+                auth.measure(Path(folder))
             if "documents" in wanted:
                 documents.measure(server, Path(folder))
             if "queries" in wanted:

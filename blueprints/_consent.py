@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Response
@@ -11,16 +11,18 @@ from blueprints import _pages
 from blueprints._request import instance
 from blueprints._text import LANGUAGES
 from cozyd.auth.bearer import EVERYTHING, LINKED
-from cozyd.auth.oauth import Asked, OAuth
 from cozyd.auth.sets import rules_of
 from cozyd.errors import BadRequest
 from cozyd.permissions import Rule, parse_scope
+
+if TYPE_CHECKING:  # Authlib is loaded with the first client that comes
+    from cozyd.auth.oauth import Asked, OAuth
 
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")
 _GOES_BACK = ("http", "https", "cozy")
 
 
-def page(oauth: OAuth, asked: Asked) -> Response:
+def page(oauth: "OAuth", asked: "Asked") -> Response:
     """The page; its form may lead to where the client waits, and nowhere else."""
     client, token = asked.client, _pages.csrf_token()
     fields = {
@@ -51,7 +53,7 @@ def page(oauth: OAuth, asked: Asked) -> Response:
     return _pages.with_csrf(answer, token, "/auth")
 
 
-def lines(asked: Asked) -> Sequence[str]:
+def lines(asked: "Asked") -> Sequence[str]:
     """One sentence for each rule, in the reader's language."""
     words = _pages.words(LANGUAGES)
     if asked.scope == EVERYTHING:
@@ -59,7 +61,7 @@ def lines(asked: Asked) -> Sequence[str]:
     return tuple(dict.fromkeys(_line(words, rule) for rule in rules(asked)))
 
 
-def rules(asked: Asked) -> Sequence[Rule]:
+def rules(asked: "Asked") -> Sequence[Rule]:
     """The rules of a scope; of a client linked to an app, that app's.
 
     :raises BadRequest: the app is not there.

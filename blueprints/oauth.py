@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flask import Response, request
@@ -13,8 +13,10 @@ from blueprints._documents import answer
 from blueprints._request import Service, body, by_secret, credentials, instance, known, logged_in, principal, public
 from cozyd.auth import clients
 from cozyd.auth.clients import Client
-from cozyd.auth.oauth import OAuth
 from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, Unauthorized
+
+if TYPE_CHECKING:  # Authlib is loaded with the first client that comes
+    from cozyd.auth.oauth import OAuth
 
 service = Service("oauth", __name__, errors="oauth")
 pages = Service("authorize", __name__, errors="page")
@@ -150,7 +152,7 @@ def authorize() -> Response:
 # -- inside -------------------------------------------------------------------------------------------------------------
 
 
-def _oauth() -> OAuth:
+def _oauth() -> "OAuth":
     return instance().auth.oauth(request.host_url.rstrip("/"))
 
 

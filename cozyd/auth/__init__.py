@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cozyd.auth import passwords, tokens
@@ -330,12 +331,11 @@ class Auth:
             stored = self._docs.get(Ref(DEVICES, _device_id(password)))
         except NotFound:
             raise Unauthorized("The password is unknown") from None
-        device = _device(stored)
-        if device.last_used is None or self._now() - device.last_used >= USED_EVERY:
+        doc = stored.doc
+        used = doc.get("last_used")
+        if not used or self._now() - _time(used) >= USED_EVERY:
             self._note_use(stored)
-        actions: frozenset[Action] = frozenset(("GET",)) if device.read_only else ACTIONS
-        rules = tuple(Rule(name, name, actions) for reach in device.reach for name in REACH[reach])
-        return Principal("device", device.id, rules)
+        return Principal("device", stored.ref.id, _reaching(tuple(doc["reach"]), doc["read_only"] is True))
 
     def _note_use(self, stored: Stored) -> None:
         hour = self._now().replace(minute=0, second=0, microsecond=0)
@@ -403,6 +403,13 @@ class Auth:
     @staticmethod
     def _text(time: datetime) -> str:
         return time.isoformat().replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=64)
+def _reaching(reach: tuple[Reach, ...], read_only: bool) -> tuple[Rule, ...]:
+    """The rules of a device password."""
+    actions: frozenset[Action] = frozenset(("GET",)) if read_only else ACTIONS
+    return tuple(Rule(name, name, actions) for one in reach for name in REACH[one])
 
 
 def _device_id(password: str) -> str:
