@@ -1,5 +1,6 @@
 """The contract of the document store: revisions, local documents, doctypes."""
 
+import threading
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -34,6 +35,25 @@ class RevisionsContract:
         assert [leaf.rev for leaf in store.leaves(Ref(THINGS, "x"))] == [c, b]
         assert store.changes(THINGS).rows[0].leaves == [c, b]
         assert [leaf.rev for leaf in store.leaves(Ref(THINGS, "x"), [a], latest=True)] == [c, b]
+
+    def test_a_document_that_is_written_all_the_time_always_has_its_leaf(self, store: DocumentStore):
+        ref = Ref(THINGS, "a")
+        rev, stop = put(store, THINGS, "a", n=0).rev, threading.Event()
+
+        def work() -> None:
+            known = rev
+            while not stop.is_set():
+                known = put(store, THINGS, "a", known, n=1).rev
+
+        writer = threading.Thread(target=work)
+        writer.start()
+        try:
+            for _ in range(300):
+                assert len(store.leaves(ref)) == 1
+                assert len(store.leaves(ref, [rev], latest=True)) == 1
+        finally:
+            stop.set()
+            writer.join(30)
 
     def test_a_deleted_winner_gives_way(self, store: DocumentStore):
         a, b, c = "1-" + "a" * 32, "2-" + "b" * 32, "2-" + "c" * 32

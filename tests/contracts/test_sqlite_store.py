@@ -1,15 +1,16 @@
 """The document store's contract on SQLite, and what only SQLite promises."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cozyd.documents.sqlite import SqliteBackend
-from cozyd.documents.store import DocumentBackend, DocumentStore, Ref, Write
+from cozyd.documents.store import DocumentBackend, DocumentStore, Query, Ref, Write
 from cozyd.errors import NotFound
 from tests.contracts.document_store import DocumentStoreContract
-from tests.contracts.document_values import LENIENT, PROJECTIONS, THINGS, put
+from tests.contracts.document_values import LENIENT, PROJECTIONS, THINGS, design, put
 
 
 @pytest.fixture
@@ -69,3 +70,22 @@ class TestSqliteStore(DocumentStoreContract):
         assert path.stat().st_size < full / 4
         assert store.get(Ref("io.cozy.other", "kept")).doc["n"] == 1
         assert list(store.check()) == []
+
+    def test_an_index_that_comes_or_goes_never_hides_documents(self, store: DocumentStore):
+        store.commit([Write(Ref(THINGS, f"d{number}"), body={"n": number}) for number in range(300)])
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                made = put(store, THINGS, "_design/by-n", None, **design("by-n", "n"))
+                store.commit([Write(made.ref, rev=made.rev, deleted=True)])
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            pages = [store.find(THINGS, Query({"n": {"$gte": 0}}, limit=1000)) for _ in range(400)]
+        finally:
+            stop.set()
+            thread.join(30)
+        assert {len(page.rows) for page in pages} == {300}
+        assert {page.warning is None for page in pages} == {True, False}, "with the index and without"

@@ -5,7 +5,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Literal
 
 from cozyd import jsons
@@ -63,16 +63,20 @@ class SqliteStore:
     def get(self, ref: Ref, rev: str | None = None) -> Stored:
         """See `DocumentStore.get`."""
         num = self._number(ref.doctype)
-        sql = "SELECT rev, deleted, text, private, num FROM doc WHERE doctype = ? AND id = ?"
         with self._database.reading(snapshot=rev is not None) as connection:
-            row = connection.execute(sql, (num, ref.id)).fetchone()
-            if row is None:
+            return self._get(connection, num, ref, rev)
+
+    @staticmethod
+    def _get(connection: Any, num: int, ref: Ref, rev: str | None) -> Stored:
+        sql = "SELECT rev, deleted, text, private, num FROM doc WHERE doctype = ? AND id = ?"
+        row = connection.execute(sql, (num, ref.id)).fetchone()
+        if row is None:
+            raise NotFound("missing")
+        if rev is not None and rev != row[0]:
+            found = connection.execute("SELECT deleted, text FROM rev WHERE doc = ? AND rev = ?", (row[4], rev)).fetchone()
+            if found is None or found[1] is None:
                 raise NotFound("missing")
-            if rev is not None and rev != row[0]:
-                found = connection.execute("SELECT deleted, text FROM rev WHERE doc = ? AND rev = ?", (row[4], rev)).fetchone()
-                if found is None or found[1] is None:
-                    raise NotFound("missing")
-                return Stored(ref, rev, found[1], deleted=bool(found[0]))
+            return Stored(ref, rev, found[1], deleted=bool(found[0]))
         if row[1] and rev is None:
             raise NotFound("deleted")
         return Stored(ref, row[0], row[2], deleted=bool(row[1]), private=row[3])
@@ -126,11 +130,13 @@ class SqliteStore:
         """See `DocumentStore.find`."""
         num = self._number(doctype)
         began = time.perf_counter()
-        tables = self._tables.indexes(doctype)
-        plan = mango.plan(query, [table.index for table in tables if table.index is not None])
-        match = None if plan.covered else mango.matcher(query.selector)
-        reader = Reader(doctype, num, plan, next((table.num for table in tables if table.index == plan.index), None))
+        known = self._tables.indexes(doctype)
         with self._database.reading(snapshot=True) as connection:
+            there = {one for (one,) in connection.execute("SELECT num FROM idx WHERE doctype = ?", (num,))}
+            tables = [table for table in known if table.num in there]  # one that is just built or dropped is not in this state
+            plan = mango.plan(query, [table.index for table in tables if table.index is not None])
+            match = None if plan.covered else mango.matcher(query.selector)
+            reader = Reader(doctype, num, plan, next((table.num for table in tables if table.index == plan.index), None))
             rows = reader.read(connection, query, match)
         stats = {
             "total_keys_examined": reader.examined if plan.index is not None else 0,
@@ -333,24 +339,27 @@ class SqliteStore:
 
     def tree(self, ref: Ref) -> Tree:
         """See `DocumentStore.tree`."""
+        num = self._number(ref.doctype)
         with self._database.reading(snapshot=True) as connection:
-            row = connection.execute("SELECT num FROM doc WHERE doctype = ? AND id = ?", (self._number(ref.doctype), ref.id)).fetchone()
-            if row is None:
-                raise NotFound("missing")
-            return self._read_tree(connection, row[0])
+            return self._tree(connection, num, ref)
+
+    def _tree(self, connection: Any, num: int, ref: Ref) -> Tree:
+        row = connection.execute("SELECT num FROM doc WHERE doctype = ? AND id = ?", (num, ref.id)).fetchone()
+        if row is None:
+            raise NotFound("missing")
+        return self._read_tree(connection, row[0])
 
     def leaves(self, ref: Ref, revs: Sequence[str] | Literal["all"] = "all", *, latest: bool = False) -> Sequence[Stored]:
         """See `DocumentStore.leaves`."""
-        tree = self.tree(ref)
-        wanted = list(tree.leaves) if revs == "all" else list(revs)
-        if latest and revs != "all":
-            wanted = list(dict.fromkeys(leaf for rev in revs for leaf in tree.grown_into(rev)))
-        found = []
-        for rev in wanted:
-            try:
-                found.append(self.get(ref, rev))
-            except NotFound:
-                continue
+        num, found = self._number(ref.doctype), []
+        with self._database.reading(snapshot=True) as connection:
+            tree = self._tree(connection, num, ref)
+            wanted = list(tree.leaves) if revs == "all" else list(revs)
+            if latest and revs != "all":
+                wanted = list(dict.fromkeys(leaf for rev in revs for leaf in tree.grown_into(rev)))
+            for rev in wanted:
+                with suppress(NotFound):
+                    found.append(self._get(connection, num, ref, rev))
         return found
 
     def missing_revs(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Sequence[str], Sequence[str]]]:
