@@ -4,6 +4,7 @@ So no command disagrees with the server's caches. Processes that share the data 
 in its own process, beside them.
 """
 
+import fcntl
 import http.client
 import socket
 import time
@@ -92,6 +93,18 @@ def answers(config: Config) -> bool:
     finally:
         connection.close()
     return True
+
+
+def is_used(config: Config) -> bool:
+    """Whether any process has the data folder, one that shares it with others too."""
+    try:
+        with open(config.storage.path / "lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _send(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T]) -> T:

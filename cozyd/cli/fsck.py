@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cozyd import jsons
-from cozyd.cli.admin import answers, ask, at, follow
+from cozyd.cli.admin import ask, at, follow, is_used
 from cozyd.cli.files import rewrite
 from cozyd.config import Config
 
@@ -22,7 +22,7 @@ def fsck(config: Config, /, domain: str | None, everyone: bool, mend: bool, offl
     """Compare documents and contents of DOMAIN, while they are used. Exit status 1 when something is left to mend."""
     if (domain is None) != everyone:
         raise click.UsageError("a DOMAIN, or --all, is expected")
-    if offline and answers(config):
+    if offline and is_used(config):
         raise click.ClickException(f"a server runs on {config.storage.path}: stop it first, or leave --offline out")
     names = [one["attributes"]["domain"] for one in ask(config, "GET", "/instances")["data"]] if domain is None else [domain]
     parameters = {"Progress": "true", "NoContents": "true" if no_contents else None, "OrphanAge": 0 if offline else None}

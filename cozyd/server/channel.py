@@ -66,6 +66,9 @@ class Front(Protocol):
     def limit(self, path: str) -> int:
         """The largest body a path takes, in bytes. On the main loop: from memory only."""
 
+    def held_from(self, path: str) -> int:
+        """How large a body waits until its sender is known, in bytes. On the main loop."""
+
     def welcome(self, environ: dict[str, Any]) -> Buffer | None:
         """Whether a large body may come, and where it goes; None: into a temporary file. On a task thread, before the body.
 

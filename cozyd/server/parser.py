@@ -12,7 +12,6 @@ from waitress.utilities import BadRequest
 from cozyd.errors import CozyError, StorageFull, TooLarge
 from cozyd.server.parking import Parked
 
-HELD_FROM = 1 << 20
 UNLIMITED = 1 << 62
 LONGEST_CHUNK_LINE = 8192
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -28,6 +27,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.judged = False
         self.head = b""
         self.largest = UNLIMITED
+        self.held_from = 0
         self.refused: CozyError | None = None
         self.parked: Parked | None = None
         self.answered_head = False
@@ -45,7 +45,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         front = getattr(self.adj, "cozyd_front", None)
         if front is None:
             return
-        self.largest = front.limit("/" + self.path.lstrip("/"))
+        path = "/" + self.path.lstrip("/")
+        self.largest, self.held_from = front.limit(path), front.held_from(path)
         if self.content_length > self.largest:
             self._refuse_as_too_large()
 
@@ -90,7 +91,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     @property
     def is_held(self) -> bool:
         """Whether its body waits until the sender is known."""
-        return not self.completed and (self.chunked or self.content_length > HELD_FROM)
+        return not self.completed and (self.chunked or self.content_length > self.held_from)
 
     @property
     def is_upgrade(self) -> bool:

@@ -28,6 +28,7 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 UPLOADS = ("/files/", "/sync/files/")
 RESUMABLE = "/files/uploads"
+HELD, HELD_CONTENT = 1 << 20, 1 << 17
 WITHOUT_INSTANCE = frozenset(("/status", "/version", "/connection_check"))
 SERVED_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
 DAV_TYPES = ("io.cozy.contacts", "io.cozy.calendar.events", "io.cozy.calendar.todos")
@@ -120,6 +121,10 @@ class Front:
         if path.startswith("/auth/"):
             return self._limits.form
         return self._limits.body
+
+    def held_from(self, path: str) -> int:
+        """How large a body waits until its sender is known; a content sooner, as it is written once where it stays."""
+        return HELD_CONTENT if path.startswith(UPLOADS) else HELD
 
     def welcome(self, environ: Environ) -> Buffer | None:
         """Whether a large body may come: its sender is known, may write there, and has room for it.

@@ -2,12 +2,15 @@
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +75,16 @@ def objects(swift: Swift, alice: Client) -> int:
     """How many objects Swift has of her."""
     with contextlib.closing(connect(swift)) as connection:
         return len(connection.get_container(f"cozy-v3-{prefix_of(alice.domain)}", full_listing=True)[1])
+
+
+def ask_admin(server: Served, method: str, path: str) -> list[Any]:
+    """The lines of an answer of the operator's socket."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(server.folder / "admin.sock"))
+    with contextlib.closing(connection):
+        connection.request(method, path)
+        return [json.loads(line) for line in connection.getresponse().read().splitlines()]
 
 
 # -- well ---------------------------------------------------------------------------------------------------------------
@@ -238,3 +251,52 @@ def test_its_own_restart_is_noticed_by_nobody(swift: Swift, alice: Client, tmp_p
     swift.start()
     eventually(lambda: download(alice, "lasting").status == 200)
     assert json.loads(alice.ask("GET", "/status").body)["status"] == "OK"
+
+
+# -- all of it ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_resumable_upload_ends_on_swift(alice: Client):
+    tus = {"Tus_Resumable": "1.0.0"}
+    began = alice.api("POST", "/files/uploads", **tus, Upload_Length=str(len(BIG)), Upload_Metadata="filename dHVz")
+    path = began.headers["Location"].split(str(alice.served.port), 1)[1]
+    half = len(BIG) // 2
+    for offset, body in ((0, BIG[:half]), (half, BIG[half:])):
+        sent = alice.api("PATCH", path, body, **tus, Upload_Offset=str(offset), Content_Type="application/offset+octet-stream")
+        assert sent.status == 204
+    assert download(alice, "tus").body == BIG
+    assert not list((alice.served.folder / "uploads").glob("*/*/part"))
+
+
+def test_a_resumable_upload_that_swift_does_not_take_is_finished_later(alice: Client, proxy: FaultProxy):
+    tus = {"Tus_Resumable": "1.0.0"}
+    began = alice.api("POST", "/files/uploads", **tus, Upload_Length="5", Upload_Metadata="filename bGF0ZXI=")
+    path = began.headers["Location"].split(str(alice.served.port), 1)[1]
+    proxy.refuses = True
+    proxy.drop()
+    sent = alice.api("PATCH", path, b"hello", **tus, Upload_Offset="0", Content_Type="application/offset+octet-stream")
+    assert is_told_to_come_back(sent)
+    assert not is_there(alice, "later")
+    proxy.heal()
+    assert alice.api("HEAD", path, **tus).headers["Upload-Offset"] == "5"
+    assert download(alice, "later").body == b"hello"
+
+
+def test_after_all_that_documents_and_contents_agree(alice: Client):
+    assert "all is well" in alice.served.cli("fsck", alice.domain)
+    usage = json.loads(alice.served.cli("files", "usage", alice.domain, "--json"))
+    assert int(usage["files"]) > 0
+
+
+def test_what_nobody_names_on_swift_is_found_and_deleted(alice: Client, swift: Swift):
+    mend = f"/instances/{alice.domain}/fsck?OrphanAge=0&NoContents=true"
+    ask_admin(alice.served, "POST", mend)  # what hung on its way above may have arrived
+    with contextlib.closing(connect(swift)) as connection:
+        container = f"cozy-v3-{prefix_of(alice.domain)}"
+        connection.put_object(container, "0123456789abcdef012345/6789a/bcdef/0123456789abcdef", b"lost")
+        assert "all is well" in alice.served.cli("fsck", alice.domain, "--no-contents"), "it is young"
+        before = objects(swift, alice)
+        lines = ask_admin(alice.served, "POST", mend)
+        assert [line["type"] for line in lines if "mendable" in line] == ["index_missing"]
+        assert lines[-1] == {"step": "done", "findings": 1, "mended": 1}
+        assert objects(swift, alice) == before - 1
