@@ -262,7 +262,7 @@ def _graft(docs: Documents, doctype: str, given: Sequence[Doc]) -> list[Doc]:
     wanted: list[Doc] = []
     for doc in given:
         try:
-            _check_address(docs, doctype, doc)
+            _check_kept(docs, doctype, doc, replica=True)
             wanted.append(doc)
         except CozyError as error:
             failed.append(_failed(doc, error))
@@ -273,17 +273,25 @@ def _graft(docs: Documents, doctype: str, given: Sequence[Doc]) -> list[Doc]:
 def _attempt(docs: Documents, doctype: str, doc: Doc) -> Write | CozyError:
     try:
         write = _write(doctype, doc, docs.new_id)
-        _check_address(docs, doctype, doc)
-        if write.ref.id.removeprefix("_design/") in docs.protected(doctype) and write.ref.id.startswith("_design/"):
-            raise Forbidden("This design doc cannot be changed")
+        _check_kept(docs, doctype, doc)
     except CozyError as error:
         return error
     return write
 
 
-def _check_address(docs: Documents, doctype: str, doc: Doc) -> None:
-    if isinstance(doc.get("_id"), str):
-        _documents.keep_address(docs, Ref(doctype, doc["_id"]), None if doc.get("_deleted") is True else doc)
+def _check_kept(docs: Documents, doctype: str, doc: Doc, *, replica: bool = False) -> None:
+    """Refuse what would change the owner's address, or a design document that the server needs.
+
+    :param replica: it is a replica's revision: one that is here already changes nothing.
+    :raises Forbidden: see above.
+    """
+    id, rev = doc.get("_id"), doc.get("_rev")
+    if not isinstance(id, str):
+        return
+    _documents.keep_address(docs, Ref(doctype, id), None if doc.get("_deleted") is True else doc)
+    needed = id.startswith("_design/") and id.removeprefix("_design/") in docs.protected(doctype)
+    if needed and not (replica and isinstance(rev, str) and not docs.missing_revs(doctype, {id: [rev]})):
+        raise Forbidden("This design doc cannot be changed")
 
 
 def _write(doctype: str, doc: Doc, new_id: Callable[[], str]) -> Write:

@@ -466,6 +466,11 @@ def test_design_documents_the_server_needs_stay(alice: Client):
     assert alice.api("POST", f"{path}/_index", {"index": {"fields": ["me"]}, "ddoc": "by-me", "name": "by-me"}).json["result"] == "exists"
     rows = alice.api("POST", f"{path}/_bulk_docs", {"docs": [design | {"_deleted": True}]}).json
     assert rows[0]["error"] == "forbidden"
+    path_to = {"start": 2, "ids": ["a" * 32, design["_rev"][2:]]}
+    grafted = design | {"_rev": "2-" + "a" * 32, "_revisions": path_to, "_deleted": True}
+    rows = alice.api("POST", f"{path}/_bulk_docs", {"docs": [design, grafted], "new_edits": False}).json
+    assert [row["error"] for row in rows] == ["forbidden"], "what is known is no change"
+    assert alice.api("GET", f"{path}/_design/by-me").json == design
 
 
 def test_a_design_document_that_cannot_be_read_harms_nobody(alice: Client):

@@ -2,11 +2,13 @@
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.support.client import Answer, Client
+from tests.support.raw import Raw
 from tests.support.serving import Served
 
 TYPES = ("feed", "waiting", "round", "grafts", "bulk", "local")
@@ -219,6 +221,23 @@ def test_a_heartbeat_keeps_a_waiting_feed_open(alice: Client):
     assert [row["id"] for row in waiting.result()["results"]] == ["after beats"]
     assert waiting.answer is not None
     assert waiting.answer.body.startswith(b"\n\n")
+
+
+def test_many_feeds_wait_without_holding_the_server(alice: Client):
+    """Far more than the server has threads; all are woken by one commit."""
+    bulk(alice, T["waiting"], {"_id": "before many"})
+    path = f"{T['waiting']}/_changes?feed=longpoll&since={last_seq(alice)}"
+    asked = f"GET {path} HTTP/1.1\nHost: {alice.host}\nAuthorization: Bearer {alice.token}\n\n"
+    with ExitStack() as stack:
+        feeds = [stack.enter_context(Raw(alice.served.port)) for _ in range(150)]
+        for feed in feeds:
+            feed.send(asked)
+        for _ in range(20):
+            assert alice.api("GET", "/data/").status == 200
+        bulk(alice, T["waiting"], {"_id": "for many"})
+        answers = [feed.reply() for feed in feeds]
+    assert {answer.status for answer in answers} == {200}
+    assert all(b'"id":"for many"' in answer.body for answer in answers)
 
 
 def test_a_narrowed_waiting_feed_sleeps_through_other_changes(alice: Client):
