@@ -3,14 +3,14 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from flask import Response, request
 
 from blueprints import _consent, _pages
 from blueprints._answers import echo_origin, preflight, private, redirect
 from blueprints._documents import answer
-from blueprints._request import Service, body, by_secret, credentials, instance, known, logged_in, principal, public
+from blueprints._request import SESSION_COOKIE, Service, body, by_secret, credentials, instance, known, logged_in, principal, public
 from cozyd.auth import clients
 from cozyd.auth.clients import Client
 from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, Unauthorized
@@ -126,6 +126,8 @@ def metadata() -> Response:
 @pages.get("/auth/authorize", access=public)
 def authorize_page() -> Response:
     """Ask the owner; what is wrong with the request is told her, and never redirected."""
+    if instance().auth.take_session_code(request.args.get("session_code", "")) and logged_in() is None:
+        return _with_session()
     oauth = _oauth()
     asked = oauth.asked(request.args.to_dict(flat=False))
     if logged_in() is None:
@@ -147,6 +149,15 @@ def authorize() -> Response:
     if request.headers.get("Accept") == "application/json":
         return private(answer({"deeplink": target}))
     return redirect(target, 302, exact=True)
+
+
+def _with_session() -> Response:
+    """The same page again, in a session for this errand."""
+    left = {name: values for name, values in request.args.to_dict(flat=False).items() if name != "session_code"}
+    again = redirect(f"{request.path}?{urlencode(left, doseq=True)}")
+    cookie = instance().auth.open_session(credentials(), long_run=False, short_run=True)
+    again.set_cookie(SESSION_COOKIE, cookie, path="/", secure=request.is_secure, httponly=True, samesite="Lax")
+    return again
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ ATTEMPTS, ATTEMPTS_WINDOW = 10, 300
 ACCOUNT_ATTEMPTS, ACCOUNT_WINDOW = 300, 3600
 KNOWN_FOR = 30 * 24 * 3600.0
 REGISTRATIONS = 50
+SESSION_CODE_FOR = 7 * 24 * 3600.0
 
 LONGEST_NAME = 80
 
@@ -145,21 +146,47 @@ class Auth:
         :returns: the session cookie's value.
         :raises Unauthorized: it is not hers.
         """
+        self.check_passphrase(derived, seen)
+        return self.open_session(seen, long_run=long_run)
+
+    def check_passphrase(self, derived: str, seen: Credentials) -> None:
+        """Pass with the derived passphrase; the attempt was counted before.
+
+        :raises Unauthorized: it is not hers.
+        """
         kept = self._record().get("passphrase_hash")
         if not passwords.matches(derived, str(kept or passwords.NOBODY)):
             raise Unauthorized("The credentials you entered are incorrect, please try again.")
         self._cache.delete(self._key("attempts", seen))
         self._cache.set(self._key("known", seen), b"", KNOWN_FOR)
-        return self.open_session(seen, long_run=long_run)
 
-    def open_session(self, seen: Credentials, *, long_run: bool) -> str:
-        """A new session's cookie value; the log-in is kept in her history."""
+    def open_session(self, seen: Credentials, *, long_run: bool, short_run: bool = False) -> str:
+        """A new session's cookie value; the log-in is kept in her history.
+
+        :param short_run: for one errand: it ends after five minutes.
+        """
         now = self._text(self._now())
         session_id = secrets.token_hex(16)
-        session = {"created_at": now, "last_seen": now, "long_run": long_run, "short_run": False}
+        session = {"created_at": now, "last_seen": now, "long_run": long_run, "short_run": short_run}
         login = {"session_id": session_id, "ip": seen.address, "user_agent": seen.agent, "created_at": now}
         self._docs.commit([Write(Ref(SESSIONS, session_id), body=session), Write(Ref(LOGINS, self._docs.new_id()), body=login)])
         return self._cookie(session_id)
+
+    def new_session_code(self) -> str:
+        """A code that opens a session once, within a week: an application that has everything hands it to a browser."""
+        code = secrets.token_urlsafe(32)
+        self._cache.set(self._code_key(code), b"", SESSION_CODE_FOR)
+        return code
+
+    def take_session_code(self, code: str) -> bool:
+        """Use a session code up; whether it was good."""
+        key = self._code_key(code)
+        is_good = self._cache.get(key) is not None and self._cache.hit(f"{key}/uses", SESSION_CODE_FOR) == 1
+        self._cache.delete(key)
+        return is_good
+
+    def _code_key(self, code: str) -> str:
+        return f"session-code/{self._record()['domain']}/{hashlib.sha256(code.encode('utf-8', 'replace')).hexdigest()}"
 
     def log_out(self, cookie: str) -> None:
         """End a session; one that ended already is fine."""

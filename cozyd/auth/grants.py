@@ -120,6 +120,12 @@ class Grants:
         id, bound = _grant_id(code.stored.ref.id), is_public or bool(code.code_challenge)
         return Grant(id, code.client_id, code.get_scope(), secrets.token_hex(16), bound, write_time(self._now()))
 
+    def start(self, client_id: str, scope: str) -> Grant:
+        """A grant without a code: the owner gave the client her passphrase."""
+        grant = Grant(secrets.token_hex(16), client_id, scope, secrets.token_hex(16), True, write_time(self._now()))
+        self._docs.put(GRANTS, _body(grant) | {"_id": grant.id})
+        return grant
+
     def get(self, id: str) -> Grant:
         """A grant that is good.
 

@@ -124,6 +124,17 @@ class OAuth:
         made: Mapping[str, Any] = answer.body
         return made
 
+    def certified(self, client_id: str, client_secret: str) -> Mapping[str, Any] | None:
+        """Tokens for everything, for a flagship to which the owner gave her passphrase; None: the client is none.
+
+        :raises BadRequest: the client is unknown, or shows another secret.
+        """
+        client = self._check_client({"client_id": client_id, "client_secret": client_secret})
+        if client.stored.doc.get("flagship") is not True:
+            return None
+        client = self._clients.note(client, pending=...)
+        return self._server.make_tokens(client, self._grants.start(client.id, EVERYTHING))
+
     def revoke(self, form: Form) -> None:
         """End the grant that a token came from (RFC 7009); a token that is none is fine.
 
@@ -202,7 +213,7 @@ class OAuth:
             raise BadRequest("Error Invalid scope") from None
         return scope
 
-    def _check_client(self, given: Mapping[str, str]) -> None:
+    def _check_client(self, given: Mapping[str, str]) -> Client:
         """The client shows who it is, in the reference's words.
 
         :raises BadRequest: it does not.
@@ -218,6 +229,7 @@ class OAuth:
             raise BadRequest("the client must be registered")
         if client.is_public != (not secret) or (secret and not client.check_client_secret(secret)):
             raise BadRequest("invalid client_secret")
+        return client
 
 
 # -- Authlib's side -------------------------------------------------------------------------------------------------------
@@ -255,7 +267,7 @@ class _Server(AuthorizationServer):
         self.register_grant(_CodeGrant, [_Challenge()])
         self.register_grant(_RefreshGrant)
         self.register_endpoint(_Revocation)
-        self.register_token_generator("default", self._make_tokens)
+        self.register_token_generator("default", self.make_tokens)
 
     def query_client(self, client_id: str) -> Client | None:
         """Asked by Authlib."""
@@ -283,7 +295,7 @@ class _Server(AuthorizationServer):
         known = {"unsupported_grant_type": "invalid grant type", "invalid_request": "invalid refresh token"}
         raise BadRequest(known.get(error.error, error.error)) from error
 
-    def _make_tokens(self, client: Client, user: Grant, *, include_refresh_token: bool = True, **_: Any) -> dict[str, str]:
+    def make_tokens(self, client: Client, user: Grant, *, include_refresh_token: bool = True, **_: Any) -> dict[str, str]:
         """The tokens of a grant, in the shape of the reference."""
         access = self.tokens.sign("access", client.id, user.scope, user.id, secrets.token_hex(8))
         made = {"token_type": "bearer", "scope": user.scope, "access_token": access}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 from typing import TYPE_CHECKING
 
 from cozyd.auth.values import Kdf
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 ITERATIONS = 650_000
+LARGEST_SCRYPT = 1 << 26
+"""The most memory a kept hash may ask for, in bytes."""
 
 
 def derive(passphrase: str, kdf: Kdf) -> str:
@@ -30,12 +33,29 @@ def keep(derived: str) -> str:
 
 
 def matches(derived: str, kept: str) -> bool:
-    """Whether a derived passphrase is the one that was kept; costs one argon2id hash either way."""
+    """Whether a derived passphrase is the one that was kept; costs one hash either way.
+
+    What a cozy-stack kept is scrypt's: `scrypt$<N>$<r>$<p>$<hex salt>$<hex key>`.
+    """
+    if kept.startswith("scrypt$"):
+        return _matches_scrypt(derived, kept)
     from argon2.exceptions import InvalidHashError, VerificationError
 
     try:
         return bool(_hasher().verify(kept, derived))
     except (VerificationError, InvalidHashError):
+        return False
+
+
+def _matches_scrypt(derived: str, kept: str) -> bool:
+    try:
+        _, cost, block, parallel, salt, key = kept.split("$")
+        n, r, p = int(cost), int(block), int(parallel)
+        if 128 * n * r > LARGEST_SCRYPT:
+            return False
+        made = hashlib.scrypt(derived.encode(), salt=bytes.fromhex(salt), n=n, r=r, p=p, maxmem=2 * LARGEST_SCRYPT, dklen=len(key) // 2)
+        return hmac.compare_digest(made, bytes.fromhex(key))
+    except ValueError:
         return False
 
 

@@ -182,6 +182,35 @@ def test_everything_is_for_flagships_with_a_challenge(alice: Instance):
     assert not opens(alice, made["access_token"])
 
 
+def test_a_flagship_gets_everything_for_the_passphrase(alice: Instance):
+    client = register(alice)
+    secret, oauth = client.stored.doc["client_secret"], alice.auth.oauth("https://alice.example")
+    assert oauth.certified(client.id, secret) is None
+    alice.auth.clients.note(client, flagship=True)
+    made = oauth.certified(client.id, secret)
+    assert made is not None
+    assert alice.auth.identify(Credentials(bearer=made["access_token"])).everything
+    assert opens(alice, refresh(alice, client, made["refresh_token"])["access_token"])
+
+
+def test_a_session_code_is_good_once(alice: Instance):
+    code = alice.auth.new_session_code()
+    assert [alice.auth.take_session_code(given) for given in ("", "other", code, code)] == [False, False, True, False]
+
+
+def test_an_apps_token_needs_the_cookie_of_its_own_session_where_cookies_are_read(alice: Instance):
+    mine, other = (alice.auth.open_session(Credentials(), long_run=True) for _ in range(2))
+    token = alice.auth.app_token("drive", SCOPE, session_id=alice.auth.session_id(mine))
+
+    def good(session: str | None) -> bool:
+        try:
+            return bool(alice.auth.identify(Credentials(bearer=token, session=session)).rules)
+        except BadToken:
+            return False
+
+    assert [good(session) for session in (mine, other, "", "forged", None)] == [True, False, False, False, True]
+
+
 def test_a_log_in_only_client_needs_no_consent_and_opens_nothing(alice: Instance):
     given = {"redirect_uris": [REDIRECT], "client_name": "N", "software_id": "x"}
     client = alice.auth.clients.register(given, allow_login_scope=True)

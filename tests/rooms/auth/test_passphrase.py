@@ -1,5 +1,6 @@
 """The passphrase: what clients derive, how it is kept, how often one may try."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,3 +151,13 @@ def test_the_attempts_of_one_instance_are_not_another_s(stack: Stack, alice: Ins
     bob = stack.create("bob.localhost", passphrase="b")
     attempt(alice.auth, "192.0.2.1", ATTEMPTS)
     attempt(bob.auth, "192.0.2.1", ATTEMPTS)
+
+
+def test_what_a_cozy_stack_kept_is_known():
+    salt = bytes(range(16))
+    key = hashlib.scrypt(b"derived", salt=salt, n=32768, r=8, p=1, maxmem=1 << 26, dklen=32)
+    kept = f"scrypt$32768$8$1${salt.hex()}${key.hex()}"
+    assert matches("derived", kept)
+    for wrong in (kept.replace("$8$", "$9$"), "scrypt$", "scrypt$a$b$c$d$e", "scrypt$1048576$64$1$00$00", kept.replace(key.hex(), "")):
+        assert not matches("derived", wrong)
+    assert not matches("other", kept)
