@@ -61,6 +61,7 @@ def create() -> Response:
 @service.route("/<id>", methods=["HEAD"], access=asks_for("POST"))
 def look(id: str) -> Response:
     """How far it is. One that is whole, but was interrupted before it became a file, becomes it now."""
+    _check_version(request)
     info = _allowed(instance(), principal(), id)
     uploads = instance().uploads
     answer = Response(status=200)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cozyd.documents import Documents
-from cozyd.documents.store import Stored
+from cozyd.documents.store import FeedRow
 from cozyd.errors import Conflict, NotFound
 from cozyd.files.blobs import PIECE, BlobStore
 from cozyd.files.fsck import Entry, Finding, Kind, Look, compare, entry_of, mismatch
@@ -90,40 +90,44 @@ class Checkup:
         yield Progress("contents", len(contents), len(contents))
         entries: dict[str, Entry] = {}
         versions: dict[str, Entry] = {}
-        unreadable: list[str] = []
+        unreadable: set[str] = set()
         kinds: Sequence[tuple[str, Kind | None, dict[str, Entry]]] = ((FILES, None, entries), (VERSIONS, "version", versions))
         for doctype, kind, found in kinds:
             total = self._docs.info(doctype).count
-            for done, stored in enumerate(self._all(doctype), 1):
-                entry = self._entry(stored, kind)
-                if entry is None:
-                    unreadable.append(stored.ref.id)
-                else:
+            for done, row in enumerate(self._rows(doctype), 1):
+                found.pop(row.id, None)
+                unreadable.discard(row.id)
+                entry = self._entry(row, kind)
+                if entry is not None:
                     found[entry.id] = entry
+                elif not row.deleted:
+                    unreadable.add(row.id)
                 if done % PAGE == 0:
-                    yield Progress("documents", done, total)
+                    yield Progress("documents", min(done, total), total)
         usage = (self._docs.total(DISK_USAGE).sum, self._docs.total(VERSIONS_USAGE).sum)
-        return Look(entries, versions, unreadable, contents, usage if self._seqs() == seqs else None, old)
+        return Look(entries, versions, sorted(unreadable), contents, usage if self._seqs() == seqs else None, old)
 
     def _seqs(self) -> list[str]:
         return [self._docs.info(doctype).seq for doctype in (FILES, VERSIONS)]
 
-    def _all(self, doctype: str) -> Iterator[Stored]:
-        """Every document of a doctype that is there, but design documents."""
-        start, skip = "", 0
+    def _rows(self, doctype: str) -> Iterator[FeedRow]:
+        """Every document of a doctype at its last change, but design documents: the feed tells its leaves too."""
+        since = ""
         while True:
-            page = self._docs.all(doctype, start=start, skip=skip, limit=PAGE).rows
-            yield from (stored for stored in page if not stored.ref.id.startswith("_design/"))
-            if len(page) < PAGE:
+            feed = self._docs.changes(doctype, since=since, limit=PAGE, docs=True)
+            yield from (row for row in feed.rows if not row.id.startswith("_design/"))
+            if len(feed.rows) < PAGE:
                 return
-            start, skip = page[-1].ref.id, 1
+            since = feed.last_seq
 
-    def _entry(self, stored: Stored, kind: Kind | None) -> Entry | None:
+    def _entry(self, row: FeedRow, kind: Kind | None) -> Entry | None:
+        if row.deleted or row.stored is None:
+            return None
         try:
-            conflicts = self._docs.tree(stored.ref).conflicts
+            conflicts = self._docs.tree(row.stored.ref).conflicts if len(row.leaves) > 1 else ()
         except NotFound:
             conflicts = ()
-        return entry_of(stored, kind, conflicts)
+        return entry_of(row.stored, kind, conflicts)
 
     def _store_findings(self) -> list[Finding]:
         return [Finding("document_store", text, kind="store") for text in self._docs.check()]

@@ -208,6 +208,16 @@ def test_root_and_trash_are_made_again(alice: Instance, files: Files):
     assert files.at("/Photos").name == "Photos"
 
 
+def test_conflicting_revisions_end(alice: Instance, files: Files):
+    file = write(files, root(files), "file.txt", b"content")
+    lost = {key: value for key, value in file.stored.doc.items() if not key.startswith("_")} | {"tags": ["other"]}
+    lost |= {"_id": file.id, "_rev": "1-" + "0" * 32, "_revisions": {"start": 1, "ids": ["0" * 32]}}
+    alice.docs.graft(FILES, [lost])
+    assert findings(alice) == [("conflict_in_index", "/file.txt")]
+    assert mend(alice) == ({"conflict_in_index"}, {"conflict_in_index"})
+    assert files.get(file.id).stored.text == file.stored.text
+
+
 def test_twins_are_all_but_the_first_and_by_their_composed_form():
     tops = [Entry(ROOT_DIR, "1", "directory", path="/"), Entry(TRASH_DIR, "1", "directory", ROOT_DIR, TRASH_NAME, TRASH_PATH)]
     twins = [Entry(id, "1", "directory", ROOT_DIR, name, f"/{name}") for id, name in (("a", "é"), ("b", "é"), ("c", "e"))]
