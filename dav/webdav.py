@@ -20,6 +20,8 @@ log = logging.getLogger("cozyd.dav")
 
 ALLOWED = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"
 DAV_HEADER = "1, 2, 3"
+EXECUTABLE = "<http://apache.org/dav/propset/fs/1>"
+"""Files have the property `executable`, as mod_dav says it: cadaver looks for it here."""
 _FORGED = ("HTTP_X_SCRIPT_NAME", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_SERVER")
 _CONDITIONS = frozenset(
     ("HTTP_IF", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_DESTINATION")
@@ -33,7 +35,7 @@ def mount(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     for name in _FORGED:
         environ.pop(name, None)
     if environ["REQUEST_METHOD"] == "OPTIONS":
-        headers = [("DAV", DAV_HEADER), ("Allow", ALLOWED), ("MS-Author-Via", "DAV"), ("Accept-Ranges", "bytes")]
+        headers = [("DAV", DAV_HEADER), ("DAV", EXECUTABLE), ("Allow", ALLOWED), ("MS-Author-Via", "DAV"), ("Accept-Ranges", "bytes")]
         return answer(start_response, 200, headers)
     try:
         return _serve(admit(environ), environ, start_response)
