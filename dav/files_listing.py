@@ -4,6 +4,7 @@ Documents are read only of what has dead properties, and only when they are aske
 """
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC
 from email.utils import format_datetime
@@ -33,14 +34,30 @@ Entry = tuple[str, bool, str, str, Mapping[str, Any]]
 """Path, folder?, name, revision, row value."""
 
 
+_UTC = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
+"""Times as the server writes them: most of them, and soon told."""
+
+
 @lru_cache(maxsize=1024)
+def _day(text: str) -> str:
+    return format_datetime(read_time(text).astimezone(UTC), usegmt=True)[:17]
+
+
 def _date(text: str | None) -> str:
-    return format_datetime(read_time(text).astimezone(UTC), usegmt=True) if text else ""
+    if not text:
+        return ""
+    found = _UTC.fullmatch(text)
+    if found is None:
+        return format_datetime(read_time(text).astimezone(UTC), usegmt=True)
+    return f"{_day(found[1])}{found[2]} GMT"
 
 
 def _created(value: Mapping[str, Any]) -> str:
     text = str(value.get("created") or value.get("mtime") or "")
-    return read_time(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if text else ""
+    if not text:
+        return ""
+    found = _UTC.fullmatch(text)
+    return f"{found[1]}T{found[2]}Z" if found else read_time(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _checksum(value: Mapping[str, Any]) -> str:
@@ -126,8 +143,8 @@ class _Writer:
         self._asked = list(dict.fromkeys(names))
         live = {**_BOTH, **_FILE}
         self._special = frozenset((_LOCKDISCOVERY, *_QUOTA))
-        self._of_folder = [(name, _BOTH.get(name)) for name in self._asked]
-        self._of_file = [(name, live.get(name)) for name in self._asked]
+        self._of_folder = [(name, _BOTH.get(name), *xml.tags(name)) for name in self._asked]
+        self._of_file = [(name, live.get(name), *xml.tags(name)) for name in self._asked]
         self.asks_notes = self._all or any(name not in live and name not in self._special for name in self._asked)
         self._quota = self._read_quota() if any(name in _QUOTA for name in self._asked) else {}
         self._has_locks = _LOCKDISCOVERY in self._asked and bool(call.book.locks)
@@ -136,10 +153,10 @@ class _Writer:
         """One entry's response."""
         path, is_folder, *_ = entry
         found, missing = [], []
-        for name, write in self._of_folder if is_folder else self._of_file:
-            content = self._content(name, write, entry)
+        for name, write, start, end, empty in self._of_folder if is_folder else self._of_file:
+            content = write(entry) if write is not None else self._special_content(name, entry)
             if content is not None:
-                found.append(xml.element(name, "" if self._only_names else content))
+                found.append(f"{start}{content}{end}" if content and not self._only_names else empty)
             elif name in notes and not self._all:
                 found.append(notes[name])
             elif not self._all:
@@ -149,12 +166,8 @@ class _Writer:
         address = self._call.prefix + path.rstrip("/") + ("/" if is_folder else "")
         return xml.response(address, "".join(found), missing)
 
-    def _content(self, name: str, write: Callable[[Entry], str] | None, entry: Entry) -> str | None:
-        """A live property's content, None when the entry has none of this name."""
-        if write is not None:
-            return write(entry)
-        if name not in self._special:
-            return None
+    def _special_content(self, name: str, entry: Entry) -> str | None:
+        """The content of a live property that no row has, None when the entry has none of this name."""
         if name == _LOCKDISCOVERY:
             return self._call.book.discovery(same_name(entry[0]), self._call.prefix) if self._has_locks else ""
         return self._quota.get(name) if entry[1] else None

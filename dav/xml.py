@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.sax.saxutils import escape
 
@@ -35,6 +34,7 @@ _TAIL = "</D:multistatus>"
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 """Paths that need no escaping: most of them."""
+_UNSAFE = re.compile(rb"[^A-Za-z0-9/:@!$&'()*+,;=~._-]")
 
 
 class _Shallow(TreeBuilder):
@@ -99,12 +99,12 @@ def short(tag: str) -> str:
 
 def element(tag: str, content: str = "") -> str:
     """An element, its content as it is."""
-    start, end, empty = _tags(tag)
+    start, end, empty = tags(tag)
     return start + content + end if content else empty
 
 
 @lru_cache(maxsize=256)
-def _tags(tag: str) -> tuple[str, str, str]:
+def tags(tag: str) -> tuple[str, str, str]:
     """Start tag, end tag and empty-element tag of a Clark name."""
     space, _, local = tag.removeprefix("{").rpartition("}")
     prefix = PREFIXES.get(space)
@@ -116,7 +116,7 @@ def href(path: str) -> str:
     """An href element's content; what RFC 3986 allows in a path stays."""
     if _PLAIN.fullmatch(path):
         return path
-    return escape(quote(path, safe="/:@!$&'()*+,;=~-._"))
+    return _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], path.encode("utf-8", "surrogatepass")).decode("ascii").replace("&", "&amp;")
 
 
 def response(path: str, found: str, missing: Sequence[str] = ()) -> str:

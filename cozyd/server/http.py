@@ -27,6 +27,8 @@ log = logging.getLogger("cozyd.server")
 
 LONGEST_HEAD = 1 << 16
 IN_MEMORY = 1 << 17
+RECEIVED_AT_ONCE = 1 << 18
+"""Bytes taken from a socket at once: with waitress' 8 KiB the loop, not the disk, is the measure of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,7 @@ class Server:
             "connection_limit": self._limits.connections if listener.tcp is not None else UNLIMITED,
             "channel_request_lookahead": 1,
             "cleanup_interval": 1,
+            "recv_bytes": RECEIVED_AT_ONCE,
             "max_request_body_size": UNLIMITED,
             "max_request_header_size": LONGEST_HEAD,
             "inbuf_overflow": IN_MEMORY,
