@@ -167,7 +167,7 @@ def test_windows_maps_a_drive_and_copies_a_file(alice: Client):
 
 
 def test_word_saves_a_document_on_a_share(alice: Client):
-    """Office over the WebClient: lock the document, save beside it under another name, and swap by MOVE ([MS-WDV]; the names are made up)."""
+    """Office over the WebClient: lock the document, save beside it, and swap by MOVE ([MS-WDV]; the names are made up)."""
     word = Player(alice, OFFICE, "word")
     word(201, "PUT", "/Letter.docx", b"first")
     lock = word(200, "LOCK", "/Letter.docx", WINDOWS_LOCK, Timeout="Second-3600", Depth="0")
