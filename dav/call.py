@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from urllib.parse import unquote, urlsplit
+from xml.etree.ElementTree import Element
 
-from cozyd.errors import BadGateway, BadRequest, Conflict, Forbidden, NotFound
+from cozyd.errors import BadGateway, BadRequest, Conflict, Forbidden, NotFound, TooLarge
 from cozyd.files import Dir, Files, Node
 from cozyd.files.notes import Notes
 from cozyd.files.tree import TRASH_NAME, File, read_time, same_name
 from cozyd.locks import Lock
-from dav import conditions
+from dav import conditions, xml
 from dav.access import Environ, StartResponse, Visit
 from dav.conditions import ConditionList, State
 from dav.locks import LockBook
+
+LARGEST_XML = 1 << 20
 
 
 @dataclass
@@ -57,6 +60,16 @@ class Call:
     def header(self, name: str) -> str:
         """A header's value, empty when it is not there."""
         return str(self.environ.get("HTTP_" + name.upper().replace("-", "_"), ""))
+
+    def tree(self) -> Element | None:
+        """The body as XML, None of an empty one.
+
+        :raises TooLarge: it is longer than any request of a client. BadRequest: it is malformed.
+        """
+        length = str(self.environ.get("CONTENT_LENGTH") or "0")
+        if length.isdigit() and int(length) > LARGEST_XML:
+            raise TooLarge("The XML is too long")
+        return xml.parse(xml.read_body(self.environ))
 
     def alone(self) -> AbstractContextManager[Lock]:
         """While it is held no other WebDAV request of the tenant writes, in no process: what was checked still holds."""

@@ -88,7 +88,7 @@ def propfind(call: Call) -> Iterable[bytes]:
 
     :raises BadRequest: the body is none, or the Depth.
     """
-    tree = xml.parse(xml.read_body(call.environ))
+    tree = call.tree()
     if tree is not None and tree.tag != f"{_D}propfind":
         raise BadRequest("The body has to be a propfind")
     node = call.files.at(call.path)

@@ -9,7 +9,6 @@ from xml.sax.saxutils import escape
 from cozyd.errors import BadRequest, Conflict, Forbidden, PreconditionFailed
 from cozyd.files import Dir
 from cozyd.files.tree import check_name, same_name
-from dav import xml
 from dav.access import XML, answer
 from dav.call import Call
 from dav.locks import DEFAULT_TIME, LONGEST_TIME, DavLock
@@ -22,7 +21,7 @@ _MISMATCH = "lock-token-matches-request-uri"
 
 def lock(call: Call) -> Iterable[bytes]:
     """Take a lock, or with an empty body refresh one. What does not exist yet is made, empty (section 7.3)."""
-    tree = xml.parse(xml.read_body(call.environ))
+    tree = call.tree()
     with call.alone():
         call.check_conditions()
         if tree is None:

@@ -56,7 +56,7 @@ _FORBIDDEN, _NOT_VALID, _DEPENDS, _DONE = "403 Forbidden", "409 Conflict", "424 
 
 def proppatch(call: Call) -> Iterable[bytes]:
     """Answer a PROPPATCH."""
-    tree = xml.parse(xml.read_body(call.environ))
+    tree = call.tree()
     if tree is None or tree.tag != f"{_D}propertyupdate":
         raise BadRequest("The body has to be a propertyupdate")
     with call.alone():

@@ -163,3 +163,11 @@ def test_a_password_in_an_address_is_not_shown(tmp_path: Path):
     shown = Command(tmp_path / "data")("--config", str(file), "config", "show").out
     assert "secret" not in shown
     assert 'url = "redis://:...@127.0.0.1:6379/0"' in shown
+
+
+def test_a_redis_that_does_not_answer_is_found(tmp_path: Path):
+    url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    checked = Command(tmp_path / "data")("config", "check", COZYD_REDIS_URL=url)
+    assert checked.status == 1
+    assert "Redis does not answer" in checked.out
+    assert "secret" not in checked.out

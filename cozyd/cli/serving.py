@@ -111,10 +111,25 @@ def _findings(config: Config) -> Iterator[str]:
     unfit = _unfit_address(config)
     if unfit and not answers(config):
         yield unfit
+    yield from _redis_findings(config)
     if config.server.host not in ("127.0.0.1", "localhost", "::1") and config.server.scheme == "http":
         yield 'the server listens beyond this machine without TLS: put a reverse proxy before it and set server.scheme = "https"'
     if config.server.scheme == "https" and not config.server.trusted_proxy:
         yield "the TLS proxy is not named, so all visitors share one address in rate limits: set server.trusted_proxy to its address"
+
+
+def _redis_findings(config: Config) -> Iterator[str]:
+    if not config.redis.url:
+        return
+    from cozyd.redis import RedisAway, RedisLink
+
+    link = RedisLink(config.redis.url)
+    try:
+        link.ask(lambda redis: redis.ping())
+    except RedisAway as away:
+        yield f"Redis does not answer ({away.__cause__}): start it, or correct redis.url"
+    finally:
+        link.close()
 
 
 def _missing_packages() -> Iterator[str]:

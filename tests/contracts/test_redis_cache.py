@@ -1,6 +1,7 @@
 """The cache's contract over Redis, and what holds while that is away."""
 
 import secrets
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +9,7 @@ from redis import Redis
 
 from cozyd.cache import Cache
 from cozyd.cache.redis import RedisCache
-from cozyd.redis import RedisAway, RedisLink
+from cozyd.redis import ALONE_FOR, RedisAway, RedisLink
 from tests.contracts.cache import CacheContract, Forward
 from tests.support.redis import RedisServer
 from tests.support.serving import eventually
@@ -71,6 +72,19 @@ def test_a_limit_is_never_off(own_redis: RedisServer):
     name = secrets.token_hex(4)
     cache.set(name, b"shared", 60)
     assert RedisCache(RedisLink(own_redis.url)).get(name) == b"shared"
+
+
+def test_a_redis_that_hangs_holds_up_one_caller_and_no_other(own_redis: RedisServer):
+    link = RedisLink(own_redis.url)
+    cache = RedisCache(link)
+    assert cache.hit("attempts", 60) == 1
+    own_redis.stop_for_a_while()
+    assert cache.hit("attempts", 60) == 1
+    began = time.monotonic()
+    assert [cache.hit("attempts", 60) for _ in range(100)] == list(range(2, 102))
+    assert time.monotonic() - began < ALONE_FOR
+    own_redis.go_on()
+    eventually(lambda: answers(link), within=15)
 
 
 def test_a_redis_that_was_never_there_is_no_reason_to_fail(own_redis: RedisServer):

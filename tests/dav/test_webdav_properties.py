@@ -76,6 +76,15 @@ def test_a_listing_with_a_malformed_body_is_a_bad_request(phone: Device, body: s
     assert phone.ask("PROPFIND", "/", body, Depth="0").status == 400
 
 
+@pytest.mark.parametrize("method", ["PROPFIND", "PROPPATCH", "LOCK"])
+def test_a_body_of_many_or_deep_elements_is_refused_at_once(phone: Device, method: str):
+    for body, status in (
+        (f'<propfind xmlns="DAV:"><prop>{"<a/>" * 300_000}</prop></propfind>', 413),
+        (f'<propfind xmlns="DAV:">{"<a>" * 100_000}{"</a>" * 100_000}</propfind>', 400),
+    ):
+        assert phone.ask(method, "/", body, Depth="0").status == status
+
+
 def test_names_that_need_care_come_back_as_they_are(phone: Device):
     phone.mkcol("/names")
     names = ["a b", "100%", "a#b", "a?b", "(1)", "\u00e9t\u00e9", "e\u0301", "q&a", "'\"<>", "a+b;c=d,e@f:g~h", "\U0001f600"]

@@ -1,6 +1,7 @@
 """A Redis of one test's own, on a free port; it can be killed and started again."""
 
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -38,6 +39,16 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def stop_for_a_while(self) -> None:
+        """SIGSTOP: it takes connections, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
