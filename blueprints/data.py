@@ -1,11 +1,13 @@
 """`/data`: documents, lists and queries of any doctype (docs/http/data.md). What replicas use is in `replication.py`."""
 
+import re
 from typing import Any
 from urllib.parse import unquote_plus
 
 from flask import Response, request
 
 from blueprints import _accounts, _documents
+from blueprints._errors import no_route
 from blueprints._request import Service, allow, asks, body, flag, instance, public, rule
 from cozyd import jsons
 from cozyd.accounts import ACCOUNTS
@@ -19,6 +21,7 @@ service = _documents.with_ids(Service("data", __name__, url_prefix="/data", erro
 
 PAGE = 100
 LARGEST_PAGE = 1000
+_BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")
 BITWARDEN_SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.bitwarden")
 COUCHDB_PAGE = 25
 
@@ -290,16 +293,19 @@ def _cut_docs(doctype: str, options: _documents.ListOptions, fields: list[str]) 
 def _ref(doctype: str, id: str) -> Ref:
     """Where the URL points; ids are encoded query-style by clients: a `+` is a space."""
     check_doctype(doctype)
-    raw: str = request.environ.get("REQUEST_URI", "")
+    raw: str = request.environ.get("REQUEST_URI", "").partition("?")[0].partition("/data/")[2].partition("/")[2]
+    if "/" in raw:  # a slash of an id is encoded: this would be an attachment, a view...
+        raise no_route()
     if "%" in raw or "+" in raw:
-        path = raw.partition("?")[0].partition("/data/")[2]
-        id = _decoded(path.partition("/")[2])
+        id = _decoded(raw)
     if id.startswith("_"):
         raise BadRequest(f"Unsuported couchdb operation {id}", error="bad_id")
     return Ref(doctype, id)
 
 
 def _decoded(text: str) -> str:
+    if _BROKEN.search(text):
+        raise BadRequest("The id is not percent-encoded")
     try:
         return unquote_plus(text, errors="strict")
     except UnicodeDecodeError as cause:

@@ -210,7 +210,7 @@ def _wait(doctype: str) -> None:
 
 
 def _count(name: str) -> int:
-    text = request.args.get(name, "0")
+    text = request.args.get(name) or "0"
     if not (text.isascii() and text.isdigit()):
         raise BadRequest(f"Invalid value for {name}", error="query_parse_error")
     return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS

@@ -125,6 +125,20 @@ def test_a_plus_in_the_address_is_a_space(alice: Client):
     assert alice.api("GET", f"{T}/a%2Bplus").status == 404
 
 
+@pytest.mark.parametrize("path", ["a/b", "slash/", "/slash", "_design/a/_view/b", "_all_docs/", "_local_docs/x"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_slash_that_is_not_encoded_belongs_to_no_id(alice: Client, method: str, path: str):
+    """Attachments and views have such addresses: nothing may be written there by mistake."""
+    answer = alice.api(method, f"{T}/{path}", {"n": 1} if method == "PUT" else None)
+    assert is_framework(answer, 404, "Not Found")
+
+
+@pytest.mark.parametrize("id", ["%zz", "%", "a%2", "%ff"])
+def test_an_id_that_is_not_encoded_is_refused(alice: Client, id: str):
+    for method in ("GET", "PUT", "DELETE"):
+        assert alice.api(method, f"{T}/{id}", {} if method == "PUT" else None).status == 400
+
+
 @pytest.mark.parametrize("id", ["_x", "_local_docs", "_security", "%5Fx"])
 def test_ids_with_an_underscore_are_no_documents(alice: Client, id: str):
     shown = id.replace("%5F", "_")
