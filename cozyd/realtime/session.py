@@ -1,6 +1,6 @@
 """One WebSocket client's conversation (docs/http/realtime.md): messages in, messages out; no I/O, time comes as argument."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -12,6 +12,13 @@ from cozyd.permissions import Principal
 TOKEN_WITHIN = timedelta(seconds=10)
 POLICY_VIOLATION = 1008
 WITHOUT_PERMISSION = frozenset(("io.cozy.sharings.initial_sync", "io.cozy.auth.confirmations"))
+SECRETS: Mapping[str, frozenset[str]] = {
+    "io.cozy.oauth.clients": frozenset(("client_secret", "registration_access_token")),
+    "io.cozy.permissions": frozenset(("codes", "shortcodes", "password")),
+}
+"""Fields that no event tells: who may watch is not always who may use them."""
+NEVER_TOLD = frozenset(("io.cozy.oauth.access_codes", "io.cozy.oauth.grants"))
+"""Doctypes whose very documents are secrets."""
 PASSPHRASE = ("io.cozy.settings", "io.cozy.settings.passphrase")
 
 
@@ -121,8 +128,8 @@ class Session:
 
     def _may_watch(self, doctype: str, id: str | None) -> bool:
         assert self._principal is not None
-        if doctype in WITHOUT_PERMISSION:
-            return True
+        if doctype in WITHOUT_PERMISSION or doctype in NEVER_TOLD:
+            return doctype in WITHOUT_PERMISSION
         asked = "io.cozy.settings.instance" if (doctype, id) == PASSPHRASE else id
         return self._door.may_watch(self._principal, doctype, asked)
 
@@ -144,6 +151,8 @@ def event_text(change: Change) -> bytes:
     """The message that tells a change; private data is not in a document's text."""
     ref = change.new.ref
     doc = change.new.render() if change.new.rev else jsons.splice(change.new.text, {"_id": ref.id})
+    if ref.doctype in SECRETS:
+        doc = jsons.dump({name: value for name, value in jsons.load_object(doc).items() if name not in SECRETS[ref.doctype]})
     head = jsons.dump({"event": change.verb, "payload": {"type": ref.doctype, "id": ref.id}})
     return head[:-2] + b',"doc":' + doc + b"}}\n"
 

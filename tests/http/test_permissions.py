@@ -485,6 +485,20 @@ def test_a_list_shows_no_code_that_opens_more_than_the_reader_may(owner: Visitor
     assert not codes(client(owner, f"{THINGS}:GET"))
 
 
+def test_events_tell_no_secret_of_links_and_clients(owner: Visitor, app: Client):
+    watcher = client(owner, "io.cozy.permissions io.cozy.oauth.clients io.cozy.oauth.access_codes")
+    with Watch(watcher, ("io.cozy.permissions", "io.cozy.oauth.clients")) as socket:
+        socket.send({"method": "SUBSCRIBE", "payload": {"type": "io.cozy.oauth.access_codes"}})
+        assert socket.next()["payload"]["code"] == "forbidden"
+        link = shared(app, one(thing(app)), password="hush")
+        told = socket.next()["payload"]
+        assert (told["type"], told["id"]) == ("io.cozy.permissions", link["id"])
+        assert not {"codes", "shortcodes", "password"} & set(told["doc"])
+        registered = Application(owner).id
+        told = socket.next()["payload"]
+        assert (told["type"], told["id"], "client_secret" in told["doc"]) == ("io.cozy.oauth.clients", registered, False)
+
+
 def test_the_hash_of_a_password_never_leaves(app: Client):
     link = shared(app, one(thing(app)), password="secret words")
     for answer in (
