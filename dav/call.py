@@ -116,7 +116,8 @@ class Call:
     def local(self, address: str) -> str | None:
         """The path below this mount of an address or absolute path; None: it is elsewhere."""
         try:
-            parts = urlsplit(address.strip())
+            text = address.strip().encode("latin-1").decode()  # PEP 3333; some clients leave what is not ASCII as it is
+            parts = urlsplit(text)
             path = unquote(parts.path, errors="strict")
         except ValueError:
             return None

@@ -27,9 +27,9 @@ def put(call: Call) -> Iterable[bytes]:
     _check_whole(call)
     fields = _times(call)
     home, name = call.home(call.path)
-    check_name(name)
-    if same_name(call.path) == "/" or isinstance(call.find(call.path), Dir):
+    if call.environ["PATH_INFO"].endswith("/") or isinstance(call.find(call.path), Dir):
         raise MethodNotAllowed("A folder has no content", allow="OPTIONS, PROPFIND, PROPPATCH, DELETE, COPY, MOVE, LOCK, UNLOCK")
+    check_name(name)
     with call.visit.instance.hold(f"webdav{same_name(call.path)}", wait=120):
         made, is_new = _receive(call, home, name, fields)
     headers = [("ETag", tag_of(made)), ("OC-ETag", tag_of(made)), ("OC-FileId", made.id)]

@@ -99,8 +99,10 @@ def test_a_name_without_a_folder_and_a_folder_have_no_content(phone: Device):
     assert phone.put("/nowhere/file.txt").status == 409
     assert phone.put("/busy.txt").status == 201
     assert phone.put("/busy.txt/below.txt").status == 409
-    refused = phone.put("/folder")
-    assert (refused.status, "PROPFIND" in refused.headers["Allow"]) == (405, True)
+    for path in ("/folder", "/folder/", "/new/"):
+        refused = phone.put(path)
+        assert (refused.status, "PROPFIND" in refused.headers["Allow"]) == (405, True)
+    assert "new" not in phone.names()
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "a\nb", "..", "."])

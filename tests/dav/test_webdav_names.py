@@ -160,6 +160,13 @@ def test_names_that_need_care_are_moved_and_copied(phone: Device, name: str):
     assert phone.get("/plain.txt").status == 404
 
 
+def test_a_destination_that_is_not_quoted_is_understood(phone: Device):
+    phone.put("/quoted.txt")
+    raw = f"{phone.base}/pas cit\u00e9.txt".encode().decode("latin-1")
+    assert phone.ask("MOVE", "/quoted.txt", Destination=raw).status == 201
+    assert "pas cit\u00e9.txt" in phone.names()
+
+
 def test_a_name_may_change_its_case_and_its_accents(phone: Device):
     phone.put("/name.txt")
     assert phone.move("/name.txt", "/NAME.txt").status == 201
