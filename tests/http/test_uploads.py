@@ -338,6 +338,21 @@ def test_what_came_before_the_connection_broke_is_kept(alice: Client):
     assert content(alice, "/cut.bin") == BIG
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_body_in_chunks_goes_on_too_and_never_past_the_end(alice: Client, more: int):
+    upload = begin(alice, len(BIG), f"chunked-{more}.bin", BIG[:1000])
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (BIG[1000:2_000_000], BIG[2_000_000:] + b"x" * more))
+    asking = head(alice, upload, 1000, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked")
+    with Raw(alice.served.port, timeout=20) as connection:
+        connection.send(asking).send(chunks + b"0\r\n\r\n")
+        assert connection.reply().status == (413 if more else 204)
+    if more:
+        came = offset_of(alice, upload)
+        assert came <= len(BIG)
+        assert send(alice, upload, came, BIG[came:]).status == 204
+    assert content(alice, f"/chunked-{more}.bin") == BIG
+
+
 def test_a_piece_that_was_to_be_compared_is_not_kept_in_part(alice: Client):
     upload = begin(alice, len(BIG), "cut-compared.bin")
     digest = base64.b64encode(hashlib.sha1(BIG).digest()).decode()
