@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import auth, blobs, dav, documents, files, pim, queries, realtime
+from benchmarks import auth, blobs, dav, documents, files, pim, queries, realtime, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -22,7 +22,7 @@ def idle_cpu(server: Served) -> float:
 def main() -> None:
     """Run what is named, or all but `scale`, which takes some minutes."""
     need("wrk")
-    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav", "files", "pim", "blobs", "auth"}
+    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav", "files", "tree", "pim", "blobs", "auth"}
     with tempfile.TemporaryDirectory() as folder:
         server = Served(Path(folder) / "data").add_alice()
         first = server.start()
@@ -56,6 +56,8 @@ def main() -> None:
                 pim.sizes(server)
             if "blobs" in wanted:
                 blobs.measure(server, Path(folder))
+            if "tree" in wanted or "tree-scale" in wanted:
+                tree.measure(server, scale="tree-scale" in wanted)
             if "scale" in wanted:
                 queries.scale(server)
         finally:

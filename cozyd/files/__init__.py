@@ -90,7 +90,7 @@ class Files(Lookup):
         :param size: bytes, when it is known.
         :raises QuotaExceeded, StorageFull: there is no room; before a byte is read, or while they come.
         """
-        room = Room(*self.usage(), freed=self.versions.plan(replaces, "").freed(replaces) if replaces else 0)
+        room = self._room(lambda: self.versions.plan(replaces, "").freed(replaces) if replaces else 0)
         room.check(size or 0)
         key = f"{replaces.id if replaces else self._new_id()}/{secrets.token_hex(8)}"
         return Upload(self._blobs.new(self._area, key, size=size), room)
@@ -131,7 +131,7 @@ class Files(Lookup):
     def _making(self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None) -> _Prepared:
         home = self._moves.usable(parent.id)
         self._moves.check_free(home, name)
-        Room(*self.usage()).check(blob.size)
+        self._room().check(blob.size)
         body = self._body(name, blob, fields) | {"name": name, "dir_id": home.id, "trashed": False}
         body["cozyMetadata"] = (author or self.author()).uploaded()
         return [Write(Ref(FILES, blob.key.partition("/")[0]), body=body, about=self._moves.about(home))], home, []
@@ -142,7 +142,7 @@ class Files(Lookup):
             raise Conflict("The file has changed meanwhile")
         home = self._moves.usable(old.parent)
         plan = self.versions.plan(old, blob.md5)
-        Room(*self.usage(), freed=plan.freed(old)).check(blob.size)
+        self._room(lambda: plan.freed(old)).check(blob.size)
         kept = {key: old.stored.doc[key] for key in ("created_at", "referenced_by", "name", "dir_id", "trashed") if key in old.stored.doc}
         body = self._body(old.name, blob, fields) | kept
         body["cozyMetadata"] = (author or self.author()).uploaded(old.stored.doc.get("cozyMetadata") or {})
@@ -341,7 +341,7 @@ class Files(Lookup):
             with self._held():
                 home = self._moves.usable(parent.id)
                 self._moves.check_free(home, tree.check_name(name), but=[replaces] if replaces is not None else ())
-                Room(*self.usage()).check(self._copies.size(node, home, deep=deep))
+                self._room().check(self._copies.size(node, home, deep=deep))
                 batch = self._copies.writes(node, home, name, made, author, deep=deep, fields=fields or {})
                 clearing = self._clearing(replaces, author)
                 changed = self._docs.commit([*clearing, *batch], while_at=[(home.stored.ref, home.rev)])
@@ -376,6 +376,10 @@ class Files(Lookup):
         return self.mkdir(home, self._moves.free_name(home, seeds.SHARED_DRIVES_NAME), id=seeds.SHARED_DRIVES)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _room(self, freed: Callable[[], int] = lambda: 0) -> Room:
+        """How much is left; nothing is counted where there is no quota."""
+        return Room(*self.usage(), freed=freed()) if self._quota() is not None else Room(0, None)
 
     def _held(self) -> AbstractContextManager[Lock]:
         return self._locks.hold(lock_name(self._area), wait=30)

@@ -1,0 +1,181 @@
+"""Files over JSON: uploads, metadata, listings, and changes of a large tree, beside the floor of the same run."""
+
+import http.client
+import json
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from benchmarks.load import floor, medians, table, verdict, wrk
+from tests.support.serving import Served
+
+BODY = b"x" * 10_000
+UPLOADS = 400
+FOLDERS, FILES_EACH = 1_000, 9
+LISTED = 5_000
+FLAT = (100, 10_000, 100_000)
+
+
+class Caller:
+    """One connection that stays."""
+
+    def __init__(self, server: Served, token: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+        self._head = {"Host": server.domain, "Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        self._connection.request(method, f"/files{path}", body, self._head)
+        answer = self._connection.getresponse()
+        data = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {path}: {answer.status} {data[:200]!r}")
+        return json.loads(data)["data"] if data else None
+
+    def mkdir(self, into: str, name: str) -> str:
+        id: str = self.ask("POST", f"/{into}?Type=directory&Name={quote(name)}")["id"]
+        return id
+
+
+def measure(server: Served, *, scale: bool = False) -> None:
+    """Print the figures of files.
+
+    :param scale: also how a create costs in folders of up to 100,000 files, which takes some minutes.
+    """
+    token = server.token("io.cozy.files")
+    caller = Caller(server, token)
+    home = caller.mkdir("io.cozy.files.root-dir", f"bench-{time.time_ns()}")
+    rows = [
+        *_uploads(server, token, home),
+        *_metadata(server, token, caller, home),
+        *_listing(caller, home),
+        *_tree(server, token, caller, home),
+    ]
+    if scale:
+        rows += _flat(caller, home)
+    table("files over JSON", rows)
+
+
+def _uploads(server: Served, token: str, home: str) -> list[tuple[str, str, str, str]]:
+    disk = _disk(server.folder)
+    one, eight = _upload_rate(server, token, home, 1), _upload_rate(server, token, home, 8)
+    return [
+        ("10 kB written, synced, renamed (the disk alone)", f"{disk:.0f}/s", "", ""),
+        ("upload of 10 kB, one client", f"{one:.0f}/s", ">= 400/s", verdict(one >= 400)),
+        ("upload of 10 kB, eight clients", f"{eight:.0f}/s", ">= 800/s", verdict(eight >= 800)),
+    ]
+
+
+def _upload_rate(server: Served, token: str, home: str, clients: int) -> float:
+    callers = [Caller(server, token) for _ in range(clients)]
+    into = callers[0].mkdir(home, f"uploads-{clients}")
+
+    def send(caller: Caller) -> None:
+        for number in range(UPLOADS // clients):
+            caller.ask("POST", f"/{into}?Type=file&Name={id(caller)}-{number}", BODY)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(send, callers))
+    return UPLOADS / (time.perf_counter() - began)
+
+
+def _disk(folder: Path) -> float:
+    import os
+
+    began = time.perf_counter()
+    for number in range(UPLOADS):
+        path = folder / f"bench-{number}"
+        with path.open("wb") as file:
+            file.write(BODY)
+            os.fsync(file.fileno())
+        path.rename(folder / f"bench-{number}.done")
+    rate = UPLOADS / (time.perf_counter() - began)
+    for number in range(UPLOADS):
+        (folder / f"bench-{number}.done").unlink()
+    return rate
+
+
+def _metadata(server: Served, token: str, caller: Caller, home: str) -> list[tuple[str, str, str, str]]:
+    file = caller.ask("POST", f"/{home}?Type=file&Name=metadata.txt", BODY)["id"]
+    size = len(json.dumps(caller.ask("GET", f"/{file}")))
+    head = f'wrk.headers["Host"] = "{server.domain}"; wrk.headers["Authorization"] = "Bearer {token}"'
+    with floor(size) as bare:
+        address = f"http://127.0.0.1:{server.port}/files/{file}"
+        ours, least = medians(lambda: wrk(address, head, 8, 3), lambda: wrk(f"{bare}/data/x/y", "", 8, 3))
+    return [("file metadata", f"{ours:.0f}/s", f">= 0.6 of {least:.0f}/s", verdict(ours >= 0.6 * least))]
+
+
+def _listing(caller: Caller, home: str) -> list[tuple[str, str, str, str]]:
+    into = caller.mkdir(home, "listed")
+    for number in range(LISTED):
+        caller.ask("POST", f"/{into}?Type=file&Name={number:05d}.txt", b"")
+    page = _milliseconds(lambda: caller.ask("GET", f"/{into}/relationships/contents?page[limit]=100"))
+    whole = _milliseconds(lambda: caller.ask("GET", f"/{into}/relationships/contents?page[limit]={LISTED}"), 5)
+    return [
+        (f"page of 100 among {LISTED}", f"{page:.1f} ms", "<= 10 ms", verdict(page <= 10)),
+        (f"all {LISTED}", f"{whole:.0f} ms", "<= 150 ms", verdict(whole <= 150)),
+    ]
+
+
+def _milliseconds(step: Callable[[], object], rounds: int = 21) -> float:
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - began)
+    return 1000 * statistics.median(taken)
+
+
+def _tree(server: Served, token: str, caller: Caller, home: str) -> list[tuple[str, str, str, str]]:
+    top = caller.mkdir(home, "tree")
+    for number in range(FOLDERS):
+        into = caller.mkdir(top, f"d{number}")
+        for file in range(FILES_EACH):
+            caller.ask("POST", f"/{into}?Type=file&Name={file}", b"")
+    body = json.dumps({"data": {"id": top, "attributes": {"name": "renamed"}}}).encode()
+    rename, rename_waits = _beside_others(server, token, home, lambda: caller.ask("PATCH", f"/{top}", body))
+    trash, trash_waits = _beside_others(server, token, home, lambda: caller.ask("DELETE", f"/{top}"))
+    name = f"a tree of {FOLDERS} folders and {FOLDERS * FILES_EACH} files"
+    return [
+        (f"rename of {name}", f"{rename:.2f} s, others wait {rename_waits:.2f} s", "<= 0.15 s", verdict(max(rename, rename_waits) <= 0.15)),
+        (f"trash of {name}", f"{trash:.2f} s, others wait {trash_waits:.2f} s", "<= 0.6 s", verdict(max(trash, trash_waits) <= 0.6)),
+    ]
+
+
+def _beside_others(server: Served, token: str, home: str, step: Callable[[], object]) -> tuple[float, float]:
+    """How long a step takes, and the longest that somebody else's upload takes meanwhile, in seconds."""
+    other, done, longest = Caller(server, token), threading.Event(), [0.0]
+    into = other.mkdir(home, f"beside-{time.time_ns()}")
+
+    def others() -> None:
+        number = 0
+        while not done.is_set():
+            began = time.perf_counter()
+            other.ask("POST", f"/{into}?Type=file&Name={number}", b"")
+            longest[0] = max(longest[0], time.perf_counter() - began)
+            number += 1
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    began = time.perf_counter()
+    step()
+    taken = time.perf_counter() - began
+    done.set()
+    thread.join()
+    return taken, longest[0]
+
+
+def _flat(caller: Caller, home: str) -> list[tuple[str, str, str, str]]:
+    into, made, figures = caller.mkdir(home, "flat"), 0, []
+    for size in FLAT:
+        while made < size:
+            caller.ask("POST", f"/{into}?Type=file&Name={made}", b"")
+            made += 1
+        figures.append(_milliseconds(lambda: caller.ask("POST", f"/{into}?Type=file&Name=next-{time.time_ns()}", b""), 101))
+    text = ", ".join(f"{figure:.1f} ms at {size}" for figure, size in zip(figures, FLAT, strict=True))
+    return [("create in one folder", text, "flat", verdict(figures[-1] <= 1.5 * figures[0]))]
