@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.http import is_resource_modified, parse_range_header
+from werkzeug.wsgi import FileWrapper
 
 from cozyd.errors import RangeNotSatisfiable
 from cozyd.files import File, Files, Version
@@ -74,10 +75,8 @@ def send(download: Download, *, attachment: bool, policy: Sequence[str] = ()) ->
 
 
 def _sent(stream: BinaryIO) -> Any:
-    wrapper = request.environ.get("wsgi.file_wrapper")
-    if wrapper is not None:
-        return wrapper(stream, PIECE)
-    return iter(lambda: stream.read(PIECE), b"")
+    wrapper = request.environ.get("wsgi.file_wrapper", FileWrapper)
+    return wrapper(stream, PIECE)
 
 
 def _range(download: Download, etag: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from werkzeug.http import is_resource_modified
+from werkzeug.wsgi import FileWrapper
 
 from cozyd.errors import RangeNotSatisfiable
 from cozyd.files import File
@@ -52,8 +53,9 @@ def get(call: Call) -> Iterable[bytes]:
         return [b""]
     stream = files.read(node, start=start, stop=stop)
     start_response(status, headers)
-    wrapper: Any = environ.get("wsgi.file_wrapper")
-    return wrapper(stream, PIECE) if wrapper is not None else iter(lambda: stream.read(PIECE), b"")
+    wrapper: Any = environ.get("wsgi.file_wrapper", FileWrapper)
+    pieces: Iterable[bytes] = wrapper(stream, PIECE)
+    return pieces
 
 
 def _range(file: File, tag: str, environ: Environ) -> tuple[int, int] | None:

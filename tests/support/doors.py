@@ -33,12 +33,12 @@ class Doors:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         fresh = {"Host": self._host, "Authorization": f"Bearer {self._auth.cli_token(FILES)}"}
         given = fresh | {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._client.open(f"/files{path}", method=method, data=data, headers=given)
+        return self._client.open(f"/files{path}", method=method, data=data, headers=given, buffered=True)
 
     def dav(self, method: str, path: str, body: bytes | None = None, **headers: str) -> TestResponse:
         """A request to the WebDAV mount, by path."""
         given = self._dav | {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._client.open(address(path), method=method, data=body, headers=given)
+        return self._client.open(address(path), method=method, data=body, headers=given, buffered=True)
 
     def destination(self, path: str) -> str:
         """A path as header Destination has it."""
