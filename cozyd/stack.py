@@ -71,7 +71,7 @@ class Stack:
         self._link = _redis(config.redis.url)
         self.hub, locks, cache = _services(self._link)
         self._backend = open_documents(config, locks, config.storage.documents)
-        self.blobs = _open_blobs(config)
+        self.blobs = open_blobs(config, config.storage.path / "blobs")
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,
@@ -363,12 +363,12 @@ def open_documents(config: Config, locks: Locks, address: str) -> DocumentBacken
     return made
 
 
-def _open_blobs(config: Config) -> "LocalBlobs | SwiftBlobs":
+def open_blobs(config: Config, folder: Path) -> "LocalBlobs | SwiftBlobs":
     """The blob store that is configured.
 
+    :param folder: for its contents, or its temporary files.
     :raises ConfigError: its address or its password file cannot be used.
     """
-    folder = config.storage.path / "blobs"
     if config.storage.blobs == "file:":
         return LocalBlobs(folder)
     from cozyd.files.swift import SwiftBlobs

@@ -1,11 +1,13 @@
 """`cozyd serve` and `cozyd config`."""
 
+import contextlib
 import errno
 import os
 import platform
 import shutil
 import socket
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from importlib import metadata
@@ -17,6 +19,7 @@ from cozyd import __version__, jsons
 from cozyd.cli.admin import answers, socket_file
 from cozyd.cli.welcome import first_run
 from cozyd.config import Config, ConfigError, every_option, load, without_secrets
+from cozyd.errors import CozyError
 
 _LEAST_FREE = 1 << 30
 _LONGEST_SOCKET_PATH = 103  # of AF_UNIX: 107 bytes on Linux, 103 on macOS
@@ -112,10 +115,26 @@ def _findings(config: Config) -> Iterator[str]:
     if unfit and not answers(config):
         yield unfit
     yield from _redis_findings(config)
+    yield from _blobs_findings(config)
     if config.server.host not in ("127.0.0.1", "localhost", "::1") and config.server.scheme == "http":
         yield 'the server listens beyond this machine without TLS: put a reverse proxy before it and set server.scheme = "https"'
     if config.server.scheme == "https" and not config.server.trusted_proxy:
         yield "the TLS proxy is not named, so all visitors share one address in rate limits: set server.trusted_proxy to its address"
+
+
+def _blobs_findings(config: Config) -> Iterator[str]:
+    if config.storage.blobs == "file:":
+        return
+    from cozyd.stack import open_blobs
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with contextlib.closing(open_blobs(config, Path(folder))) as blobs:
+                blobs.ping()
+        except ConfigError as error:
+            yield str(error)
+        except CozyError as error:
+            yield f"{error.detail}: correct storage.blobs and its password, or start the file store"
 
 
 def _redis_findings(config: Config) -> Iterator[str]:

@@ -16,10 +16,11 @@ import pytest
 
 from cozyd.stack import prefix_of
 from tests.support.client import Answer, Client
+from tests.support.command import Command
 from tests.support.faultproxy import FaultProxy
 from tests.support.raw import Raw
-from tests.support.serving import Served, eventually
-from tests.support.swift import Swift, connect
+from tests.support.serving import Served, eventually, free_port
+from tests.support.swift import PASSWORD, Swift, connect
 
 ROOT = "/files/io.cozy.files.root-dir"
 TIMEOUT, AWAY = 2, 3
@@ -300,3 +301,23 @@ def test_what_nobody_names_on_swift_is_found_and_deleted(alice: Client, swift: S
         assert [line["type"] for line in lines if "mendable" in line] == ["index_missing"]
         assert lines[-1] == {"step": "done", "findings": 1, "mended": 1}
         assert objects(swift, alice) == before - 1
+
+
+def test_the_configuration_of_a_store_is_checked(swift: Swift, tmp_path: Path):
+    def findings(address: str, **more: str) -> str:
+        done = Command(tmp_path / "data")("config", "check", COZYD_STORAGE_BLOBS=address, COZYD_SERVER_PORT=str(free_port()), **more)
+        assert PASSWORD not in done.out + done.err
+        return done.out
+
+    secret = tmp_path / "secret"
+    secret.write_text(f"{PASSWORD}\n")
+    without = swift.address.rpartition("&")[0]
+    assert "All is well." in findings(swift.address)
+    assert "All is well." in findings(without, COZYD_STORAGE_BLOBS_PASSWORD_FILE=str(secret))
+    secret.write_text("wrong")
+    assert "The file store refused" in findings(without, COZYD_STORAGE_BLOBS_PASSWORD_FILE=str(secret))
+    assert "does not answer" in findings(f"swift://127.0.0.1:{free_port()}/auth/v1.0?UserName=a:b&Password=x")
+    assert "Swift needs UserName and Password" in findings(without)
+    shown = Command(tmp_path / "data")("config", "show", COZYD_STORAGE_BLOBS=swift.address).out
+    assert "Password=..." in shown
+    assert "secret" not in shown
