@@ -9,7 +9,7 @@ give_up() {
 }
 wanted="chromium:chromium rclone:rclone litmus:litmus cadaver:cadaver wrk:wrk node:nodejs npm:npm
 swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container swift-object-server:swift-object
-memcached:memcached redis-server:redis-server mount.davfs:davfs2"
+memcached:memcached redis-server:redis-server mount.davfs:davfs2 unzip:unzip 7z:p7zip-full"
 missing=""
 for pair in $wanted; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
