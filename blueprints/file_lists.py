@@ -14,6 +14,7 @@ from cozyd.documents import mango, mango_json
 from cozyd.documents.store import Doc, FeedRow, Query, Stored
 from cozyd.errors import BadRequest, NotFound
 from cozyd.files import Dir, Node
+from cozyd.files.fsck import Finding
 from cozyd.files.tree import TRASH_DIR, TRASH_PATH, node_of
 from cozyd.permissions import FILES
 
@@ -159,3 +160,15 @@ def _fields() -> Sequence[str]:
     fields = [name for name in request.args.get("fields", "").split(",") if name]
     extended = "include_file_path" in request.args or "skip_trashed" in request.args
     return list(dict.fromkeys([*fields, "type", "name", "dir_id"])) if fields and extended else fields
+
+
+# -- contents that are not what their documents say ---------------------------------------------------------------------
+
+
+@service.get("/fsck", access=rule("GET", FILES))
+def fsck() -> Response:
+    """Contents whose size or MD5 is not the document's; every content is read for it, for one asker at a time."""
+    with instance().hold("files-fsck", wait=0):
+        found = [step for step in instance().checkup.run() if isinstance(step, Finding) and step.type == "content_mismatch"]
+    shown = [{"type": one.type, "is_file": one.kind == "file", "is_version": one.kind == "version", "id": one.id} for one in found]
+    return _documents.answer([head | dict(one.about) for head, one in zip(shown, found, strict=True)])

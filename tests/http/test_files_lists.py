@@ -210,3 +210,30 @@ def test_the_folder_of_shared_drives(alice: Client):
     first = alice.api("POST", "/files/shared-drives")
     assert (first.status, first.json["data"]["id"]) == (200, "io.cozy.files.shared-drives-dir")
     assert alice.api("POST", "/files/shared-drives").json["data"]["meta"] == first.json["data"]["meta"]
+
+
+def test_damaged_contents_are_named(fresh: Served):
+    alice = Client(fresh, scope=(FILES,))
+    good, bad = uploaded(alice, ROOT_DIR, "good", b"hello"), uploaded(alice, ROOT_DIR, "bad", b"hello")
+    assert alice.api("GET", "/files/fsck").json == []
+    (path,) = [one for one in fresh.folder.rglob("*") if one.is_file() and one.parent.name == bad["id"]]
+    path.write_bytes(b"jello")
+    (found,) = alice.api("GET", "/files/fsck").json
+    assert (found["type"], found["id"], found["is_file"]) == ("content_mismatch", bad["id"], True)
+    assert found["content_mismatch"]["md5sum_index"] == good["attributes"]["md5sum"]
+    assert with_rules(alice, f"{FILES}:GET:{good['id']}").api("GET", "/files/fsck").status == 403
+
+
+def test_an_app_is_named_by_what_it_makes_and_changes(alice: Client, home: str, served: Served):
+    token = served.cli("token", alice.domain, "--app", "drive", FILES).strip().splitlines()[-1]
+    app = with_rules(alice, FILES)
+    app.token = token
+    made = uploaded(app, home, "by-app.txt")["attributes"]["cozyMetadata"]
+    assert (made["createdByApp"], made["uploadedBy"]) == ("drive", {"slug": "drive"})
+    mine = uploaded(alice, home, "by-me.txt")
+    assert "createdByApp" not in mine["attributes"]["cozyMetadata"]
+    for _ in range(2):
+        changed = app.api("PATCH", f"/files/{mine['id']}", {"data": {"attributes": {"cozyMetadata": {"favorite": True}}}})
+    metadata = changed.json["data"]["attributes"]["cozyMetadata"]
+    assert [(one["slug"], one["instance"]) for one in metadata["updatedByApps"]] == [("drive", f"http://{alice.domain}/")]
+    assert metadata["favorite"] is True
