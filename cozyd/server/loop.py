@@ -6,11 +6,13 @@ had an event, its task pulled the trigger, or somebody else touched it.
 
 import contextlib
 import select
+import time
 from collections import deque
 from typing import Any
 
 from waitress import wasyncore
 
+OTHERS_EVERY = 1.0
 _READ, _WRITE = select.POLLIN | select.POLLPRI, select.POLLOUT
 
 
@@ -18,7 +20,7 @@ class Loop(dict[int, Any]):
     """Descriptor -> the dispatcher of waitress that reads and writes it; dispatchers enter and leave by themselves.
 
     Those that say `touches` are watched for one event and asked when they are touched; the others (listeners, triggers) are
-    asked before each event.
+    asked when a connection came or went, and each second.
     """
 
     def __init__(self) -> None:
@@ -28,9 +30,11 @@ class Loop(dict[int, Any]):
         self._touched: deque[int] = deque()
         self._others: set[int] = set()
         self._gone: set[int] = set()
+        self._ask_others_at = 0.0
 
     def __setitem__(self, descriptor: int, dispatcher: Any) -> None:
         super().__setitem__(descriptor, dispatcher)
+        self._ask_others_at = 0.0
         if getattr(dispatcher, "touches", False):
             self.touch(descriptor)
         else:
@@ -38,6 +42,7 @@ class Loop(dict[int, Any]):
 
     def __delitem__(self, descriptor: int) -> None:
         super().__delitem__(descriptor)
+        self._ask_others_at = 0.0
         self._others.discard(descriptor)
         self._gone.add(descriptor)
         if self._watched.pop(descriptor, None) is not None:
@@ -50,8 +55,11 @@ class Loop(dict[int, Any]):
 
     def turn(self, timeout: float) -> None:
         """Wait for events, at most so many seconds, and handle them."""
-        for descriptor in tuple(self._others):
-            self._ask(descriptor, 0)
+        now = time.monotonic()
+        if now >= self._ask_others_at:
+            self._ask_others_at = now + OTHERS_EVERY
+            for descriptor in tuple(self._others):
+                self._ask(descriptor, 0)
         for _ in range(len(self._touched)):
             self._ask(self._touched.popleft(), select.EPOLLONESHOT)
         self._gone.clear()
