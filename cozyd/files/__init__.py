@@ -14,7 +14,7 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Write
 from cozyd.errors import BadRequest, Conflict, Invalid, NotFound
 from cozyd.files import metadata, seeds, tree
-from cozyd.files.blobs import Blob, BlobStore
+from cozyd.files.blobs import Blob, BlobStore, drop
 from cozyd.files.copies import Copies
 from cozyd.files.kinds import class_of, guess_mime
 from cozyd.files.links import Links
@@ -123,9 +123,9 @@ class Files(Lookup):
                     batch, home, doomed = self._replacing(replaces, blob, fields or {}, author, exact=exact)
                 stored = self._docs.commit(batch, while_at=[(home.stored.ref, home.rev)])[0].new
         except BaseException:
-            self._blobs.delete(self._area, [blob.key])
+            drop(self._blobs, self._area, [blob.key])
             raise
-        self._blobs.delete(self._area, doomed)
+        drop(self._blobs, self._area, doomed)
         return _file(node_of(stored))
 
     def _making(self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None) -> _Prepared:
@@ -164,7 +164,7 @@ class Files(Lookup):
 
     def discard(self, blob: Blob) -> None:
         """Remove a sealed blob that no document will name."""
-        self._blobs.delete(self._area, [blob.key])
+        drop(self._blobs, self._area, [blob.key])
 
     # -- folders ----------------------------------------------------------------------------------------------------
 
@@ -314,7 +314,7 @@ class Files(Lookup):
         versions = self.versions.of_many(files)
         gone: list[Node | Version] = [*nodes, *versions]
         self._docs.commit([Write(one.stored.ref, rev=one.rev, deleted=True) for one in gone])
-        self._blobs.delete(self._area, [*(file.blob.key for file in files), *(version.blob.key for version in versions)])
+        drop(self._blobs, self._area, [*(file.blob.key for file in files), *(version.blob.key for version in versions)])
 
     # -- copies -----------------------------------------------------------------------------------------------------
 
@@ -347,7 +347,7 @@ class Files(Lookup):
                 changed = self._docs.commit([*clearing, *batch], while_at=[(home.stored.ref, home.rev)])
                 return node_of(changed[len(clearing)].new)
         except BaseException:
-            self._blobs.delete(self._area, made)
+            drop(self._blobs, self._area, made)
             raise
 
     def free_name(self, home: Dir, name: str) -> str:

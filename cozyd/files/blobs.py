@@ -5,22 +5,25 @@ A blob is written once, sealed, and never changes; documents name only sealed on
 """
 
 import io
+import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, cast
 
-from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, Unavailable
+from cozyd.errors import CozyError, NotFound, RangeNotSatisfiable, StorageFull, Unavailable
 from cozyd.files.spool import OwnFolder, Spool, translated
 
+log = logging.getLogger("cozyd.files")
+
 PIECE = 1 << 20
-PLACE_TRIES = 10
+PLACE_TRIES = 100
 _KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
 
 
@@ -162,6 +165,14 @@ class _Part(io.RawIOBase):
         super().close()
 
 
+def drop(blobs: BlobStore, area: str, keys: Sequence[str]) -> None:
+    """Delete contents that no document names any more. Where the store is away they stay for fsck: what was written is written."""
+    try:
+        blobs.delete(area, keys)
+    except CozyError as error:
+        log.warning("%d contents that nothing names stay until fsck: %s", len(keys), error)
+
+
 def is_key(text: str) -> bool:
     """Whether a content may have this key; no other can lead out of an area."""
     return _KEY.fullmatch(text) is not None
@@ -300,7 +311,8 @@ def _make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     _make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):  # `exist_ok` would raise it for a folder that another thread made and a third removed
+        folder.mkdir(mode=0o700)
     _sync_folder(folder.parent)
 
 

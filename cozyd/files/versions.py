@@ -9,7 +9,7 @@ from typing import Any
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Write
 from cozyd.errors import Conflict, NotFound, NoVersion
-from cozyd.files.blobs import BlobStore
+from cozyd.files.blobs import BlobStore, drop
 from cozyd.files.tree import VERSIONS, File, Version, node_of, version_of, write_time
 from cozyd.permissions import FILES
 
@@ -151,7 +151,7 @@ class Versions:
         :raises Conflict: it changed meanwhile.
         """
         self._docs.commit([_gone(version)])
-        self._blobs.delete(self._area, [version.blob.key])
+        drop(self._blobs, self._area, [version.blob.key])
 
     def clear(self) -> None:
         """Remove every earlier content of every file, the tagged ones too."""
@@ -161,7 +161,7 @@ class Versions:
                 rows = self._docs.all(VERSIONS, start=start, limit=PIECE).rows
                 found = [version_of(stored) for stored in rows if not stored.ref.id.startswith("_")]
                 self._docs.commit([_gone(version) for version in found])
-            self._blobs.delete(self._area, [version.blob.key for version in found])
+            drop(self._blobs, self._area, [version.blob.key for version in found])
             if len(rows) < PIECE:
                 return
             start = rows[-1].ref.id + "\0"

@@ -184,6 +184,15 @@ def test_a_slow_one_is_waited_for(alice: Client, proxy: FaultProxy):
     assert download(alice, "delayed").body == BIG[:200_000]
 
 
+def test_what_is_erased_while_it_is_down_is_erased(alice: Client, proxy: FaultProxy):
+    id = upload(alice, "erased", b"x").json["data"]["id"]
+    proxy.refuses = True
+    proxy.drop()
+    assert alice.api("DELETE", f"/files/trash/{id}").status == 204
+    assert alice.api("GET", f"/files/{id}").status == 404
+    assert "stay until fsck" in alice.served.log()
+
+
 # -- cut, wrong ---------------------------------------------------------------------------------------------------------
 
 
