@@ -105,8 +105,8 @@ class Archive(io.RawIOBase):
         self._directory_at = at
         self._directory_size = sum(_record_size(entry, offset) for entry, offset in zip(self._entries, self._offsets, strict=True))
         self.size = at + self._directory_size + len(self._end())
-        self._crcs: dict[int, int] = {}
-        self._directory: bytes | None = None
+        self._crcs = array("q", [-1]) * len(self._entries)
+        self._directory: bytearray | None = None
         self._reading: _Reading | None = None
         self._block, self._block_at, self._at = b"", 0, 0
         self._first, self._last = 0, self.size
@@ -171,9 +171,12 @@ class Archive(io.RawIOBase):
         """Some bytes from an offset on; none at the end."""
         if at >= self._directory_at:
             if self._directory is None:
-                self._directory = b"".join(self._records()) + self._end()
+                self._directory = bytearray()
+                for record in self._records():
+                    self._directory += record
+                self._directory += self._end()
             start = at - self._directory_at
-            return self._directory[start : start + BLOCK]
+            return bytes(self._directory[start : start + BLOCK])
         parts: list[bytes] = []
         size = 0
         number = bisect_right(self._offsets, at) - 1
@@ -208,14 +211,13 @@ class Archive(io.RawIOBase):
 
     def _crc(self, number: int) -> int:
         """The CRC of a content; one that was not read from its beginning is read for it."""
-        known = self._crcs.get(number)
         entry = self._entries[number]
-        if known is None and entry.blob is not None and entry.size:
+        if self._crcs[number] < 0 and entry.blob is not None and entry.size:
             with _Reading(number, entry.blob, self._open(entry.blob), 0) as reading:
                 while reading.crc is None:
                     reading.read(BLOCK)
-                known = self._crcs[number] = reading.crc
-        return known or 0
+                self._crcs[number] = reading.crc
+        return max(0, self._crcs[number])
 
     def _records(self) -> Iterator[bytes]:
         """The central directory."""

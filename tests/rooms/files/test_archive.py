@@ -150,5 +150,5 @@ def test_seventy_thousand_entries_take_little_memory(large: Path):
     written(archive, large)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 80e6, peak
+    assert peak < 50e6, peak
     verified(large, 70_000)
