@@ -40,6 +40,8 @@ from cozyd.locks import Locks
 TRIGGERS = "io.cozy.triggers"
 COUCHDB_OWN = ("purge-", "shard-sync-")
 """Local documents that CouchDB makes for itself."""
+_MOST = 2**31 - 1
+"""The largest limit CouchDB is asked for."""
 _FOREIGN_SEQ = re.compile(r"\d{1,18}-[0-9a-f]{1,32}")
 """A seq of the embedded driver, which a replica may have from before the tenant moved here: its feed begins again."""
 
@@ -109,7 +111,9 @@ class CouchStore:
     ) -> Page:
         """See `DocumentStore.all`."""
         params: dict[str, Any] = {"descending": descending, "skip": skip, "include_docs": docs}
-        params |= {name: value for name, value in (("startkey", start), ("endkey", end), ("limit", limit)) if value not in ("", None)}
+        params |= {"startkey": start} if start else {}
+        params |= {"endkey": end} if end is not None else {}
+        params |= {"limit": min(limit, _MOST)} if limit is not None else {}
         answer = self._databases.get(self._databases.path(doctype, "_all_docs"), **params)
         privates = self._privates()
         found = [
@@ -387,7 +391,11 @@ class CouchStore:
             answer = self._databases.post(self._databases.path(doctype, "_revs_diff"), {id: list(wanted) for id, wanted in revs.items()})
         except NotFound:
             return {id: (list(dict.fromkeys(wanted)), []) for id, wanted in revs.items()}
-        return {id: (found["missing"], found.get("possible_ancestors", [])) for id, found in answer.items() if found["missing"]}
+        return {
+            id: (list(dict.fromkeys(found["missing"])), found.get("possible_ancestors", []))
+            for id, found in answer.items()
+            if found["missing"]
+        }
 
     # -- local documents --------------------------------------------------------------------------------------------
 
