@@ -1,8 +1,10 @@
 """The document store's contract on SQLite, and what only SQLite promises."""
 
+import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from cozyd.documents.sqlite import SqliteBackend
 from cozyd.documents.store import DocumentBackend, DocumentStore, Query, Ref, Write
 from cozyd.errors import NotFound
 from tests.contracts.document_store import DocumentStoreContract
-from tests.contracts.document_values import LENIENT, PROJECTIONS, THINGS, design, put
+from tests.contracts.document_values import LENIENT, LENIENT_TYPE, PROJECTIONS, THINGS, design, put
 
 
 @pytest.fixture
@@ -89,3 +91,38 @@ class TestSqliteStore(DocumentStoreContract):
             thread.join(30)
         assert {len(page.rows) for page in pages} == {300}
         assert {page.warning is None for page in pages} == {True, False}, "with the index and without"
+
+    def test_what_a_call_costs_does_not_grow_with_the_documents(self, backend: SqliteBackend):
+        """Counted in steps of SQLite's machine, with statistics that were taken of a file that was nearly empty."""
+        store = backend.create("one")
+        put(store, LENIENT_TYPE, "first", col="c", n=0)
+        put(store, LENIENT_TYPE, "_design/by-n", **design("by-n", "n"))
+        store.tidy()
+        database = backend._tenants["one"][0]
+        calls: dict[str, Callable[[], Any]] = {
+            "write": lambda: put(store, LENIENT_TYPE, secrets.token_hex(8), col="c", n=1),
+            "find": lambda: store.find(LENIENT_TYPE, Query({"n": {"$gte": 1}}, sort=(("n", "asc"),), limit=5)),
+            "get": lambda: store.get(Ref(LENIENT_TYPE, "first")),
+            "all": lambda: store.all(LENIENT_TYPE, start="d", limit=5),
+            "changes": lambda: store.changes(LENIENT_TYPE, since=store.info(LENIENT_TYPE).seq),
+            "rows": lambda: store.rows("members", ("c",), limit=5),
+            "rows since": lambda: store.rows("members", ("c",), since=store.total("members", ("c",)).seq),
+        }
+
+        def cost(call: Callable[[], Any]) -> int:
+            call()
+            steps: list[int] = []
+            with database.maintaining() as writer:
+                connections = [writer, *(reader for _, reader in database._pool)]
+            for connection in connections:
+                connection.set_progress_handler(lambda: steps.append(1), 10)
+            call()
+            for connection in connections:
+                connection.set_progress_handler(None, 0)
+            return len(steps)
+
+        found: list[dict[str, int]] = []
+        for size in (500, 20_000):
+            store.commit([Write(Ref(LENIENT_TYPE, f"d{size}-{number}"), body={"col": "c", "n": number % 7}) for number in range(size)])
+            found.append({name: cost(call) for name, call in calls.items()})
+        assert all(found[1][name] <= 2 * found[0][name] + 20 for name in calls), [str(one) for one in found]

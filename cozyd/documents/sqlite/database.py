@@ -16,8 +16,8 @@ from cozyd.errors import StorageFull, Unavailable
 
 READER_IDLE = 60.0
 BUSY_MS = 10_000
-BEFORE_REST = "PRAGMA optimize; PRAGMA incremental_vacuum(2000);"
-"""Statistics for the planner, and up to 8 MB of free pages back to the disk."""
+BEFORE_REST = "PRAGMA incremental_vacuum(2000);"
+"""Up to 8 MB of free pages back to the disk. Statistics are for `tidy`: those of a file that is nearly empty mislead later."""
 
 SCHEMA = """
 CREATE TABLE meta (seq INTEGER NOT NULL, epoch TEXT NOT NULL, schema INTEGER NOT NULL);

@@ -66,7 +66,7 @@ class Reader:
             return f"{sql} ORDER BY id {order}", values
         values = [self._table, start, stop]
         sql = (
-            "SELECT e.key, d.id, d.rev, d.text, d.private FROM entry e JOIN doc d ON d.num = e.doc "
+            "SELECT e.key, d.id, d.rev, d.text, d.private FROM entry e CROSS JOIN doc d NOT INDEXED ON d.num = e.doc "
             "WHERE e.idx = ? AND e.key >= ? AND e.key < ?"
         )
         if position is not None:

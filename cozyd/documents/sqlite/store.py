@@ -22,6 +22,7 @@ from cozyd.errors import Conflict, CozyError, NotFound, SeqGone
 
 SOME_PAGES = 5000
 """How many free pages a dropped doctype gives back to the disk at once: the rest follows when the tenant rests, or by `tidy`."""
+BRANCHED = "SELECT num FROM doc INDEXED BY doc_branched WHERE doctype = ? AND leaves > 1"
 NO_DATABASE = "Database does not exist."
 SCANNED_MUCH = (
     "The number of documents examined is high in proportion to the number of results returned. "
@@ -167,6 +168,7 @@ class SqliteStore:
         table = self._tables.projection(projection)
         low = table.encode(prefix) if start is None else table.encode(start)
         high = (table.encode(prefix) if end is None else table.encode(end)) + b"\xff"
+        by = "NOT INDEXED" if since is None else "INDEXED BY entry_by_seq"  # by key, or by seq, whatever the statistics say
         where, values = ["e.idx = ?", "e.key >= ?", "e.key < ?"], [table.num, low, high]
         if after is not None:
             where.append(f"(e.key, e.id) {'<' if descending else '>'} (?, ?)")
@@ -180,7 +182,8 @@ class SqliteStore:
                 where.append("e.gone = 0")
             order = "e.seq" if since is not None else "e.key DESC, e.id DESC" if descending else "e.key, e.id"
             sql = (
-                "SELECT e.name, e.id, d.rev, e.value, e.seq, e.gone, t.name FROM entry e LEFT JOIN doc d ON d.num = e.doc "  # noqa: S608
+                "SELECT e.name, e.id, d.rev, e.value, e.seq, e.gone, t.name "  # noqa: S608
+                f"FROM entry e {by} LEFT JOIN doc d NOT INDEXED ON d.num = e.doc "
                 f"LEFT JOIN doctype t ON t.num = d.doctype WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
             )
             found = connection.execute(sql, (*values, -1 if limit is None else limit, skip)).fetchall()
@@ -210,14 +213,14 @@ class SqliteStore:
         wanted = None if ids is None else frozenset(ids)
         columns = "text, private" if docs or match else "NULL, NULL"  # without them the index by seq has it all
         sql = (
-            f"SELECT id, rev, seq, deleted, num, {columns} FROM doc WHERE doctype = ? AND seq > ? "  # noqa: S608
+            f"SELECT id, rev, seq, deleted, num, {columns} FROM doc INDEXED BY doc_by_seq WHERE doctype = ? AND seq > ? "  # noqa: S608
             f"ORDER BY seq {'DESC' if descending else 'ASC'}"
         )
         rows: list[FeedRow] = []
         with self._database.reading(snapshot=True) as connection:
             last, epoch = self._last(connection, num)
             position = 0 if descending else self._since(connection, since, last, epoch)
-            branched = {doc for (doc,) in connection.execute("SELECT num FROM doc WHERE doctype = ? AND leaves > 1", (num,))}
+            branched = {doc for (doc,) in connection.execute(BRANCHED, (num,))}
             for id, rev, seq, deleted, doc, text, private in connection.execute(sql, (num, position)):
                 if wanted is not None and id not in wanted:
                     continue

@@ -308,8 +308,8 @@ class Transaction:
         self.connection.executemany("DELETE FROM rev WHERE doc = ? AND rev = ?", [(num, rev) for rev in gone if rev in before])
 
     def _next_num(self) -> int:
-        found = self.connection.execute("SELECT coalesce(max(num), 0) + 1 FROM doc").fetchone()
-        return int(found[0])
+        found = self.connection.execute("SELECT num FROM doc NOT INDEXED ORDER BY num DESC LIMIT 1").fetchone()
+        return int(found[0]) + 1 if found else 1
 
     def _insert(self, num: int, doctype: int, stored: Stored, seq: int, *, leaves: int = 1) -> None:
         self.connection.execute(
