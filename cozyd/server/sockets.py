@@ -43,6 +43,7 @@ SUBPROTOCOL = "io.cozy.websocket"
 LARGEST_MESSAGE = 1024
 NORMAL, GOING_AWAY, NO_BINARY, TOO_BIG = 1000, 1001, 1003, 1009
 PING_EVERY, PONG_WITHIN, STUCK_AFTER, RECHECK_EVERY = 54.0, 60.0, 10.0, 30.0
+GOODBYE_WITHIN = 2.0
 IN_TRANSPORT, LARGEST_QUEUE = 1 << 16, 1 << 25
 CHECKERS = 2
 
@@ -67,11 +68,13 @@ class _Socket:
         self.pump: asyncio.Task[None] | None = None
         self.text = ""
         self.turn = asyncio.Lock()
-        self.doubted = False
+        self.doubted = self.over = False
         self.held: list[Sequence[Change]] | None = None
 
     def write(self, data: bytes) -> None:
-        """Send, or queue behind what the peer has not read yet."""
+        """Send, or queue behind what the peer has not read yet; nothing follows a goodbye."""
+        if self.over:
+            return
         self.sent += len(data)
         if not self.queue and self.writer.transport.get_write_buffer_size() < IN_TRANSPORT:
             self.writer.write(data)
@@ -351,8 +354,10 @@ class Sockets:
             self._doubt(connected)
 
     def _end(self, connected: _Socket, code: int) -> None:
+        """Say why it ends; its peer has a moment to answer, for what it has not read yet is lost with a reset (RFC 6455, section 7.1.1)."""
         self._close(connected, code)
-        connected.writer.close()
+        connected.over = True
+        self._loop.call_later(GOODBYE_WITHIN, connected.writer.close)
 
     async def _shut(self) -> None:
         for connected in [one for sockets in self._domains.values() for one in sockets]:
