@@ -10,6 +10,7 @@ import requests
 
 from cozyd.config import load
 from cozyd.documents.store import Query, Ref, Write
+from cozyd.errors import Conflict
 from cozyd.files.tree import Dir
 from cozyd.stack import Stack
 from tests.support.couchdb import empty_server, needs_couchdb
@@ -133,3 +134,17 @@ def test_contacts_are_listed_for_phones(stack: Stack):
     book = pim.collections()[0]
     assert {row.ref.id for row in pim.rows(book)} == {"me", "branched", "pictured"}
     assert list(stack.locate(DOMAIN).docs.check()) == []
+
+
+def test_a_name_that_a_batch_gives_free_is_taken_in_it_and_one_that_it_takes_twice_is_not(stack: Stack):
+    docs = stack.locate(DOMAIN).docs
+    place = {"type": "file", "dir_id": "io.cozy.files.root-dir", "size": "1", "md5sum": "x"}
+    old = docs.put(FILES, place | {"name": "a"})
+    docs.commit([Write(old.ref, patch={"name": "b"}, rev=old.rev), Write(Ref(FILES, "new"), body=place | {"name": "a"})])
+    with pytest.raises(Conflict):
+        docs.commit([Write(Ref(FILES, id), body=place | {"name": "c"}) for id in ("one", "other")])
+    each = docs.commit_each([Write(Ref(FILES, id), body=place | {"name": "d"}) for id in ("first", "second")])
+    assert [isinstance(answer, Conflict) for answer in each] == [False, True]
+    with pytest.raises(Conflict):
+        docs.put(FILES, place | {"name": "a"})
+    assert docs.get_many(FILES, ["one", "other"]) == [None, None]

@@ -199,15 +199,19 @@ class Rows:
             return False
         return True
 
-    def check_views(self, old: Stored | None, new: Stored) -> None:
-        """Refuse a document whose row in a unique view another one has.
+    def check_views(self, old: Stored | None, new: Stored, batch: Mapping[Ref, Stored], earlier: Sequence[Stored]) -> None:
+        """Refuse a document whose row in a unique view another one has, when the batch is done.
 
+        :param batch: the new state of every document of the batch.
+        :param earlier: those before it that are not refused.
         :raises Conflict: see above.
         """
         for projection in self.viewed(new.ref.doctype):
-            before = set(dict(projection.of[new.ref.doctype](old))) if old is not None else set()
-            for key, _ in projection.of[new.ref.doctype](new):
-                if key not in before and any(row.ref != new.ref for row in self._at(projection, key)):
+            before = set(_keys(projection, old)) if old is not None else set()
+            for key in _keys(projection, new):
+                there = () if key in before else self._at(projection, key)
+                stays = any(row.ref != new.ref and row.ref not in batch for row in there)
+                if stays or any(key in _keys(projection, one) for one in earlier):
                     raise Conflict(f"{projection.name} is taken", refs=[new.ref], source=projection.name)
 
     def _at(self, projection: Projection, key: Key) -> Sequence[Row]:
@@ -363,6 +367,12 @@ class Rows:
     def _write_state(self) -> None:
         assert self._state is not None
         self._state["_rev"] = self._databases.put(f"{self._path}/{_STATE}", self._state)["rev"]
+
+
+def _keys(projection: Projection, stored: Stored) -> Sequence[Key]:
+    """The keys of a document's rows, none of a deletion."""
+    of = projection.of.get(stored.ref.doctype)
+    return [key for key, _ in of(stored)] if of is not None and not stored.deleted else []
 
 
 def _bounds(low: list[Any], high: list[Any], *, scalar: bool) -> dict[str, Any]:

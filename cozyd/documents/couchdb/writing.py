@@ -122,11 +122,14 @@ class Commit:
         moves = [self._move(step, _new(step, "")) for step in steps]
         ledger = self._rows.ledger(moves) if any(move.old or move.new for move in moves) else lines.Ledger({})
         answers: list[Conflict | None] = []
+        batch = {step.ref: _new(step, "") for step in steps}
+        earlier: list[Stored] = []
         for step, move in zip(steps, moves, strict=True):
             try:
                 if not step.write.deleted and self._is_strict(step.write):
-                    self._rows.check_views(_old(step), _new(step, ""))
+                    self._rows.check_views(_old(step), batch[step.ref], batch, earlier)
                 ledger.apply(move)
+                earlier.append(batch[step.ref])
                 answers.append(None)
             except Conflict as conflict:
                 answers.append(conflict)
