@@ -60,9 +60,11 @@ def may(action: Action, doctype: str) -> bool:
 def author() -> Author:
     """Who changes something by this request."""
     asking = principal()
-    slug = asking.id if asking.kind in ("app", "konnector") else ""
     account = {name: request.args[parameter] for parameter, name in _ACCOUNT if request.args.get(parameter)}
-    return files().author(slug=slug, account=account)
+    if asking.kind == "client":
+        client = instance().auth.clients.get(asking.id)
+        return files().author(slug=client.slug, version=client.version, client=client.about, account=account)
+    return files().author(slug=asking.id if asking.kind in ("app", "konnector") else "", account=account)
 
 
 def check_rev(node: Node) -> bool:

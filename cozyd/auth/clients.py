@@ -69,6 +69,25 @@ class Client:
         software = str(self.stored.doc.get("software_id", ""))
         return software.removeprefix(REGISTRY) if software.startswith(REGISTRY) else ""
 
+    @property
+    def slug(self) -> str:
+        """The name under which documents say what it changed; empty for most. The desktop and flagship apps are linked to no app."""
+        if self.linked_app:
+            return self.linked_app
+        if "cozy-desktop" in str(self.stored.doc.get("software_id", "")):
+            return "cozy-desktop"
+        return "cozy-flagship" if self.stored.doc.get("flagship") is True else ""
+
+    @property
+    def version(self) -> str:
+        """The version of its software, empty when it does not say."""
+        return str(self.stored.doc.get("software_version", ""))
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What a file says of the client that sent it."""
+        return {"id": self.id, "kind": str(self.stored.doc.get("client_kind", "")), "name": self.name}
+
     def get_client_id(self) -> str:
         """Asked by Authlib."""
         return self.id
