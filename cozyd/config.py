@@ -76,6 +76,20 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Push:
+    """`[push]`: messages to devices and browsers by their push services (Web Push)."""
+
+    key_file: str = option(
+        "", "A file with the server's VAPID key, PEM of P-256; without, `vapid.pem` below `storage.path` is made and used."
+    )
+    contact: str = option(
+        "",
+        "Who push services may write to: `mailto:ops@example.org` or an `https:` address; without, the address of the instance.",
+        pattern=r"|mailto:\S+@\S+|https://\S+",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """`[limits]`: the largest request bodies, in bytes."""
 
@@ -100,6 +114,7 @@ class Config:
     storage: Storage = field(default_factory=Storage)
     redis: Redis = field(default_factory=Redis)
     files: Files = field(default_factory=Files)
+    push: Push = field(default_factory=Push)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     source: str = ""
@@ -110,6 +125,7 @@ TABLES: Mapping[str, type] = {
     "storage": Storage,
     "redis": Redis,
     "files": Files,
+    "push": Push,
     "limits": Limits,
     "log": Log,
 }

@@ -26,6 +26,7 @@ from cozyd.files.versions import Keeping
 from cozyd.locks import Lock, Locks
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
+from cozyd.webpush import VapidKeys
 
 SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
 
@@ -38,6 +39,7 @@ class Drivers:
     :param largest_upload: bytes.
     :param scheme: `http` or `https`, of the addresses in answers that no request leads to.
     :param keeping: how many contents of a file are kept.
+    :param vapid: what push services know the server by.
     """
 
     blobs: BlobStore
@@ -49,6 +51,7 @@ class Drivers:
     new_id: Callable[[], str]
     scheme: str
     keeping: Keeping
+    vapid: VapidKeys
     uploads: Path
     largest_upload: int
 

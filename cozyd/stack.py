@@ -35,6 +35,7 @@ from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks, Lock, Locks
 from cozyd.realtime import Hub, LocalHub
+from cozyd.webpush import VapidKeys
 
 if TYPE_CHECKING:
     from cozyd.files.swift import SwiftBlobs
@@ -81,6 +82,7 @@ class Stack:
             now=now,
             new_id=RisingIds(),
             scheme=config.server.scheme,
+            vapid=_vapid(config),
             keeping=Keeping(config.files.versions, timedelta(seconds=config.files.versions_apart)),
             uploads=config.storage.path / "uploads",
             largest_upload=config.limits.upload,
@@ -445,6 +447,13 @@ def _new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | N
     if quota:
         record["disk_quota"] = str(quota)
     return record
+
+
+def _vapid(config: Config) -> VapidKeys:
+    """The keys of push messages: those the operator names, else the data folder's."""
+    if config.push.key_file:
+        return VapidKeys(Path(config.push.key_file).expanduser(), given=True)
+    return VapidKeys(config.storage.path / "vapid.pem")
 
 
 def _redis(url: str) -> "RedisLink | None":
