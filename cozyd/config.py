@@ -99,6 +99,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Outbound:
+    """`[outbound]`: requests to servers that somebody else chose: sources of apps, registries, what apps ask for (docs/outbound.md)."""
+
+    allow: str = option(
+        "",
+        "Hosts, with or without a port, separated by spaces, that may be asked though their address is private: `10.0.0.7 lab.lan:8443`.",
+    )
+    authorities: str = option("", "A file of certificates (PEM) to trust in place of the usual ones.")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """`[log]`: what is said on standard error."""
 
@@ -116,6 +127,7 @@ class Config:
     files: Files = field(default_factory=Files)
     push: Push = field(default_factory=Push)
     limits: Limits = field(default_factory=Limits)
+    outbound: Outbound = field(default_factory=Outbound)
     log: Log = field(default_factory=Log)
     source: str = ""
 
@@ -127,6 +139,7 @@ TABLES: Mapping[str, type] = {
     "files": Files,
     "push": Push,
     "limits": Limits,
+    "outbound": Outbound,
     "log": Log,
 }
 

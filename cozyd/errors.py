@@ -209,6 +209,12 @@ class BadGateway(CozyError):
     status, title, name = 502, "Bad Gateway", "bad_gateway"
 
 
+class GatewayTimeout(CozyError):
+    """Another server that is needed for the answer did not give one in time."""
+
+    status, title, name = 504, "Gateway Timeout", "gateway_timeout"
+
+
 class Unavailable(CozyError):
     """A service this server needs is away; trying again later makes sense."""
 

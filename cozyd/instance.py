@@ -24,6 +24,7 @@ from cozyd.files.links import Links
 from cozyd.files.uploads import Uploads
 from cozyd.files.versions import Keeping
 from cozyd.locks import Lock, Locks
+from cozyd.outbound import Outbound
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
 from cozyd.webpush import VapidKeys
@@ -54,6 +55,7 @@ class Drivers:
     vapid: VapidKeys
     uploads: Path
     largest_upload: int
+    outbound: Outbound
 
 
 class Instance:

@@ -34,6 +34,7 @@ from cozyd.files.parts import collect
 from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import LocalLocks, Lock, Locks
+from cozyd.outbound import Outbound
 from cozyd.realtime import Hub, LocalHub
 from cozyd.webpush import VapidKeys
 
@@ -86,6 +87,7 @@ class Stack:
             keeping=Keeping(config.files.versions, timedelta(seconds=config.files.versions_apart)),
             uploads=config.storage.path / "uploads",
             largest_upload=config.limits.upload,
+            outbound=Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities),
         )
         self._records = Documents(self._open_global(), {}, new_id=self.drivers.new_id)
         self._hosts: dict[str, str] = {}
