@@ -21,7 +21,7 @@ bench: $(VENV)/dev.stamp debian-tools
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy cozyd blueprints dav tests benchmarks
+	$(BIN)/mypy cozyd blueprints dav workers tests benchmarks
 	$(BIN)/lint-imports
 
 .PHONY: debian-tools

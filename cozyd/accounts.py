@@ -5,24 +5,17 @@ get `_encrypted` behind their name. The key is derived from the instance's own s
 deterministic (AES-SIV, RFC 5297): the same edit gives the same revision here as everywhere.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-from cozyd import jsons
 from cozyd.documents.store import Doc
 from cozyd.errors import BadRequest
+from cozyd.seals import Seal
 
 ACCOUNTS = "io.cozy.accounts"
 SECRET = frozenset(("secret", "dob", "code", "answer", "access_token", "refresh_token", "appSecret", "session"))
 CREDENTIALS = "credentials_encrypted"
 _SUFFIX = "_encrypted"
-_HEADER = b"siv1"
 
 
 class AccountSecrets:
@@ -32,7 +25,7 @@ class AccountSecrets:
     """
 
     def __init__(self, secret: str) -> None:
-        self._cipher = AESSIV(HKDF(SHA256(), 64, None, ACCOUNTS.encode()).derive(secret.encode()))
+        self._seal = Seal(secret, ACCOUNTS)
 
     def seal(self, doc: Doc) -> Doc:
         """A document with every secret in `auth`, and in `data.auth`, sealed."""
@@ -56,9 +49,9 @@ class AccountSecrets:
         found: dict[str, Any] = {}
         for name, value in auth.items():
             if name == "password":
-                found[CREDENTIALS] = self._seal([auth.get("login"), value])
+                found[CREDENTIALS] = self._seal.seal([auth.get("login"), value])
             elif name in SECRET:
-                found[name + _SUFFIX] = self._seal(value)
+                found[name + _SUFFIX] = self._seal.seal(value)
             elif name not in found:
                 found[name] = value
         return found
@@ -75,15 +68,11 @@ class AccountSecrets:
                 found[name.removesuffix(_SUFFIX)] = clear
         return found
 
-    def _seal(self, value: Any) -> str:
-        return b64encode(_HEADER + self._cipher.encrypt(jsons.dump(value), None)).decode()
-
     def _unseal(self, text: Any) -> Any:
         """The value that was sealed; `...`: it was not, or not by this key."""
         try:
-            raw = b64decode(text, validate=True)
-            return jsons.load(self._cipher.decrypt(raw.removeprefix(_HEADER), None)) if raw.startswith(_HEADER) else ...
-        except (ValueError, TypeError, InvalidTag, BadRequest):
+            return self._seal.open(text)
+        except BadRequest:
             return ...
 
 

@@ -16,10 +16,21 @@ class ConfigError(Exception):
 
 
 def option(
-    default: Any, doc: str, *, low: int | None = None, high: int | None = None, choices: tuple[str, ...] = (), pattern: str = ""
+    default: Any,
+    doc: str,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    choices: tuple[str, ...] = (),
+    pattern: str = "",
+    secret: bool = False,
 ) -> Any:
-    """A dataclass field that is an option: its default, what it is for, and what it may be."""
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices, "pattern": pattern})
+    """A dataclass field that is an option: its default, what it is for, and what it may be.
+
+    :param secret: it is never shown.
+    """
+    known = {"doc": doc, "low": low, "high": high, "choices": choices, "pattern": pattern, "secret": secret}
+    return field(default=default, metadata=known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,26 @@ class Files:
     versions_apart: int = option(900, "Seconds after a version in which no further untagged one is kept.", low=0)
 
 
+_ADDRESS = r"|[^@\s<>]+@[^@\s<>]+"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """`[mail]`: how mails leave (docs/mails.md)."""
+
+    host: str = option("", "The SMTP server that takes our mails; without, no mail leaves and each is an error; `-` drops them silently.")
+    port: int = option(587, "Its port: 587 for `starttls`, 465 for `tls`, 25 for `none`.", low=1, high=65535)
+    tls: str = option("starttls", "How the connection is secured; `none` is for a relay on this machine.", choices=("starttls", "tls", "none"))
+    ca_file: str = option("", "Certificates of the authority that signed the SMTP server's, where it is no public one.")
+    user: str = option("", "The user name there; without, we do not log in.")
+    password: str = option("", "The password there.", secret=True)
+    password_file: str = option("", "A file that has it.")
+    sender: str = option("", "The address in From; without, `noreply@` and the instance's domain.", pattern=_ADDRESS)
+    name: str = option("", "The name in From.")
+    reply_to: str = option("", "The address that answers go to.", pattern=_ADDRESS)
+    support: str = option("", "Who gets requests for support; without, `reply_to`.", pattern=_ADDRESS)
+
+
 @dataclass(frozen=True, slots=True)
 class Push:
     """`[push]`: messages to devices and browsers by their push services (Web Push)."""
@@ -126,6 +157,7 @@ class Config:
     redis: Redis = field(default_factory=Redis)
     files: Files = field(default_factory=Files)
     push: Push = field(default_factory=Push)
+    mail: Mail = field(default_factory=Mail)
     limits: Limits = field(default_factory=Limits)
     outbound: Outbound = field(default_factory=Outbound)
     log: Log = field(default_factory=Log)
@@ -138,6 +170,7 @@ TABLES: Mapping[str, type] = {
     "redis": Redis,
     "files": Files,
     "push": Push,
+    "mail": Mail,
     "limits": Limits,
     "outbound": Outbound,
     "log": Log,

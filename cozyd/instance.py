@@ -13,10 +13,11 @@ from cozyd.accounts import ACCOUNTS, AccountSecrets
 from cozyd.auth import Auth
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache
+from cozyd.config import Mail
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
 from cozyd.documents.store import Doc, DocumentStore, Ref
-from cozyd.errors import NotFound
+from cozyd.errors import NotFound, Unavailable
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
@@ -24,9 +25,11 @@ from cozyd.files.links import Links
 from cozyd.files.uploads import Uploads
 from cozyd.files.versions import Keeping
 from cozyd.locks import Lock, Locks
+from cozyd.mails import SIZE, Mails
 from cozyd.outbound import Outbound
 from cozyd.pim import Pim
 from cozyd.realtime import Hub
+from cozyd.seals import Seal
 from cozyd.webpush import VapidKeys
 
 SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
@@ -55,6 +58,7 @@ class Drivers:
     vapid: VapidKeys
     uploads: Path
     largest_upload: int
+    mail: Mail
     outbound: Outbound
 
 
@@ -139,6 +143,33 @@ class Instance:
         drivers = self._drivers
         return Auth(self.docs, lambda: self.doc, drivers.cache, drivers.verified, drivers.now)
 
+    @cached_property
+    def mails(self) -> Mails:
+        """What is written to the owner, and to others in her name."""
+        return Mails(
+            self._drivers.mail,
+            self.domain,
+            Seal(self.doc["oauth_secret"], "mails"),
+            settings=self._settings,
+            locale=lambda: str(self.doc.get("locale", "en")),
+            read=self._attachment,
+            push=self._push,
+            now=self.now,
+        )
+
+    def _push(self, worker: str, _message: Mapping[str, Any]) -> None:
+        raise Unavailable(f"No {worker} runs here")
+
+    def _attachment(self, id: str) -> bytes:
+        with self.files.read(self.files.file(id)) as content:
+            return content.read(SIZE + 1)
+
+    def _settings(self) -> Mapping[str, Any]:
+        try:
+            return self.docs.get(SETTINGS).doc
+        except NotFound:
+            return {}
+
     def hold(self, name: str, *, wait: float = 30) -> AbstractContextManager[Lock]:
         """Hold a name of this tenant's, for a door that looks before it writes.
 
@@ -153,18 +184,11 @@ class Instance:
 
     def public_name(self) -> str:
         """How others see her."""
-        try:
-            name = self.docs.get(SETTINGS).doc.get("public_name")
-        except NotFound:
-            name = None
-        return str(name or self.domain.split(".", 1)[0])
+        return str(self._settings().get("public_name") or self.domain.split(".", 1)[0])
 
     def email(self) -> str:
         """Her address of mail; empty when she has not told it."""
-        try:
-            return str(self.docs.get(SETTINGS).doc.get("email") or "")
-        except NotFound:
-            return ""
+        return str(self._settings().get("email") or "")
 
     def url(self, path: str = "/") -> str:
         """An address on her main domain."""

@@ -87,6 +87,7 @@ class Stack:
             keeping=Keeping(config.files.versions, timedelta(seconds=config.files.versions_apart)),
             uploads=config.storage.path / "uploads",
             largest_upload=config.limits.upload,
+            mail=config.mail,
             outbound=Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities),
         )
         self._records = Documents(self._open_global(), {}, new_id=self.drivers.new_id)

@@ -14,7 +14,7 @@ import pytest
 from tests.support.serving import eventually, free_port, run
 
 CHECKOUT = Path(__file__).parent.parent
-SOURCES = ("cozyd", "blueprints", "dav", "static", "setup.py", "setup.cfg", "requirements.in", "README.md", "LICENSE")
+SOURCES = ("cozyd", "blueprints", "dav", "workers", "static", "setup.py", "setup.cfg", "requirements.in", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def ask(port: int, path: str) -> tuple[int, str]:
 
 def test_the_package_has_every_module_and_nothing_of_the_checkout(installed: Path):
     def modules(top: Path) -> set[str]:
-        return {str(path.relative_to(top)) for name in ("cozyd", "blueprints", "dav") for path in (top / name).rglob("*.py")}
+        return {str(path.relative_to(top)) for name in ("cozyd", "blueprints", "dav", "workers") for path in (top / name).rglob("*.py")}
 
     assert modules(installed) == modules(CHECKOUT)
     assert not {"tests", "benchmarks", "stubs", "static", "scripts"} & {path.name for path in installed.iterdir()}

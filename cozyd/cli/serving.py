@@ -55,8 +55,10 @@ def config_group() -> None:
 def show(config: Config, as_json: bool) -> None:
     """Print the configuration in force, as a cozyd.toml."""
     tables: dict[str, dict[str, str | int]] = {}
-    for table, key, _ in every_option():
+    for table, key, item in every_option():
         value = getattr(getattr(config, table), key)
+        if item.metadata["secret"] and value:
+            value = "..."
         tables.setdefault(table, {})[key] = value if isinstance(value, int) else without_secrets(str(value))
     if as_json:
         click.echo(jsons.dump(tables))
