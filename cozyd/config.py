@@ -95,7 +95,9 @@ class Mail:
 
     host: str = option("", "The SMTP server that takes our mails; without, no mail leaves and each is an error; `-` drops them silently.")
     port: int = option(587, "Its port: 587 for `starttls`, 465 for `tls`, 25 for `none`.", low=1, high=65535)
-    tls: str = option("starttls", "How the connection is secured; `none` is for a relay on this machine.", choices=("starttls", "tls", "none"))
+    tls: str = option(
+        "starttls", "How the connection is secured; `none` is for a relay on this machine.", choices=("starttls", "tls", "none")
+    )
     ca_file: str = option("", "Certificates of the authority that signed the SMTP server's, where it is no public one.")
     user: str = option("", "The user name there; without, we do not log in.")
     password: str = option("", "The password there.", secret=True)

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for folder in ("cozyd", "blueprints", "dav", "workers") for path in (ROOT / folder).rglob("*.py"))
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "node_modules", ".pytest_cache"} & set(path.parts))
-NAMING = sorted(path for folder in ("cozyd", "blueprints", "dav", "workers", "tests", "benchmarks", "static") for path in (ROOT / folder).rglob("*.*"))
+NAMING = sorted(
+    path for folder in ("cozyd", "blueprints", "dav", "workers", "tests", "benchmarks", "static") for path in (ROOT / folder).rglob("*.*")
+)
 LONGEST_FILE = 600
 LONGEST_FUNCTION = 50
 

@@ -67,9 +67,10 @@ class MailServer:
 
     def config(self, **more: Any) -> Mail:
         """How a cozyd reaches it."""
+        given: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "tls": self.tls}
         user = {"user": USER, "password": PASSWORD} if self.tls == "starttls" else {}
         ca = {"ca_file": str(self.certificate)} if self.tls != "none" else {}
-        return Mail(**{"host": "127.0.0.1", "port": self.port, "tls": self.tls} | user | ca | more)
+        return Mail(**given | user | ca | more)
 
     def environ(self) -> dict[str, str]:
         """The same, for a served process."""

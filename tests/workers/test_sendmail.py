@@ -60,7 +60,9 @@ def server(plain_server: MailServer) -> MailServer:
 
 def test_noreply_goes_to_the_owner_alone_whoever_else_is_named(server: MailServer):
     config = server.config(name="My cloud", reply_to="help@example.net")
-    Alice(config).send(mode="noreply", subject="Héllo", parts=HTML, to=[{"email": "mallory@evil.example"}], **{"from": {"email": "boss@x.y"}})
+    Alice(config).send(
+        mode="noreply", subject="Héllo", parts=HTML, to=[{"email": "mallory@evil.example"}], **{"from": {"email": "boss@x.y"}}
+    )
     (mail,) = server.mails
     assert (mail.sender, mail.recipients) == ("noreply@alice.example.net", ["alice@example.org"])
     assert (mail.message["From"], mail.message["To"]) == ("My cloud <noreply@alice.example.net>", "Alice Ÿ <alice@example.org>")
@@ -110,7 +112,7 @@ def test_the_job_chooses_no_relay(server: MailServer, tmp_path: Path):
 def test_attachments_come_from_base64_and_from_files(server: MailServer):
     given = [{"filename": "ünï.txt", "content": b64encode(b"text").decode()}, {"filename": "p.jpg", "file_id": "photo"}]
     Alice(server.config()).send(mode="noreply", subject="x", parts=HTML, attachments=given)
-    found = [(part.get_filename(), part.get_content()) for part in server.mails[0].message.iter_attachments()]  # type: ignore[attr-defined]
+    found = [(part.get_filename(), part.get_content()) for part in server.mails[0].message.iter_attachments()]
     assert found == [("ünï.txt", b"text"), ("p.jpg", b"\x00\xffjpeg")]
     assert server.mails[0].html == "<p>Hello</p>\n"
 
@@ -208,11 +210,11 @@ def test_a_host_of_one_dash_drops_mails_silently(server: MailServer):
 
 def test_a_refusal_for_now_may_be_tried_again_one_for_good_not(server: MailServer):
     server.refuse = {"alice@example.org": "451 later", "bob@example.org": "550 unknown"}
-    with pytest.raises(Unavailable, match="alice@example.org"):
+    with pytest.raises(Unavailable, match=r"alice@example\.org"):
         Alice(server.config()).send(mode="noreply", subject="x", parts=HTML)
-    with pytest.raises(Invalid, match="bob@example.org"):
+    with pytest.raises(Invalid, match=r"bob@example\.org"):
         Alice(server.config()).send(mode="from", subject="x", parts=HTML, to=["bob@example.org"])
-    with pytest.raises(Invalid, match="refuses bob@example.org; the others have"):
+    with pytest.raises(Invalid, match=r"refuses bob@example\.org; the others have"):
         Alice(server.config()).send(mode="from", subject="x", parts=HTML, to=["bob@example.org", "carol@example.org"])
     assert [mail.recipients for mail in server.mails] == [["carol@example.org"]]
 
@@ -244,8 +246,8 @@ def test_only_the_server_writes_to_others_without_her_name(server: MailServer):
 
 
 EXPECTED = (
-    "two_factor passphrase_reset passphrase_changed passphrase_hint magic_link email_confirm new_connection new_client flagship_code onboarding "
-    "account_deletion notifications_diskquota notifications_oauthclients support_request sharing_request"
+    "two_factor passphrase_reset passphrase_changed passphrase_hint magic_link email_confirm new_connection new_client flagship_code "
+    "onboarding account_deletion notifications_diskquota notifications_oauthclients support_request sharing_request"
 )
 
 
@@ -260,8 +262,8 @@ def test_every_template_has_four_languages():
 @pytest.mark.parametrize("locale", ["en", "fr", "de", "es"])
 def test_every_template_is_written_in_full_and_with_the_least(name: str, locale: str):
     known = template(name)
-    least = {value: "https://a.b/?x=1&y=2" for value in known.values}
-    full = least | {value: "https://a.b/?x=1&y=2" for value in known.optional}
+    least = dict.fromkeys(known.values, "https://a.b/?x=1&y=2")
+    full = least | dict.fromkeys(known.optional, "https://a.b/?x=1&y=2")
     for values in (least, full):
         made = letter(name, locale, {"name": "Zoë", "domain": "zoe.example.net", **values})
         assert "zoe.example.net" in made.html
