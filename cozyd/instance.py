@@ -135,7 +135,7 @@ class Instance:
     @cached_property
     def pim(self) -> Pim:
         """Address books and calendars."""
-        return Pim(self.docs, self._drivers.locks, self._drivers.now, self._drivers.new_id)
+        return Pim(self.docs, self.prefix, self._drivers.locks, self._drivers.now, self._drivers.new_id)
 
     @cached_property
     def auth(self) -> Auth:

@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element
 
 from cozyd.errors import Invalid
 from cozyd.pim import instances, times
-from cozyd.pim.calfields import Context
 from cozyd.pim.content import Component, Line, unescape
+from cozyd.pim.mapped import Context
 from cozyd.pim.recurrence import TooComplex
 from cozyd.pim.words import WORDS
 from cozyd.pim.zones import Zones

@@ -5,144 +5,43 @@ A resource is the text of one document; there is no second storage. Every change
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
-from typing import Literal
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
 from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed
-from cozyd.locks import Locks
+from cozyd.locks import Lock, Locks
 from cozyd.pim import ical, ranges, split, vcard
+from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
 from cozyd.pim.content import Component, make
 from cozyd.pim.resource import CONTACTS, KIND_OF, new_record, record_of, text
 from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR
 from cozyd.pim.times import utc_text
 
-Kind = Literal["book", "calendar"]
-BOOKS, CALENDARS = "io.cozy.contacts.books", "io.cozy.calendar.calendars"
-_DOCTYPE: Mapping[Kind, str] = {"book": BOOKS, "calendar": CALENDARS}
-_PROPERTIES = ("name", "color", "order", "description", "timezone", "transparent", "components")
-_USUAL = {name: ical.COMPONENTS[name] for name in ical.USUAL}
+__all__ = ["LONGEST_HREF", "Collection", "Kind", "Pim"]
+
 LONGEST_HREF = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """An address book or a calendar.
+class Pim:
+    """One tenant's address books and calendars.
 
-    :param components: component -> doctype of what may be in it.
-    :param token: moves exactly when something in it does.
-    :param props: `name`, `color`, `order`, `description`, `timezone` as text, where they are set.
-    :param dead: properties that mean nothing to us, by the door's names.
+    :param tenant: what its names are held under, beside those of other tenants.
     """
 
-    id: str
-    kind: Kind
-    components: Mapping[str, str]
-    token: str
-    props: Mapping[str, str] = field(default_factory=dict)
-    dead: Mapping[str, str] = field(default_factory=dict)
-
-
-class Pim:
-    """One tenant's address books and calendars."""
-
-    def __init__(self, docs: Documents, locks: Locks, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+    def __init__(self, docs: Documents, tenant: str, locks: Locks, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         self._docs = docs
+        self._tenant = tenant
         self._locks = locks
         self._now = now
         self._new_id = new_id
+        known = Collections(docs, self._hold, new_id)
+        self.collections, self.collection, self.has = known.all, known.get, known.has
+        self.make, self.change, self.remove = known.make, known.change, known.remove
 
-    # -- collections ------------------------------------------------------------------------------------------------
-
-    def collections(self) -> Sequence[Collection]:
-        """All of them: the two that always are, then those that were made."""
-        found = [self.collection(DEFAULT_BOOK), self.collection(DEFAULT_CALENDAR)]
-        for kind, doctype in _DOCTYPE.items():
-            try:
-                page = self._docs.all(doctype)
-            except NotFound:
-                continue
-            found += [self._collection(kind, one) for one in page.rows if one.ref.id not in (DEFAULT_BOOK, DEFAULT_CALENDAR)]
-        return found
-
-    def collection(self, id: str) -> Collection:
-        """One by id.
-
-        :raises NotFound: there is none.
-        """
-        for kind, doctype in _DOCTYPE.items():
-            stored = self._docs.get_many(doctype, [id])[0]
-            if stored is not None:
-                return self._collection(kind, stored)
-        if id == DEFAULT_BOOK:
-            return Collection(id, "book", {"VCARD": CONTACTS}, self._token(id))
-        if id == DEFAULT_CALENDAR:
-            return Collection(id, "calendar", _USUAL, self._token(id))
-        raise NotFound("There is no such collection")
-
-    def has(self, id: str) -> bool:
-        """Whether there is a collection of an id."""
-        try:
-            self.collection(id)
-        except NotFound:
-            return False
-        return True
-
-    def make(self, kind: Kind, props: Map, *, id: str | None = None, dead: Map | None = None) -> Collection:
-        """Make a collection.
-
-        :param props: see `Collection.props`; `components` of a calendar: names.
-        :raises Conflict: one has this id.
-        """
-        id = id or self._new_id()
-        if self.has(id):
-            raise Conflict("The collection exists")
-        body = _body(kind, props)
-        stored = self._docs.commit([Write(Ref(_DOCTYPE[kind], id), body=body, private={"dead": dict(dead or {})})])[0].new
-        return self._collection(kind, stored)
-
-    def change(self, collection: Collection, props: Map, *, dead: Map | None = None) -> Collection:
-        """Change properties; empty ones are taken out. `components` stay as they are.
-
-        :param dead: the dead properties it has from now on; None: as they are.
-        """
-        ref = Ref(_DOCTYPE[collection.kind], collection.id)
-
-        def write() -> Stored:
-            known = self._docs.get_many(ref.doctype, [ref.id])[0]
-            old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known else _body(collection.kind, {})
-            changed = {key: value for key, value in _body(collection.kind, props).items() if key != "components" and key in props}
-            body = {key: value for key, value in (old | changed).items() if value not in ("", None)}
-            private = None if dead is None else {"dead": dict(dead)}
-            return self._docs.commit([Write(ref, body=body, rev=known.rev if known else None, private=private)])[0].new
-
-        return self._collection(collection.kind, self._docs.retry(write))
-
-    def remove(self, collection: Collection) -> None:
-        """Remove a collection with all that is in it.
-
-        :raises Forbidden: it is one of the two that always are.
-        """
-        if collection.id in (DEFAULT_BOOK, DEFAULT_CALENDAR):
-            raise Forbidden("This collection cannot be removed", source="need-privileges")
-        stored = self._docs.get(Ref(_DOCTYPE[collection.kind], collection.id))
-        with self._locks.hold(f"pim/{collection.id}"):
-            members = [Write(row.ref, rev=row.rev, deleted=True) for row in self.rows(collection)]
-            self._docs.commit([*members, Write(stored.ref, rev=stored.rev, deleted=True)])
-
-    def _collection(self, kind: Kind, stored: Stored) -> Collection:
-        doc = stored.doc
-        names = doc.get("components") if kind == "calendar" else None
-        chosen = {name: ical.COMPONENTS[name] for name in names or () if name in ical.COMPONENTS}
-        components = {"VCARD": CONTACTS} if kind == "book" else chosen or _USUAL
-        props = {name: str(doc[name]) for name in _PROPERTIES[:-1] if doc.get(name) not in (None, "")}
-        dead = stored.private.get("dead") or {}
-        return Collection(stored.ref.id, kind, components, self._token(stored.ref.id), props, dead)
-
-    def _token(self, id: str) -> str:
-        return self._docs.total(DAV, (id,)).seq
+    def _hold(self, name: str) -> AbstractContextManager[Lock]:
+        return self._locks.hold(f"pim/{self._tenant}/{name}")
 
     # -- listings ---------------------------------------------------------------------------------------------------
 
@@ -314,7 +213,7 @@ class Pim:
 
         :raises PreconditionFailed: something came between each time.
         """
-        with self._locks.hold(f"pim/{collection.id}"):
+        with self._hold(collection.id):
             try:
                 self._docs.retry(step)
             except Conflict as conflict:
@@ -379,7 +278,7 @@ class Pim:
         found = dict(doc.get("relationships") or {})
         found.pop(name, None)
         if collection.id not in (DEFAULT_BOOK, DEFAULT_CALENDAR):
-            found[name] = {"data": {"_id": collection.id, "_type": _DOCTYPE[collection.kind]}}
+            found[name] = {"data": {"_id": collection.id, "_type": DOCTYPE[collection.kind]}}
         return found
 
     def _commit(self, *batch: Write) -> None:
@@ -397,16 +296,3 @@ def _parsed(raw: bytes, *, is_card: bool) -> tuple[str, str, Component]:
         return "VCARD", vcard.uid_of(card), card
     calendar = ical.parse(raw)
     return ical.kind_of(calendar), ical.uid_of(calendar), calendar
-
-
-def _body(kind: Kind, props: Map) -> Doc:
-    found: Doc = {name: props[name] for name in _PROPERTIES if name in props}
-    if kind == "calendar":
-        given = found.get("components")
-        names = given.split() if isinstance(given, str) else list(given or ())
-        found["components"] = [name for name in names if name in ical.COMPONENTS] or list(ical.USUAL)
-    else:
-        found.pop("components", None)
-    if isinstance(found.get("color"), str):
-        found["color"] = found["color"][:7]
-    return found

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from cozyd.documents.store import Doc
 from cozyd.errors import Invalid
 from cozyd.pim import occurrence, times
-from cozyd.pim.calfields import FIELDS, MOST_ITEMS, Context, Mapped
+from cozyd.pim.calfields import FIELDS
 from cozyd.pim.content import Component, make, tree
 from cozyd.pim.fields import look, place, text_of, tidy
+from cozyd.pim.mapped import MOST_ITEMS, Context, Mapped
 from cozyd.pim.zones import Zones
 
 LARGEST = 1 << 20

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from cozyd.pim import recurrence, times
-from cozyd.pim.calfields import Context, until_wall
+from cozyd.pim.caltimes import until_wall
 from cozyd.pim.content import Component, Line, tree
 from cozyd.pim.ical import main_of
+from cozyd.pim.mapped import Context
 from cozyd.pim.times import When
 from cozyd.pim.zones import Zones, to_utc
 

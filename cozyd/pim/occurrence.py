@@ -6,9 +6,11 @@ from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.pim import recurrence, times
-from cozyd.pim.calfields import FIELDS, Context, read_end
+from cozyd.pim.calfields import FIELDS
+from cozyd.pim.caltimes import read_end
 from cozyd.pim.content import Component, Line
 from cozyd.pim.fields import look, place, text_of, tidy
+from cozyd.pim.mapped import Context
 from cozyd.pim.times import ENDLESS, WIDENED, When
 from cozyd.pim.zones import to_utc
 
