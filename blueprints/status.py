@@ -10,6 +10,7 @@ from blueprints._documents import answer
 from blueprints._request import Service, public
 from cozyd import __version__
 from cozyd.errors import CozyError
+from cozyd.jobs.runner import MOST_LOST
 from cozyd.stack import Stack
 
 service = Service("status", __name__)
@@ -17,7 +18,7 @@ service = Service("status", __name__)
 
 @service.get("/status", access=public)
 def status() -> Response:
-    """Whether the stores answer, and how fast; 502 when one does not."""
+    """Whether the stores answer, and how fast; 502 when one does not. `degraded`: too many jobs did not end."""
     stack: Stack = current_app.extensions["cozyd"]
     checks: dict[str, Callable[[], None]] = {"couchdb": stack.ping_documents, "fs": stack.drivers.blobs.ping, "cache": stack.ping_cache}
     latency: dict[str, str] = {}
@@ -31,7 +32,8 @@ def status() -> Response:
             states[name] = error.detail
         latency[name] = f"{(time.perf_counter() - began) * 1e6:.3f}µs"
     well = all(state == "healthy" for state in states.values())
-    word = "OK" if well else "KO"
+    worn = stack.runner.lost >= MOST_LOST
+    word = "KO" if not well else "degraded" if worn else "OK"
     return answer(states | {"latency": latency, "status": word, "message": word}, 200 if well else 502)
 
 

@@ -9,6 +9,7 @@ from cozyd.auth.sets import PROJECTIONS as PERMISSION_PROJECTIONS
 from cozyd.documents.doctype import Doctype, IndexDefinition
 from cozyd.documents.store import Projection, Stored
 from cozyd.files.rows import PROJECTIONS as FILES_PROJECTIONS
+from cozyd.jobs.job import PROJECTIONS as JOB_PROJECTIONS
 from cozyd.pim import ical
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
 from cozyd.pim.rows import follow_up
@@ -34,6 +35,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     *FILES_PROJECTIONS,
     *PIM_PROJECTIONS,
     *PERMISSION_PROJECTIONS,
+    *JOB_PROJECTIONS,
     Projection(
         "hosts",
         of={INSTANCES: _hosts},

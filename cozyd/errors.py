@@ -85,6 +85,21 @@ class NotFound(CozyError):
         super().__init__(detail, source=source, error=error)
 
 
+class JobFailed(CozyError):
+    """A worker could not do its job; the text becomes the job's error.
+
+    :param again: whether another try makes sense.
+    :param ends_trigger: what its trigger is for is gone (a konnector, an account), so the trigger goes too.
+    """
+
+    status, title, name = 500, "Job failed", "job_failed"
+
+    def __init__(self, detail: str, *, again: bool = True, ends_trigger: bool = False, retry_after: int | None = None) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.again = again and not ends_trigger
+        self.ends_trigger = ends_trigger
+
+
 class MethodNotAllowed(CozyError):
     """The resource has no such method.
 

@@ -1,10 +1,10 @@
 """`Instance`: one tenant, its rooms as lazy attributes; host names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ from cozyd.cache import Cache
 from cozyd.config import Mail
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
-from cozyd.documents.store import Doc, DocumentStore, Ref
-from cozyd.errors import NotFound, Unavailable
+from cozyd.documents.store import Change, Doc, DocumentStore, Ref
+from cozyd.errors import NotFound
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
 from cozyd.files.links import Links
 from cozyd.files.uploads import Uploads
 from cozyd.files.versions import Keeping
+from cozyd.jobs import Jobs
+from cozyd.jobs.broker import Broker
+from cozyd.jobs.job import Job
+from cozyd.jobs.worker import Table, Worker
 from cozyd.locks import Lock, Locks
 from cozyd.mails import SIZE, Mails
 from cozyd.outbound import Outbound
@@ -44,6 +48,8 @@ class Drivers:
     :param scheme: `http` or `https`, of the addresses in answers that no request leads to.
     :param keeping: how many contents of a file are kept.
     :param vapid: what push services know the server by.
+    :param table: the workers.
+    :param wrote: is told the domain of each commit; never raises, never blocks.
     """
 
     blobs: BlobStore
@@ -60,6 +66,9 @@ class Drivers:
     largest_upload: int
     mail: Mail
     outbound: Outbound
+    table: Table
+    broker: Broker
+    wrote: Callable[[str], None]
 
 
 class Instance:
@@ -100,7 +109,23 @@ class Instance:
         """Every document, whatever its doctype."""
         accounts = Doctype(ACCOUNTS, seal=self._seal_account)
         table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts}
-        return Documents(self._store, table, tell=partial(self._drivers.hub.publish, self.domain), new_id=self._drivers.new_id)
+        return Documents(self._store, table, tell=self._tell, new_id=self._drivers.new_id)
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        """What was committed goes to whoever listens, and to whoever works on it."""
+        self._drivers.hub.publish(self.domain, changes)
+        self.jobs.told(changes)
+        self._drivers.wrote(self.domain)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Work to be done later."""
+        drivers = self._drivers
+        tenant = {"domain": self.domain, "prefix": self.prefix}
+        return Jobs(self.docs, tenant, drivers.table, drivers.broker, drivers.locks, drivers.cache, drivers.now, skips=self._skips)
+
+    def _skips(self, worker: Worker, job: Job) -> bool:
+        return worker.skips is not None and worker.skips(self, job)
 
     @cached_property
     def files(self) -> Files:
@@ -153,12 +178,9 @@ class Instance:
             settings=self._settings,
             locale=lambda: str(self.doc.get("locale", "en")),
             read=self._attachment,
-            push=self._push,
+            push=self.jobs.push,
             now=self.now,
         )
-
-    def _push(self, worker: str, _message: Mapping[str, Any]) -> None:
-        raise Unavailable(f"No {worker} runs here")
 
     def _attachment(self, id: str) -> bytes:
         with self.files.read(self.files.file(id)) as content:

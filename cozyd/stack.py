@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import threading
+import time
 import weakref
 from base64 import b64encode
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from cozyd import doctypes, seeds
@@ -33,6 +35,10 @@ from cozyd.files.blobs import LocalBlobs
 from cozyd.files.parts import collect
 from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
+from cozyd.jobs.broker import Broker, LocalBroker
+from cozyd.jobs.patrol import Patrol
+from cozyd.jobs.runner import Runner
+from cozyd.jobs.worker import Table, queues_of
 from cozyd.locks import LocalLocks, Lock, Locks
 from cozyd.outbound import Outbound
 from cozyd.realtime import Hub, LocalHub
@@ -46,6 +52,8 @@ log = logging.getLogger("cozyd.stack")
 
 GLOBAL = "global"
 KEPT_INSTANCES = 256
+JOBS_GRACE = 8.0
+"""Seconds that running jobs get to end when the process stops; two more are left to give them back."""
 SERVED_BESIDE = 2
 """How many threads are never given to a file store that is far away, so that it cannot take them all by hanging."""
 LOCALES = ("en", "fr", "de", "es")
@@ -60,13 +68,15 @@ class Stack:
     """Everything a process of cozyd holds.
 
     :param config: checked configuration.
+    :param table: the workers; without, no job can be pushed.
     :param now: the clock, aware UTC.
     """
 
-    def __init__(self, config: Config, *, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, config: Config, table: Table = MappingProxyType({}), *, now: Callable[[], datetime] = _utc_now) -> None:
         self.config = config
         self.now = now
         self._lock = threading.Lock()
+        self._jobs_until: float | None = None
         self.shared = bool(config.redis.url)
         """Whether other processes serve the same data."""
         self._folder_lock = _lock_folder(config.storage.path, shared=self.shared)
@@ -74,6 +84,9 @@ class Stack:
         self.hub, locks, cache = _services(self._link)
         self._backend = open_documents(config, locks, config.storage.documents)
         self.blobs = open_blobs(config, config.storage.path / "blobs")
+        self.broker: Broker = LocalBroker()
+        self.runner = Runner(table, self.instance, self.broker.replace)
+        self.patrol = Patrol(self.instance, self.instances)
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,
@@ -89,6 +102,9 @@ class Stack:
             largest_upload=config.limits.upload,
             mail=config.mail,
             outbound=Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities),
+            table=table,
+            broker=self.broker,
+            wrote=self.patrol.wrote,
         )
         self._records = Documents(self._open_global(), {}, new_id=self.drivers.new_id)
         self._hosts: dict[str, str] = {}
@@ -96,13 +112,30 @@ class Stack:
         self._alive: weakref.WeakValueDictionary[str, Instance] = weakref.WeakValueDictionary()
 
     @classmethod
-    def open(cls, config: Config) -> Self:
+    def open(cls, config: Config, table: Table = MappingProxyType({})) -> Self:
         """Pick the drivers and open them.
 
+        :param table: the workers.
         :raises Locked: another process has this data folder.
         :raises Unavailable: the folder cannot be made, or not be written.
         """
-        return cls(config)
+        return cls(config, table)
+
+    # -- jobs -------------------------------------------------------------------------------------------------------
+
+    def start(self, run: Callable[[str, str], bool]) -> None:
+        """Run jobs from now on, those first that were left open.
+
+        :param run: `workers.run`.
+        """
+        self.broker.start(run, queues_of(self.drivers.table))
+        self.patrol.start()
+
+    def rest(self) -> None:
+        """Begin no job any more: this process is going to stop. From any thread or signal."""
+        self._jobs_until = time.monotonic() + JOBS_GRACE
+        self.patrol.close()
+        self.broker.rest()
 
     # -- finding ----------------------------------------------------------------------------------------------------
 
@@ -280,7 +313,11 @@ class Stack:
         self.drivers.cache.set("ping", b"", 1)
 
     def close(self) -> None:
-        """Give everything back, in reverse order of opening."""
+        """Give everything back, in reverse order of opening; jobs that do not end within 8 seconds of `rest` are queued again."""
+        if self._jobs_until is None:
+            self.rest()
+        self.broker.stop(max(0.0, (self._jobs_until or 0.0) - time.monotonic()))
+        self.runner.close()
         self.hub.close()
         self.drivers.locks.close()
         self._backend.close()

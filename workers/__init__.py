@@ -1,1 +1,29 @@
-"""`workers`: the work that jobs ask for, one file for each kind (docs/workers.md)."""
+"""The workers: what is done later, or somewhere else, as plain functions of an instance and a job (docs/jobs.md).
+
+A new worker is one file, and its line in `TABLE`. `run` is called by name by RQ.
+"""
+
+from types import MappingProxyType
+
+from cozyd.jobs.worker import Limit, Table, Worker
+from cozyd.stack import Stack
+from workers import sendmail
+
+TABLE: Table = MappingProxyType(
+    {
+        "client": Worker(limit=Limit(100)),
+        "sendmail": Worker(sendmail.run, tries=1, timeout=10, limit=Limit(200)),
+    }
+)
+
+_stacks: list[Stack] = []
+
+
+def attach(stack: Stack) -> None:
+    """Name the stack whose jobs this process runs."""
+    _stacks[:] = [stack]
+
+
+def run(domain: str, job_id: str) -> bool:
+    """Run a job: see `Runner.run`."""
+    return _stacks[0].runner.run(domain, job_id)

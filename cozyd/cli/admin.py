@@ -149,8 +149,9 @@ def _in_this_process(config: Config, method: str, target: str, read: Callable[[I
 
     from blueprints.admin import create_admin_app
     from cozyd.stack import Stack
+    from workers import TABLE
 
-    stack = Stack.open(config)
+    stack = Stack.open(config, TABLE)
     try:
         answer = Client(create_admin_app(stack)).open(target, method=method, buffered=False)
         return _checked(answer.status_code, answer.iter_encoded(), read)

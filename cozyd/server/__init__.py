@@ -4,10 +4,12 @@ import contextlib
 import logging
 import resource
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
+import workers
 from blueprints import create_app
 from blueprints.admin import create_admin_app
 from cozyd import telemetry
@@ -68,18 +70,21 @@ def serve(config: Config, *, ready: Callable[[Stack], None] | None = None) -> No
     :raises Locked: another process has the data folder.
     """
     telemetry.set_up(config.log.level, config.log.format)
-    stack = Stack.open(config)
+    stack = Stack.open(config, workers.TABLE)
     try:
         server = build(stack)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, partial(_stop, server))
+            signal.signal(number, partial(_stop, server, stack))
         if ready is not None:
             ready(stack)
+        workers.attach(stack)
+        stack.start(workers.run)
         log.info("listening on http://%s:%s", config.server.host, server.port)
         server.run()
     finally:
         stack.close()
 
 
-def _stop(server: Server, _number: int, _frame: FrameType | None) -> None:
+def _stop(server: Server, stack: Stack, _number: int, _frame: FrameType | None) -> None:
     server.stop()
+    threading.Thread(target=stack.rest, name="stop").start()  # it takes locks that the interrupted code may hold

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from cozyd.config import Config, Storage
+from cozyd.jobs.worker import Table
 from cozyd.stack import Stack
 
 
@@ -21,6 +23,6 @@ class Clock:
         self.time += timedelta(**much)
 
 
-def open_stack(folder: Path, clock: Clock) -> Stack:
+def open_stack(folder: Path, clock: Clock, table: Table = MappingProxyType({})) -> Stack:
     """A stack over a data folder."""
-    return Stack(Config(storage=Storage(path=folder)), now=clock)
+    return Stack(Config(storage=Storage(path=folder)), table, now=clock)
