@@ -1,4 +1,4 @@
-"""`Job`: one piece of work, a view of its document in `io.cozy.jobs`; how the document looks (docs/http/jobs.md)."""
+"""`Job`: one piece of work, a view of its document in `io.cozy.jobs`; how the document looks (docs/jobs.md)."""
 
 import time
 from base64 import b64decode, b64encode
