@@ -41,13 +41,13 @@ def _credentials(instance: Instance) -> Mapping[str, Credentials]:
     principal = Principal("cli", "", parse_scope(SCOPE))
     wanted = Wanted({"permissions": {"a": {"type": "io.cozy.contacts", "verbs": ["GET"], "values": ["x"]}}}, names=("a",))
     link = auth.links.create(Maker(principal, ""), wanted).doc
-    _, password = auth.add_device("phone", ["contacts", "files"], read_only=False)
+    _, password = auth.devices.add("phone", ["contacts", "files"], read_only=False)
     session = auth.open_session(Credentials(), long_run=True)
     return {
         "access token of a client": Credentials(bearer=_access(instance)),
         "token of the command line": Credentials(bearer=auth.cli_token(SCOPE)),
         "token of an app with its session": Credentials(
-            bearer=auth.app_token("drive", SCOPE, session_id=auth.session_id(session)), session=session
+            bearer=auth.app_token("drive", SCOPE, session_id=auth.sessions.id_of(session)), session=session
         ),
         "code of a share link": Credentials(bearer=link["codes"]["a"]),
         "device password": Credentials(basic=("me", password)),

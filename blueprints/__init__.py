@@ -52,6 +52,7 @@ def create_app(stack: Stack) -> Flask:
         realtime,
         references,
         replication,
+        sessions,
         status,
         sync,
         uploads,
@@ -68,7 +69,7 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     of_files = (file_lists, files, downloads, references, versions)
-    modules = (assets, auth, oauth, flagship, permissions, data, *of_files, realtime, replication, status, sync, uploads)
+    modules = (assets, auth, sessions, oauth, flagship, permissions, data, *of_files, realtime, replication, status, sync, uploads)
     for service in [service for module in modules for service in _services(module)]:
         app.register_blueprint(service)
     return app

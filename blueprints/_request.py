@@ -22,6 +22,7 @@ from cozyd.permissions import Action, Principal
 
 ErrorShape = Literal["jsonapi", "data", "couchdb", "page", "oauth", "rights"]
 SESSION_COOKIE = "cozysessid"
+KNOWN_COOKIE = "cozyknown"
 _FLAT_LOCAL = re.compile(r"https?://[a-z0-9-]+\.localhost(:[0-9]+)?$")
 
 
@@ -53,9 +54,8 @@ def credentials() -> Credentials:
         bearer = request.args.get("bearer_token") or request.args.get("sharecode")
     cookies = request.cookies if "HTTP_COOKIE" in environ else {}
     passes = {name: value for name, value in cookies.items() if name.startswith("pass")}
-    return Credentials(
-        bearer, basic, cookies.get(SESSION_COOKIE), environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""), passes
-    )
+    address, agent = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", "")
+    return Credentials(bearer, basic, cookies.get(SESSION_COOKIE), address, agent, passes, cookies.get(KNOWN_COOKIE, ""))
 
 
 def principal() -> Principal:

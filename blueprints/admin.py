@@ -132,7 +132,7 @@ def make_token() -> Response:
 @service.get("/<domain>/passwords", access=public)
 def list_passwords(domain: str) -> Response:
     """Her device passwords, without the passwords."""
-    return _jsonapi.answer([_device(device) for device in stack().instance(domain).auth.devices()])
+    return _jsonapi.answer([_device(device) for device in stack().instance(domain).auth.devices.all()])
 
 
 @service.post("/<domain>/passwords", access=public)
@@ -140,7 +140,7 @@ def add_password(domain: str) -> Response:
     """A new device password; `attributes.password` is never shown again."""
     reach = cast(list[Reach], _names(request.args.get("Reach", "")))
     auth = stack().instance(domain).auth
-    device, password = auth.add_device(request.args.get("Name", ""), reach, request.args.get("ReadOnly") == "true")
+    device, password = auth.devices.add(request.args.get("Name", ""), reach, request.args.get("ReadOnly") == "true")
     made = _device(device)
     made["attributes"]["password"] = password
     return _jsonapi.answer(made, status=201)
@@ -149,7 +149,7 @@ def add_password(domain: str) -> Response:
 @service.delete("/<domain>/passwords/<id>", access=public)
 def remove_password(domain: str, id: str) -> Response:
     """Revoke a device password."""
-    stack().instance(domain).auth.remove_device(id)
+    stack().instance(domain).auth.devices.remove(id)
     return Response(status=204)
 
 

@@ -50,7 +50,7 @@ def _check_passphrase(given: Mapping[str, Any]) -> None:
     :raises TooManyRequests: too many were tried.
     """
     auth, seen = instance().auth, credentials()
-    auth.count_attempt(seen)
+    auth.attempts.count(seen)
     auth.check_passphrase(_text(given, "passphrase"), seen)
 
 

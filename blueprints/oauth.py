@@ -10,7 +10,8 @@ from flask import Response, request
 from blueprints import _consent, _pages
 from blueprints._answers import echo_origin, preflight, private, redirect
 from blueprints._documents import answer
-from blueprints._request import SESSION_COOKIE, Service, body, by_secret, credentials, instance, known, logged_in, principal, public
+from blueprints._login import with_session
+from blueprints._request import Service, body, by_secret, credentials, instance, known, logged_in, principal, public
 from cozyd.auth import clients
 from cozyd.auth.clients import Client
 from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, Unauthorized
@@ -155,9 +156,8 @@ def _with_session() -> Response:
     """The same page again, in a session for this errand."""
     left = {name: values for name, values in request.args.to_dict(flat=False).items() if name != "session_code"}
     again = redirect(f"{request.path}?{urlencode(left, doseq=True)}")
-    cookie = instance().auth.open_session(credentials(), long_run=False, short_run=True)
-    again.set_cookie(SESSION_COOKIE, cookie, path="/", secure=request.is_secure, httponly=True, samesite="Lax")
-    return again
+    cookie = instance().auth.open_session(credentials(), "session code", long_run=False, short_run=True)
+    return with_session(again, cookie, long_run=False)
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def revoke_password(id: str) -> Response:
     """Revoke a device password; it counts from the next request on. One that is gone already is fine."""
     _pages.check_csrf()
     with contextlib.suppress(NotFound):
-        instance().auth.remove_device(id)
+        instance().auth.devices.remove(id)
     return _to("/sync/?revoked#passwords")
 
 
@@ -148,7 +148,7 @@ def _connect_page(
         gvfs=f"{base.replace('http', 'dav', 1)}{FILES}".replace("//", "//me@", 1),
         qr=_qr(base + "/sync/"),
         local=_is_local(host),
-        devices=instance().auth.devices(),
+        devices=instance().auth.devices.all(),
         names=lambda reach: words("reach.join").join(words(f"reach.{one}") for one in reach),
         day=_day,
     )
@@ -182,7 +182,7 @@ def _name(host: str) -> str:
 def _add_device(form: _Form) -> str:
     """Make a device password; the key under which the pages may show it for a while."""
     auth = instance().auth
-    device, password = auth.add_device(form.name, form.reach, form.read_only)
+    device, password = auth.devices.add(form.name, form.reach, form.read_only)
     return auth.show_for_a_while(f"{device.id} {password}")
 
 
@@ -192,7 +192,7 @@ def _new_device(key: str | None) -> dict[str, Any] | None:
     if shown is None:
         return None
     id, _, password = shown.partition(" ")
-    device: Device | None = next((one for one in instance().auth.devices() if one.id == id), None)
+    device: Device | None = next((one for one in instance().auth.devices.all() if one.id == id), None)
     if device is None:
         return None
     return {"name": device.name, "password": password, "key": key, "reach": device.reach, "profile": bool(_accounts(device.reach))}

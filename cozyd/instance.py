@@ -11,6 +11,7 @@ from typing import Any
 from cozyd import doctypes
 from cozyd.accounts import ACCOUNTS, AccountSecrets
 from cozyd.auth import Auth
+from cozyd.auth.attempts import Gate
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache
 from cozyd.config import Mail
@@ -57,6 +58,7 @@ class Drivers:
     locks: Locks
     cache: Cache
     verified: VerifiedTokens
+    gate: Gate
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     scheme: str
@@ -76,10 +78,14 @@ class Instance:
 
     :param record: gives the current document of doctype `instances`.
     :param store: the tenant's documents.
+    :param amend: changes fields of the record; None removes one.
     """
 
-    def __init__(self, record: Callable[[], Mapping[str, Any]], store: DocumentStore, drivers: Drivers) -> None:
+    def __init__(
+        self, record: Callable[[], Mapping[str, Any]], store: DocumentStore, drivers: Drivers, amend: Callable[..., object]
+    ) -> None:
         self._record = record
+        self.amend = amend
         self._store = store
         self._drivers = drivers
         self.domain: str = self.doc["domain"]
@@ -166,7 +172,7 @@ class Instance:
     def auth(self) -> Auth:
         """Who is asking."""
         drivers = self._drivers
-        return Auth(self.docs, lambda: self.doc, drivers.cache, drivers.verified, drivers.now)
+        return Auth(self.docs, lambda: self.doc, drivers.cache, drivers.verified, drivers.now, amend=self.amend, gate=drivers.gate)
 
     @cached_property
     def mails(self) -> Mails:

@@ -20,12 +20,13 @@ _COZY_CLOSED = (
     "account_types konnectors.maintenance remote.secrets sessions permissions intents oauth.clients oauth.access_codes files.archives "
     "sharings shared accounts.soft_deleted certified.carbon_copy certified.electronic_safe files.sizes triggers.state sharings.answer "
     "sharings.moved support office.url notes.url apps.open auth.confirmations jobs.events sharings.initial_sync notes.events "
-    "notes.telepointers files.thumbnails apps.logs devices files.locks oauth.grants"
+    "notes.telepointers files.thumbnails apps.logs devices files.locks oauth.grants "
+    "auth.factors auth.passkeys auth.trusted"
 )
 CLOSED = frozenset({f"io.cozy.{name}" for name in _COZY_CLOSED.split()} | {"instances", "com.bitwarden.profiles"})
 """Doctypes that no app may read or write through `/data`."""
 _COZY_READ_ONLY = (
-    "jobs triggers apps konnectors files files.versions notifications remote.requests sessions.logins notes.steps notes.images"
+    "jobs triggers apps konnectors files files.versions notifications remote.requests sessions.logins auth.events notes.steps notes.images"
 )
 READ_ONLY = frozenset({f"io.cozy.{name}" for name in _COZY_READ_ONLY.split()} | {"com.bitwarden.contacts"})
 """Doctypes that apps may read through `/data`; their own services write them."""

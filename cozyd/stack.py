@@ -15,12 +15,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from cozyd import doctypes, seeds
 from cozyd.auth import passwords
+from cozyd.auth.attempts import Gate
+from cozyd.auth.passphrase import NewPassphrase
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.auth.values import Kdf
 from cozyd.cache import Cache, LocalCache
@@ -93,6 +96,7 @@ class Stack:
             locks=locks,
             cache=cache,
             verified=VerifiedTokens(),
+            gate=Gate(),
             now=now,
             new_id=RisingIds(),
             scheme=config.server.scheme,
@@ -201,7 +205,7 @@ class Stack:
         prefix = record["prefix"]
         self._backend.destroy(prefix)  # what an interrupted creation left behind
         self._destroy_contents(prefix)
-        instance = Instance(lambda: record, self._backend.create(prefix), self.drivers)
+        instance = Instance(lambda: record, self._backend.create(prefix), self.drivers, record.update)
         seeds.plant(instance, email=email, public_name=public_name)
         self._records.put(doctypes.INSTANCES, record | {"_id": prefix})
 
@@ -237,8 +241,8 @@ class Stack:
         :raises Invalid: it is empty.
         """
         instance = self.instance(domain)
-        fresh = {"session_secret": _secret(64), "register_token": None}
-        return self.modify(instance.domain, **_with_passphrase(passphrase, instance.auth.kdf()), **fresh)
+        instance.auth.replace_passphrase(NewPassphrase(passphrase), is_judged=False)
+        return self._instance(instance.domain)
 
     def destroy(self, domain: str) -> None:
         """Remove every byte of an instance; can be called again when it was interrupted.
@@ -367,7 +371,8 @@ class Stack:
     def _open_instance(self, domain: str) -> Instance:
         ref = self._ref(domain)
         prefix = self._records.get(ref).doc["prefix"]
-        return Instance(lambda: self._records.get(ref).doc, self._backend.open(prefix), self.drivers)
+        store, amend = self._backend.open(prefix), partial(self.modify, domain)
+        return Instance(lambda: self._records.get(ref).doc, store, self.drivers, amend)
 
     def _check_free(self, hosts: Sequence[str], *, mine: str = "") -> None:
         for host in hosts:

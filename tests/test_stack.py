@@ -79,7 +79,7 @@ def test_an_alias_counts_at_once_and_no_longer_when_it_is_gone(stack: Stack):
 def test_what_comes_after_a_removed_instance_on_its_host_is_new(stack: Stack):
     old = stack.create("alice.localhost", passphrase="p")
     cookie = old.auth.open_session(Credentials(), long_run=False)
-    _, password = old.auth.add_device("phone", ["files"], False)
+    _, password = old.auth.devices.add("phone", ["files"], False)
     token = old.auth.cli_token("io.cozy.files")
     old.docs.put("io.cozy.notes", {"_id": "secret"})
     stack.destroy("alice.localhost")
@@ -92,7 +92,7 @@ def test_what_comes_after_a_removed_instance_on_its_host_is_new(stack: Stack):
     with pytest.raises(NotFound):
         new.docs.get(Ref("io.cozy.notes", "secret"))
     with pytest.raises(Unauthorized):
-        new.auth.log_in(new.auth.derive("p"), Credentials())
+        new.auth.log_in(new.auth.passphrase.derive("p"), Credentials())
 
 
 def test_an_interrupted_removal_is_finished_by_the_next(stack: Stack):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 Reach = Literal["contacts", "calendars", "files"]
 
@@ -16,6 +16,7 @@ class Credentials:
     :param session: value of the session cookie; None of a door that reads no cookies, empty of a request that has none.
     :param passes: cookies that show that the passwords of share links were given, by name.
     :param address: the client's IP address, for rate limits.
+    :param known: value of the cookie of a browser in which she logged in before.
     """
 
     bearer: str | None = None
@@ -24,6 +25,7 @@ class Credentials:
     address: str = ""
     agent: str = ""
     passes: Mapping[str, str] = field(default_factory=dict)
+    known: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +46,20 @@ class Device:
     read_only: bool
     created_at: datetime
     last_used: datetime | None = None
+
+
+class Mails(Protocol):
+    """How mails go out: a template's name, its values, whom to (None: the owner)."""
+
+    def send(self, template: str, values: Mapping[str, Any], *, to: Any = None) -> None:
+        """Hand a mail to the post; never waits for it."""
+
+
+def text_of(time: datetime) -> str:
+    """A moment as documents keep it."""
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def time_of(text: str) -> datetime:
+    """A moment that a document keeps."""
+    return datetime.fromisoformat(text)

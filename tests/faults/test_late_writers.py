@@ -179,7 +179,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 def test_with_no_lock_no_two_files_have_one_name_and_no_folder_is_in_itself(stack: Stack):
     alice = stack.create("alice.localhost")
-    unlocked = Instance(lambda: alice.doc, alice._store, replace(stack.drivers, locks=NoLocks()))
+    unlocked = Instance(lambda: alice.doc, alice._store, replace(stack.drivers, locks=NoLocks()), alice.amend)
     files: Files = unlocked.files
     folders = [files.mkdir(root(files), f"folder {number}") for number in range(4)]
     refused: list[CozyError] = []

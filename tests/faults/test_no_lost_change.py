@@ -38,7 +38,7 @@ class World:
         self.folder, self.chance, self.clock = folder, chance, Clock()
         self.stack = open_stack(folder / "data", self.clock)
         self.stack.create(DOMAIN)
-        _, self.password = self.instance.auth.add_device("test", ("calendars",), read_only=False)
+        _, self.password = self.instance.auth.devices.add("test", ("calendars",), read_only=False)
         self.instance.pim.make("calendar", {}, id="second")
         self.model: Model = {}
         self.backup: tuple[Path, Model] | None = None

@@ -28,7 +28,7 @@ from tests.support.stack import Clock, open_stack
 TABLE = Path(__file__).parent.parent / "authorization.toml"
 KINDS = ("anonymous", "owner", "app", "client", "stranger", "link", "device", "cli", "foreign")
 """`client` has the rules it needs, `stranger` is one without; `link` reads one document and one folder; `foreign` is of another tenant."""
-SCOPE = "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.*"
+SCOPE = "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.* io.cozy.sessions"
 ROOT = "io.cozy.files.root-dir"
 METHODS = ("GET", "HEAD", "PROPFIND", "REPORT", "OPTIONS", "POST", "MKCOL", "LOCK", "COPY", "MOVE", "PATCH", "PUT", "DELETE")
 DAV = {
@@ -144,7 +144,7 @@ def _headers(stack: Stack, tenant: Tenant) -> dict[str, str]:
         case "owner":
             return {"Cookie": f"cozysessid={auth.open_session(Credentials(), long_run=True)}"}
         case "device":
-            _, password = auth.add_device("phone", ["contacts", "calendars", "files"], read_only=False)
+            _, password = auth.devices.add("phone", ["contacts", "calendars", "files"], read_only=False)
             return {"Authorization": "Basic " + base64.b64encode(f"me:{password}".encode()).decode()}
         case "app":
             token = auth.app_token("drive", SCOPE)

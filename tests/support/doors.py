@@ -23,7 +23,7 @@ class Doors:
     def __init__(self, stack: Stack, instance: Instance) -> None:
         self._client = WsgiClient(Front(stack, create_app(stack).wsgi_app, mounts(), Limits()), use_cookies=False)
         self._host = instance.domain
-        _, password = instance.auth.add_device("doors", ["files"], False)
+        _, password = instance.auth.devices.add("doors", ["files"], False)
         basic = base64.b64encode(f"me:{password}".encode()).decode()
         self._dav = {"Host": self._host, "Authorization": f"Basic {basic}"}
         self._auth = instance.auth

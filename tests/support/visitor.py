@@ -23,11 +23,14 @@ class Visitor:
         self.served = served
         self.host = host or served.domain
         self.cookies: dict[str, str] = {}
+        self.agent = ""
 
     def ask(self, method: str, path: str, body: bytes | None = None, /, **headers: str) -> Answer:
         """A request with her cookies; those of the answer are kept."""
         connection = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=30)
         given = {"Host": self.host, "Accept": "text/html"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.agent:
+            given["User-Agent"] = self.agent
         if self.cookies:
             given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         try:

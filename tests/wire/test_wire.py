@@ -37,7 +37,7 @@ MISC = {
     f"misc/{name}"
     for name in ("status", "version", "unknown-route", "data-bad-method", "cors-preflight", "cors-simple", "well-known-change-password")
 } | {"misc/move-export-anonymous"}
-LATER = re.compile(r"auth/(sessions|session)|misc/(notification|intent|sharing|remote)")
+LATER = re.compile(r"auth/session-|misc/(notification|intent|sharing|remote)")
 
 
 @pytest.fixture(scope="module")

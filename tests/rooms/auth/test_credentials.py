@@ -85,7 +85,7 @@ def test_a_session_dies_thirty_days_after_it_was_last_seen(alice: Instance, cloc
 
 def test_last_seen_is_written_once_a_day(alice: Instance, clock: Clock):
     cookie = session(alice)
-    ref = Ref(SESSIONS, alice.auth.session_id(cookie))
+    ref = Ref(SESSIONS, alice.auth.sessions.id_of(cookie))
     first = alice.docs.get(ref).rev
     clock.passes(hours=23)
     assert opens(alice, session=cookie)
@@ -154,7 +154,7 @@ def test_a_cli_token_is_good_for_thirty_minutes_and_says_when_it_expired(alice: 
 
 def test_an_app_token_lives_and_dies_with_its_session(alice: Instance, clock: Clock):
     cookie = session(alice)
-    token = alice.auth.app_token("drive", "io.cozy.files", session_id=alice.auth.session_id(cookie))
+    token = alice.auth.app_token("drive", "io.cozy.files", session_id=alice.auth.sessions.id_of(cookie))
     without = alice.auth.app_token("drive", "io.cozy.files")
     clock.passes(minutes=31)
     assert opens(alice, bearer=token)
@@ -164,7 +164,7 @@ def test_an_app_token_lives_and_dies_with_its_session(alice: Instance, clock: Cl
 
 
 def test_an_app_token_is_good_for_a_day(alice: Instance, clock: Clock):
-    token = alice.auth.app_token("drive", "io.cozy.files", session_id=alice.auth.session_id(session(alice)))
+    token = alice.auth.app_token("drive", "io.cozy.files", session_id=alice.auth.sessions.id_of(session(alice)))
     clock.passes(hours=24, seconds=1)
     assert not opens(alice, bearer=token)
 
@@ -244,7 +244,7 @@ def test_a_token_is_not_made_for_a_malformed_scope(still: Instance, scope: str):
 
 
 def test_a_device_reaches_what_it_was_given(alice: Instance):
-    _, password = alice.auth.add_device("phone", ["contacts", "calendars"], False)
+    _, password = alice.auth.devices.add("phone", ["contacts", "calendars"], False)
     found = alice.auth.identify(Credentials(basic=("anything", password)))
     assert found.kind == "device"
     for doctype in ("io.cozy.contacts", "io.cozy.contacts.groups", "io.cozy.calendar.events", "io.cozy.calendar.todos"):
@@ -255,7 +255,7 @@ def test_a_device_reaches_what_it_was_given(alice: Instance):
 
 
 def test_a_read_only_device_reads(alice: Instance):
-    _, password = alice.auth.add_device("frame", ["files"], True)
+    _, password = alice.auth.devices.add("frame", ["files"], True)
     found = alice.auth.identify(Credentials(basic=("me", password)))
     found.check("GET", "io.cozy.files")
     for action in ("POST", "PUT", "PATCH", "DELETE"):
@@ -264,7 +264,7 @@ def test_a_read_only_device_reads(alice: Instance):
 
 
 def test_a_device_password_is_128_random_bits_kept_as_sha256(alice: Instance, tmp_path: Path):
-    device, password = alice.auth.add_device("phone", ["files"], False)
+    device, password = alice.auth.devices.add("phone", ["files"], False)
     plain = password.replace("-", "")
     assert len(base64.b32decode(plain.upper() + "======")) == 16
     assert device.id == hashlib.sha256(plain.encode()).hexdigest()[:32]
@@ -275,7 +275,7 @@ def test_a_device_password_is_128_random_bits_kept_as_sha256(alice: Instance, tm
 
 
 def test_dashes_case_and_spaces_are_for_the_eye(alice: Instance):
-    _, password = alice.auth.add_device("phone", ["files"], False)
+    _, password = alice.auth.devices.add("phone", ["files"], False)
     for typed in (password.upper(), password.replace("-", ""), f" {password.replace('-', ' ')} "):
         assert opens(alice, basic=("me", typed))
 
@@ -286,26 +286,26 @@ def test_what_is_no_password_is_nobody(still: Instance, wrong: str):
 
 
 def test_its_id_is_not_its_password_and_another_tenant_cannot_use_it(alice: Instance, bob: Instance):
-    device, password = alice.auth.add_device("phone", ["files"], False)
+    device, password = alice.auth.devices.add("phone", ["files"], False)
     assert not opens(alice, basic=("me", device.id))
     assert not opens(bob, basic=("me", password))
     assert not opens(alice, bearer=password)
 
 
 def test_a_revoked_password_is_nobody_s_at_once(alice: Instance):
-    device, password = alice.auth.add_device("phone", ["files"], False)
+    device, password = alice.auth.devices.add("phone", ["files"], False)
     assert opens(alice, basic=("me", password))
-    alice.auth.remove_device(device.id)
+    alice.auth.devices.remove(device.id)
     assert not opens(alice, basic=("me", password))
     with pytest.raises(NotFound):
-        alice.auth.remove_device(device.id)
+        alice.auth.devices.remove(device.id)
 
 
 def test_the_last_use_is_noted_to_the_hour_and_once_in_it(alice: Instance, clock: Clock):
-    device, password = alice.auth.add_device("phone", ["files"], False)
+    device, password = alice.auth.devices.add("phone", ["files"], False)
     clock.passes(minutes=25)
     assert opens(alice, basic=("me", password))
-    (noted,) = alice.auth.devices()
+    (noted,) = alice.auth.devices.all()
     assert noted.last_used == clock.time.replace(minute=0)
     rev = alice.docs.get(Ref(DEVICES, device.id)).rev
     clock.passes(minutes=20)
@@ -313,11 +313,11 @@ def test_the_last_use_is_noted_to_the_hour_and_once_in_it(alice: Instance, clock
     assert alice.docs.get(Ref(DEVICES, device.id)).rev == rev
     clock.passes(minutes=40)
     assert opens(alice, basic=("me", password))
-    assert alice.auth.devices()[0].last_used == clock.time.replace(minute=0)
+    assert alice.auth.devices.all()[0].last_used == clock.time.replace(minute=0)
 
 
 def test_a_bearer_is_looked_at_before_a_password_and_that_before_a_session(alice: Instance):
-    _, password = alice.auth.add_device("phone", ["files"], False)
+    _, password = alice.auth.devices.add("phone", ["files"], False)
     cookie = session(alice)
     assert not opens(alice, bearer="forged", basic=("me", password), session=cookie)
     assert not opens(alice, basic=("me", "wrong"), session=cookie)
@@ -332,13 +332,13 @@ def test_a_text_to_show_is_found_by_its_key_in_its_instance_only(alice: Instance
 
 
 def test_a_device_s_name_is_for_people_to_read(alice: Instance):
-    device, _ = alice.auth.add_device("  My\n\x1b[31m phone\x00 \u202e ", ["files"], False)
+    device, _ = alice.auth.devices.add("  My\n\x1b[31m phone\x00 \u202e ", ["files"], False)
     assert device.name == "My [31m phone"
-    assert len(alice.auth.add_device("é" * 500, ["files"], False)[0].name) == 80
+    assert len(alice.auth.devices.add("é" * 500, ["files"], False)[0].name) == 80
 
 
 @pytest.mark.parametrize(("name", "reach"), [("", ["files"]), (" \x00", ["files"]), ("phone", []), ("phone", ["everything"])])
 def test_a_device_needs_a_name_and_something_to_reach(alice: Instance, name: str, reach: list[Any]):
     with pytest.raises(Invalid):
-        alice.auth.add_device(name, reach, False)
-    assert alice.auth.devices() == ()
+        alice.auth.devices.add(name, reach, False)
+    assert alice.auth.devices.all() == []

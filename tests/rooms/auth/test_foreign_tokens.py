@@ -36,7 +36,7 @@ def credentials_of(alice: Instance, bob: Instance) -> Mapping[str, Make]:
     auth = alice.auth
     client = auth.clients.register({"redirect_uris": ["app://x"], "client_name": "N", "software_id": "x"})
     session = auth.open_session(Credentials(), long_run=True)
-    _, password = auth.add_device("phone", ["contacts"], read_only=False)
+    _, password = auth.devices.add("phone", ["contacts"], read_only=False)
     maker = Maker(Principal("cli", "", parse_scope(SCOPE)), "")
     link = auth.links.create(maker, Wanted({"permissions": {"a": {"type": "io.cozy.files"}}}, names=("a",))).doc
     theirs = bob.auth.clients.register({"redirect_uris": ["app://x"], "client_name": "N", "software_id": "x"})
@@ -49,7 +49,7 @@ def credentials_of(alice: Instance, bob: Instance) -> Mapping[str, Make]:
             random.choice((client.id, theirs.id, "drive", "settings", "")),
             alice.now(),
             random.choice((SCOPE, "*", "", "@io.cozy.apps/drive")),
-            session_id=random.choice(("", auth.session_id(session))),
+            session_id=random.choice(("", auth.sessions.id_of(session))),
             id=secrets.token_hex(4),
         )
         key = secret_of(alice.doc, random.choice(KINDS))

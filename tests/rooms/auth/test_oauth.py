@@ -200,7 +200,7 @@ def test_a_session_code_is_good_once(alice: Instance):
 
 def test_an_apps_token_needs_the_cookie_of_its_own_session_where_cookies_are_read(alice: Instance):
     mine, other = (alice.auth.open_session(Credentials(), long_run=True) for _ in range(2))
-    token = alice.auth.app_token("drive", SCOPE, session_id=alice.auth.session_id(mine))
+    token = alice.auth.app_token("drive", SCOPE, session_id=alice.auth.sessions.id_of(mine))
 
     def good(session: str | None) -> bool:
         try:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cozyd.auth import ACCOUNT_ATTEMPTS, ATTEMPTS, ATTEMPTS_WINDOW, Auth, Credentials
+from cozyd.auth import Auth, Credentials
+from cozyd.auth.attempts import ACCOUNT_ATTEMPTS, ATTEMPTS, ATTEMPTS_WINDOW, Gate
 from cozyd.auth.passwords import derive, keep, matches
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.auth.values import Kdf
@@ -54,7 +55,7 @@ def seconds() -> Seconds:
 @pytest.fixture
 def auth(alice: Instance, clock: Clock, seconds: Seconds) -> Auth:
     """Alice's room over a cache whose time stands."""
-    return Auth(alice.docs, lambda: alice.doc, LocalCache(clock=seconds), VerifiedTokens(), clock)
+    return Auth(alice.docs, lambda: alice.doc, LocalCache(clock=seconds), VerifiedTokens(), clock, amend=alice.amend, gate=Gate())
 
 
 @pytest.mark.parametrize(
@@ -70,14 +71,14 @@ def test_the_derivation_is_the_one_of_official_clients(passphrase: str, kdf: Kdf
 
 
 def test_the_salt_has_no_port_and_the_iterations_are_told(alice: Instance):
-    assert alice.auth.kdf() == Kdf("me@alice.localhost", 650_000)
+    assert alice.auth.passphrase.kdf() == Kdf("me@alice.localhost", 650_000)
 
 
 def test_what_is_kept_is_argon2id_of_the_derived_and_never_twice_the_same(alice: Instance):
     kept = alice.doc["passphrase_hash"]
     assert kept.startswith("$argon2id$v=19$m=19456,t=3,p=1$")
-    assert derive(PASSPHRASE, alice.auth.kdf()) not in kept
-    assert matches(derive(PASSPHRASE, alice.auth.kdf()), kept)
+    assert derive(PASSPHRASE, alice.auth.passphrase.kdf()) not in kept
+    assert matches(derive(PASSPHRASE, alice.auth.passphrase.kdf()), kept)
     assert keep("x") != keep("x")
 
 
@@ -86,7 +87,7 @@ def test_a_record_without_a_usable_hash_lets_nobody_in(stack: Stack, kept: str |
     bob = stack.create("bob.localhost")
     if kept is not None:
         stack.modify("bob.localhost", passphrase_hash=kept)
-    for tried in ("", "x", derive("", bob.auth.kdf())):
+    for tried in ("", "x", derive("", bob.auth.passphrase.kdf())):
         with pytest.raises(Unauthorized):
             bob.auth.log_in(tried, Credentials())
 
@@ -94,24 +95,24 @@ def test_a_record_without_a_usable_hash_lets_nobody_in(stack: Stack, kept: str |
 def test_the_clear_passphrase_is_not_what_opens(alice: Instance):
     with pytest.raises(Unauthorized):
         alice.auth.log_in(PASSPHRASE, Credentials())
-    assert alice.auth.log_in(alice.auth.derive(PASSPHRASE), Credentials())
+    assert alice.auth.log_in(alice.auth.passphrase.derive(PASSPHRASE), Credentials())
 
 
 def test_a_new_passphrase_replaces_the_old_one(stack: Stack, alice: Instance):
-    old = alice.auth.log_in(alice.auth.derive(PASSPHRASE), Credentials())
+    old = alice.auth.log_in(alice.auth.passphrase.derive(PASSPHRASE), Credentials())
     stack.set_passphrase("alice.localhost:8080", "another")
     with pytest.raises(Unauthorized):
-        alice.auth.log_in(alice.auth.derive(PASSPHRASE), Credentials())
+        alice.auth.log_in(alice.auth.passphrase.derive(PASSPHRASE), Credentials())
     with pytest.raises(Unauthorized):
         alice.auth.identify(Credentials(session=old))
-    assert alice.auth.log_in(alice.auth.derive("another"), Credentials())
+    assert alice.auth.log_in(alice.auth.passphrase.derive("another"), Credentials())
     with pytest.raises(Invalid):
         stack.set_passphrase("alice.localhost:8080", "")
 
 
 def attempt(auth: Auth, address: str, times: int = 1) -> None:
     for _ in range(times):
-        auth.count_attempt(Credentials(address=address))
+        auth.attempts.count(Credentials(address=address))
 
 
 def test_an_address_has_ten_attempts_in_five_minutes(auth: Auth, seconds: Seconds):
@@ -126,7 +127,7 @@ def test_an_address_has_ten_attempts_in_five_minutes(auth: Auth, seconds: Second
 
 def test_a_log_in_gives_the_attempts_back(auth: Auth):
     attempt(auth, "192.0.2.1", ATTEMPTS)
-    auth.log_in(auth.derive(PASSPHRASE), Credentials(address="192.0.2.1"))
+    auth.log_in(auth.passphrase.derive(PASSPHRASE), Credentials(address="192.0.2.1"))
     attempt(auth, "192.0.2.1", ATTEMPTS)
 
 
@@ -139,7 +140,7 @@ def test_one_ipv6_network_is_one_address(auth: Auth):
 
 
 def test_strangers_cannot_shut_the_owner_out(auth: Auth):
-    auth.log_in(auth.derive(PASSPHRASE), Credentials(address="192.0.2.1"))
+    auth.log_in(auth.passphrase.derive(PASSPHRASE), Credentials(address="192.0.2.1"))
     for number in range(ACCOUNT_ATTEMPTS):
         attempt(auth, f"198.51.{number // 250}.{number % 250}")
     with pytest.raises(TooManyRequests):

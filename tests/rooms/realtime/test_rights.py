@@ -95,7 +95,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_socket_ends_with_its_session_and_hears_nothing_written_later(home: Home):
     auth = home.instance.auth
     cookie, other = (auth.open_session(Credentials(), long_run=False) for _ in range(2))
-    hers, also = (home.open(auth.app_token("drive", THINGS, session_id=auth.session_id(one)), THINGS) for one in (cookie, other))
+    hers, also = (home.open(auth.app_token("drive", THINGS, session_id=auth.sessions.id_of(one)), THINGS) for one in (cookie, other))
     home.write("before")
     assert (heard(hers)["payload"]["id"], heard(also)["payload"]["id"]) == ("before", "before")
     auth.log_out(cookie)
