@@ -33,9 +33,11 @@ from cozyd.locks import Lock, Locks
 from cozyd.mails import SIZE, Mails
 from cozyd.outbound import Outbound
 from cozyd.pim import Pim
+from cozyd.pim.pusher import Pusher
+from cozyd.pim.subscriptions import Subscriptions
 from cozyd.realtime import Hub
 from cozyd.seals import Seal
-from cozyd.webpush import VapidKeys
+from cozyd.webpush import VapidKeys, WebPush
 
 SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
 
@@ -51,6 +53,8 @@ class Drivers:
     :param vapid: what push services know the server by.
     :param table: the workers.
     :param wrote: is told the domain of each commit; never raises, never blocks.
+    :param push_contact: whom they may write to; empty: the instance.
+    :param pusher: tells the subscriptions of WebDAV-Push.
     """
 
     blobs: BlobStore
@@ -64,6 +68,8 @@ class Drivers:
     scheme: str
     keeping: Keeping
     vapid: VapidKeys
+    push_contact: str
+    pusher: Pusher
     uploads: Path
     largest_upload: int
     mail: Mail
@@ -122,6 +128,7 @@ class Instance:
         self._drivers.hub.publish(self.domain, changes)
         self.jobs.told(changes)
         self._drivers.wrote(self.domain)
+        self._drivers.pusher.note(self.subscriptions, changes)
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -167,6 +174,18 @@ class Instance:
     def pim(self) -> Pim:
         """Address books and calendars."""
         return Pim(self.docs, self.prefix, self._drivers.locks, self._drivers.now, self._drivers.new_id)
+
+    @cached_property
+    def webpush(self) -> WebPush:
+        """Messages to devices and browsers."""
+        drivers = self._drivers
+        contact = drivers.push_contact or f"https://{self.domain.partition(':')[0]}"
+        return WebPush(drivers.outbound, drivers.vapid, contact, drivers.now)
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """Who is told of changed address books and calendars."""
+        return Subscriptions(self.docs, self.pim, self.webpush, lambda: str(self.doc["oauth_secret"]).encode(), self.now)
 
     @cached_property
     def auth(self) -> Auth:

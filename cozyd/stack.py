@@ -44,6 +44,7 @@ from cozyd.jobs.runner import Runner
 from cozyd.jobs.worker import Table, queues_of
 from cozyd.locks import LocalLocks, Lock, Locks
 from cozyd.outbound import Outbound
+from cozyd.pim.pusher import Pusher
 from cozyd.realtime import Hub, LocalHub
 from cozyd.webpush import VapidKeys
 
@@ -101,6 +102,8 @@ class Stack:
             new_id=RisingIds(),
             scheme=config.server.scheme,
             vapid=_vapid(config),
+            push_contact=config.push.contact,
+            pusher=Pusher(),
             keeping=Keeping(config.files.versions, timedelta(seconds=config.files.versions_apart)),
             uploads=config.storage.path / "uploads",
             largest_upload=config.limits.upload,
@@ -322,6 +325,7 @@ class Stack:
             self.rest()
         self.broker.stop(max(0.0, (self._jobs_until or 0.0) - time.monotonic()))
         self.runner.close()
+        self.drivers.pusher.close()
         self.hub.close()
         self.drivers.locks.close()
         self._backend.close()

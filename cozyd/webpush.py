@@ -7,16 +7,17 @@ import base64
 import binascii
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from cozyd.config import ConfigError
-from cozyd.errors import BadGateway, CozyError, Gone, Invalid, TooLarge, Unavailable
+from cozyd.errors import BadGateway, BadRequest, CozyError, Forbidden, GatewayTimeout, Gone, Invalid, TooLarge, Unavailable
+from cozyd.outbound import Answer, Outbound
 
 if TYPE_CHECKING:
     from py_vapid import Vapid
@@ -27,34 +28,6 @@ LONGEST = 3993
 TIMEOUT = 10
 _TOKEN_LIFE = timedelta(hours=12)
 _POINT, _AUTH = 65, 16
-
-
-class Answer(Protocol):
-    """What a push service answers."""
-
-    @property
-    def status(self) -> int:
-        """Of HTTP."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By name, in any case."""
-
-
-class Outgoing(Protocol):
-    """The way out: `cozyd.outbound`, which refuses private addresses."""
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        limit_bytes: int = ...,
-        timeout: float = ...,
-    ) -> Answer:
-        """Send a request; its answer, whatever the status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +136,8 @@ class WebPush:
     :param contact: `mailto:` or `https:` address that push services may write to.
     """
 
-    def __init__(self, outgoing: Outgoing, keys: VapidKeys, contact: str, now: Callable[[], datetime]) -> None:
-        self._outgoing = outgoing
+    def __init__(self, outbound: Outbound, keys: VapidKeys, contact: str, now: Callable[[], datetime]) -> None:
+        self._outbound = outbound
         self.keys = keys
         self._contact = contact
         self._now = now
@@ -202,7 +175,12 @@ class WebPush:
         if topic:
             headers["Topic"] = topic
         body = _encrypt(payload, subscription)
-        answer = self._outgoing.request("POST", subscription.endpoint, headers=headers, body=body, limit_bytes=1 << 16, timeout=TIMEOUT)
+        try:
+            answer = self._outbound.request("POST", subscription.endpoint, headers=headers, body=body, timeout=TIMEOUT, redirects=0)
+        except (Forbidden, BadRequest) as cause:
+            raise BadGateway("The address of the push service may not be asked") from cause
+        except (BadGateway, GatewayTimeout) as cause:
+            raise Unavailable("The push service does not answer") from cause
         if answer.status not in (200, 201, 202, 204):
             raise _refusal(answer)
 
@@ -229,7 +207,7 @@ def _refusal(answer: Answer) -> CozyError:
     if status == 413:
         return TooLarge("The push service takes no message of this length")
     if status == 429 or status >= 500:
-        after = next((value for name, value in answer.headers.items() if name.lower() == "retry-after"), "")
+        after = answer.headers.get("retry-after", "")
         return Unavailable(f"The push service answers {status}", retry_after=int(after) if after.isdigit() else None)
     return BadGateway(f"The push service refuses the message: {status}")
 

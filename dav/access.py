@@ -32,8 +32,16 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 Headers = Sequence[tuple[str, str]]
 
 XML = "application/xml; charset=utf-8"
-_NAMESPACES = {"C": "urn:ietf:params:xml:ns:caldav", "CR": "urn:ietf:params:xml:ns:carddav", "D": "DAV:"}
+_NAMESPACES = {
+    "C": "urn:ietf:params:xml:ns:caldav",
+    "CR": "urn:ietf:params:xml:ns:carddav",
+    "D": "DAV:",
+    "P": "https://bitfire.at/webdav-push",
+}
 _PRECONDITIONS: Mapping[str, Sequence[str]] = {
+    "invalid-subscription": ("P:invalid-subscription",),
+    "push-not-available": ("P:push-not-available",),
+    "no-supported-trigger": ("P:no-supported-trigger",),
     "valid-calendar-data": ("C:valid-calendar-data",),
     "valid-calendar-object-resource": ("C:valid-calendar-object-resource", "C:valid-calendar-data"),
     "supported-calendar-component": ("C:supported-calendar-component",),

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from cozyd.errors import BadRequest, Forbidden, Invalid, MethodNotAllowed
 from cozyd.pim import Kind, ical
-from dav import xml
+from dav import push, xml
 from dav.access import XML, StartResponse, Visit, answer
 from dav.properties import CR, PROTECTED, SETTABLE, C, D, Seen
 from dav.reports import zone_of
@@ -38,7 +38,7 @@ def make(visit: Visit, id: str, tree: Element | None, method: str, start_respons
         if method == "MKCALENDAR":
             raise Invalid("There is something already", source="resource-must-be-null")
         raise MethodNotAllowed("There is something already")
-    if not _ID.fullmatch(id):
+    if not _ID.fullmatch(id) or id == push.PLACE:
         raise Invalid("The name is too long, or has control characters", source="calendar-collection-location-ok")
     changes = _changes(tree, made=True)
     kind: Kind | None = "calendar" if method == "MKCALENDAR" else changes.kind

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cozyd.errors import BadRequest, Conflict, Invalid, MethodNotAllowed, NotFound
-from dav import collections, properties, reports, resources, xml
+from dav import collections, properties, push, reports, resources, xml
 from dav.access import Environ, StartResponse, Visit
 from dav.properties import USER, D, Lister, Seen
 
@@ -59,6 +59,9 @@ def serve(request: Request) -> Iterable[bytes]:
     """
     parts = request.parts
     check_path(parts)
+    if parts[1:2] == [push.PLACE] and len(parts) == DEEPEST_PATH:
+        push.check_method(request.method)
+        return push.unregister(Seen(request.visit, request.root), parts[2], request.start_response)
     known = _RESOURCE if len(parts) == DEEPEST_PATH else _COLLECTION
     found = known.get(request.method)
     if found is None:
@@ -174,11 +177,20 @@ def _of_collection(serve: Callable[..., Iterable[bytes]]) -> Callable[[Request],
     return lambda request: serve(request.visit, request.seen(), request.environ, request.start_response)
 
 
+def _post(request: Request) -> Iterable[bytes]:
+    """A registration for push messages, or something to add."""
+    if "xml" in request.environ.get("CONTENT_TYPE", ""):
+        tree = request.tree()
+        if push.is_registration(tree):
+            return push.register(request.seen(), tree, request.environ, request.start_response)
+    return resources.post(request.visit, request.seen(), request.environ, request.start_response)
+
+
 Serve = Callable[[Request], Iterable[bytes]]
 _COLLECTION: Mapping[str, Serve] = {
     "GET": _of_collection(resources.get_all),
     "HEAD": _of_collection(resources.get_all),
-    "POST": _of_collection(resources.post),
+    "POST": _post,
     "PROPFIND": _propfind,
     "PROPPATCH": _proppatch,
     "REPORT": _report,

@@ -7,15 +7,15 @@ from xml.sax.saxutils import escape
 
 from cozyd.files.tree import read_time
 from cozyd.pim import Collection, ical, vcard
+from cozyd.pim.collections import sync_token
 from cozyd.pim.instances import MOST_INSTANCES
-from dav import xml
+from dav import push, xml
 from dav.access import Visit
 from dav.filters import COLLATIONS
 
 USER = "me"
 D, C, CR, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{urn:ietf:params:xml:ns:carddav}", "{http://calendarserver.org/ns/}"
 ICAL = "{http://apple.com/ns/ical/}"
-SYNC = "http://cozyd.org/ns/sync/"
 MEDIA = {
     "VCARD": "text/vcard; charset=utf-8",
     "VEVENT": "text/calendar; charset=utf-8; component=VEVENT",
@@ -55,11 +55,6 @@ class Seen:
         """The collection it is."""
         assert self.collection is not None
         return self.collection
-
-
-def sync_token(collection: Collection) -> str:
-    """The token of a collection as it is told."""
-    return f"{SYNC}{collection.id}/{collection.token}"
 
 
 # -- values -------------------------------------------------------------------------------------------------------------
@@ -135,6 +130,7 @@ _HOME: dict[str, Make] = _EVERYWHERE | {
         f'<C:supported-calendar-component-set><C:comp name="{name}"/></C:supported-calendar-component-set>' for name in ical.COMPONENTS
     ),
     f"{D}getetag": lambda _: None,
+    **push.properties(home=True),
 }
 
 
@@ -164,6 +160,7 @@ _COLLECTION: dict[str, Make] = _EVERYWHERE | {
     f"{D}getetag": lambda seen: f"&quot;{escape(seen.of().token)}&quot;",
     f"{D}current-user-privilege-set": _privileges_of,
     f"{D}add-member": lambda seen: _href(seen.path),
+    **push.properties(home=False),
 }
 _CALENDAR: dict[str, Make] = _COLLECTION | {
     f"{D}resourcetype": lambda _: "<D:collection/><C:calendar/>",

@@ -15,7 +15,9 @@ from radicale import log as radicale_log
 from radicale.app import Application
 
 from cozyd.errors import CozyError
-from dav import handlers
+from cozyd.instance import Instance
+from cozyd.pim.subscriptions import quiet
+from dav import handlers, push
 from dav.access import Environ, StartResponse, Visit, admit, refuse, utf8_path
 from dav.storage import Auth, Rights, Storage, visiting
 
@@ -127,7 +129,7 @@ def _collected(environ: Environ, run: Any) -> Answer:
 
 def mount(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The WSGI application of `/sync/dav`: who asks is found out first, then Radicale's application answers."""
-    start_response = _with_our_headers(start_response)
+    start_response = _with_our_headers(start_response, _classes(environ["cozyd.instance"]))
     for name in _FORGED:
         environ.pop(name, None)
     try:
@@ -136,13 +138,22 @@ def mount(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
             environ.pop("HTTP_AUTHORIZATION", None)
         else:
             environ["cozyd.visit"] = admit(environ)
-        with visiting(environ.get("cozyd.visit")):
-            return application()(environ, start_response)
+        token = quiet.set(push.not_told(environ))
+        try:
+            with visiting(environ.get("cozyd.visit")):
+                return application()(environ, start_response)
+        finally:
+            quiet.reset(token)
     except CozyError as error:
         return refuse(error, environ, start_response)
 
 
-def _with_our_headers(start_response: StartResponse) -> StartResponse:
+def _classes(instance: Instance) -> str:
+    """What the mount serves; push messages where there are keys for them."""
+    return f"{CLASSES}, webdav-push" if instance.subscriptions.public_key else CLASSES
+
+
+def _with_our_headers(start_response: StartResponse, classes: str) -> StartResponse:
     """Radicale claims DAV classes and methods that are not served, and does not name those that are."""
 
     def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
@@ -150,7 +161,7 @@ def _with_our_headers(start_response: StartResponse) -> StartResponse:
         kept = [(name, value) for name, value in headers if name.lower() not in names or (name == "Allow" and "LOCK" not in value)]
         if status.startswith("405") and not any(name == "Allow" for name, _ in kept):
             kept.append(("Allow", ALLOWED))
-        return start_response(status, [*kept, ("DAV", CLASSES)], *more)
+        return start_response(status, [*kept, ("DAV", classes)], *more)
 
     return start
 

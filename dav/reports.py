@@ -9,11 +9,12 @@ from xml.sax.saxutils import escape
 from cozyd.documents.store import Row
 from cozyd.errors import BadRequest, Invalid, SeqGone
 from cozyd.pim import Collection, instances
+from cozyd.pim.collections import SYNC, sync_token
 from cozyd.pim.content import Component, tree
 from cozyd.pim.zones import Zones, named
 from dav import data, filters, properties, xml
 from dav.access import XML, StartResponse, Visit, answer
-from dav.properties import CR, SYNC, C, D, Lister, Seen, sync_token
+from dav.properties import CR, C, D, Lister, Seen
 
 MOST_HREFS = 20_000
 FEW = 300

@@ -24,6 +24,7 @@ PREFIXES: Mapping[str, str] = {
     "http://calendarserver.org/ns/": "CS",
     "http://apple.com/ns/ical/": "ICAL",
     "http://owncloud.org/ns": "oc",
+    "https://bitfire.at/webdav-push": "P",
 }
 _HEAD = (
     '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus '

@@ -116,7 +116,10 @@ def test_may_only_says_whether_some_document_could_be_allowed():
     assert not one.may("PUT", "io.cozy.contacts")
 
 
-@pytest.mark.parametrize("doctype", ["io.cozy.sessions", "io.cozy.permissions", "io.cozy.devices", "instances", "com.bitwarden.profiles"])
+@pytest.mark.parametrize(
+    "doctype",
+    ["io.cozy.sessions", "io.cozy.permissions", "io.cozy.devices", "io.cozy.dav.subscriptions", "instances", "com.bitwarden.profiles"],
+)
 def test_closed_doctypes_are_neither_read_nor_written(doctype):
     with pytest.raises(Forbidden, match="unreadable"):
         check_readable(doctype)

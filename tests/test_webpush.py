@@ -3,15 +3,14 @@
 import stat
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import requests
 
 from cozyd.config import ConfigError
 from cozyd.errors import BadGateway, Gone, Invalid, TooLarge, Unavailable
+from cozyd.outbound import Outbound
 from cozyd.webpush import LONGEST, Subscription, VapidKeys, WebPush
 from tests.support.pushservice import PushService
 
@@ -22,20 +21,6 @@ def service() -> Iterator[PushService]:
         yield running
 
 
-@dataclass
-class Answered:
-    status: int
-    headers: dict[str, str]
-
-
-class Direct:
-    """A way out without the rules of `cozyd.outbound`."""
-
-    def request(self, method: str, url: str, *, headers=None, body=b"", limit_bytes=0, timeout=10.0) -> Answered:
-        found = requests.request(method, url, headers=headers, data=body, timeout=timeout)
-        return Answered(found.status_code, dict(found.headers))
-
-
 class Clock:
     now = datetime(2026, 11, 26, tzinfo=UTC)
 
@@ -44,7 +29,7 @@ class Clock:
 
 
 def sender(folder: Path, clock: Clock | None = None) -> WebPush:
-    return WebPush(Direct(), VapidKeys(folder / "vapid.pem"), "mailto:ops@example.org", clock or Clock())
+    return WebPush(Outbound(["127.0.0.1"]), VapidKeys(folder / "vapid.pem"), "mailto:ops@example.org", clock or Clock())
 
 
 def subscribed(service: PushService, path: str = "/x") -> Subscription:
@@ -90,6 +75,20 @@ def test_answers_of_the_service_say_what_to_do(service: PushService, tmp_path: P
     subscription = subscribed(service)
     service.status = status
     with pytest.raises(error):
+        sender(tmp_path).send(subscription, b"x", ttl=0)
+
+
+def test_a_private_address_is_not_asked(service: PushService, tmp_path: Path):
+    push = WebPush(Outbound(), VapidKeys(tmp_path / "vapid.pem"), "mailto:ops@example.org", Clock())
+    with pytest.raises(BadGateway):
+        push.send(subscribed(service), b"x", ttl=0)
+    assert service.messages == []
+
+
+def test_a_service_that_is_away_is_asked_again_later(tmp_path: Path):
+    with PushService() as gone:
+        subscription = subscribed(gone)
+    with pytest.raises(Unavailable):
         sender(tmp_path).send(subscription, b"x", ttl=0)
 
 

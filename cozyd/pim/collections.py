@@ -20,6 +20,9 @@ _PROPERTIES = ("name", "color", "order", "description", "timezone", "transparent
 _USUAL = {name: ical.COMPONENTS[name] for name in ical.USUAL}
 
 
+SYNC = "http://cozyd.org/ns/sync/"
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """An address book or a calendar.
@@ -36,6 +39,11 @@ class Collection:
     token: str
     props: Mapping[str, str] = field(default_factory=dict)
     dead: Mapping[str, str] = field(default_factory=dict)
+
+
+def sync_token(collection: Collection) -> str:
+    """The token of a collection as clients are told it (RFC 6578)."""
+    return f"{SYNC}{collection.id}/{collection.token}"
 
 
 Hold = Callable[[str], AbstractContextManager[Lock]]
