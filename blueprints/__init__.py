@@ -53,6 +53,7 @@ def create_app(stack: Stack) -> Flask:
         references,
         replication,
         sessions,
+        settings,
         status,
         sync,
         uploads,
@@ -69,7 +70,8 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     of_files = (file_lists, files, downloads, references, versions)
-    modules = (assets, auth, sessions, oauth, flagship, permissions, data, *of_files, realtime, replication, status, sync, uploads)
+    of_auth = (auth, sessions, oauth, flagship, permissions)
+    modules = (assets, *of_auth, data, *of_files, realtime, replication, settings, status, sync, uploads)
     for service in [service for module in modules for service in _services(module)]:
         app.register_blueprint(service)
     return app

@@ -14,7 +14,7 @@ from cozyd.documents.malformed import Malformed
 from cozyd.documents.revtree import is_revision
 from cozyd.documents.store import Doc, Page, Ref, Stored
 from cozyd.errors import BadRequest, Forbidden, NotFound
-from cozyd.instance import SETTINGS
+from cozyd.settings import Settings
 
 _PARAMETERS = frozenset(
     (
@@ -92,17 +92,15 @@ def check_rev(rev: Any) -> str:
     return str(rev)
 
 
-def keep_address(docs: Documents, ref: Ref, fields: Doc | None) -> None:
-    """Refuse to change the owner's address: that takes her passphrase, which no document carries.
+def keep_guarded(settings: Settings, ref: Ref, fields: Doc | None) -> None:
+    """Refuse to change what takes the owner's passphrase, which no document carries: her address, the keys of her vault.
 
     :param fields: the new document; None: it is to be deleted.
-    :raises Forbidden: it is another address.
+    :raises Forbidden: it would change.
     """
-    if ref != SETTINGS:
-        return
-    known = docs.get_many(ref.doctype, [ref.id])[0]
-    if known is not None and (fields is None or fields.get("email") != known.doc.get("email")):
-        raise Forbidden("the address of the owner is not changed here")
+    known = settings.guarded(ref)
+    if known is not None and (fields is None or any(fields.get(name) != value for name, value in known.items())):
+        raise Forbidden("the address and the keys of the owner are not changed here")
 
 
 def list_options(query: Mapping[str, str], body: Doc) -> ListOptions:

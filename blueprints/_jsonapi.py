@@ -71,6 +71,25 @@ def error_answer(error: CozyError) -> Response:
     return Response(jsons.dump({"errors": [error_object(error)]}), error.status, content_type=MEDIA_TYPE)
 
 
+def errors_answer(found: Sequence[Resource], status: int) -> Response:
+    """Several error objects as a response."""
+    return Response(jsons.dump({"errors": found}), status, content_type=MEDIA_TYPE)
+
+
+def attributes_of(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The attributes of the resource in a body, and its revision, empty when it names none.
+
+    :raises BadRequest: it has no resource with attributes.
+    """
+    data = document.get("data")
+    attributes = data.get("attributes") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(attributes, dict):
+        raise BadRequest("The body must have data with attributes", source="/data/attributes")
+    meta = data.get("meta")
+    rev = meta.get("rev") if isinstance(meta, dict) else None
+    return attributes, rev if isinstance(rev, str) else ""
+
+
 def bad_cursor() -> BadRequest:
     """The error of a `page[cursor]` that is none."""
     return BadRequest("Invalid page cursor", source="page[cursor]")

@@ -14,8 +14,8 @@ from cozyd.accounts import ACCOUNTS
 from cozyd.documents import mango, mango_json
 from cozyd.documents.store import Doc, Page, Query, Ref, Stored
 from cozyd.errors import BadRequest, Conflict, Forbidden, NotFound, Unsupported
-from cozyd.instance import SETTINGS
 from cozyd.permissions import CLOSED, Action, check_doctype, check_readable, check_writable
+from cozyd.settings import INSTANCE
 
 service = _documents.with_ids(Service("data", __name__, url_prefix="/data", errors="data"))
 
@@ -55,10 +55,9 @@ def drop(doctype: str) -> Response:
     """Delete a doctype with all its documents."""
     check_writable(doctype)
     allow("DELETE", doctype)
-    docs = instance().docs
-    if doctype == SETTINGS.doctype:
-        _documents.keep_address(docs, SETTINGS, None)
-    docs.drop(doctype)
+    if doctype == INSTANCE.doctype:
+        _documents.keep_guarded(instance().settings, INSTANCE, None)
+    instance().docs.drop(doctype)
     return _documents.answer({"ok": True, "deleted": True})
 
 
@@ -114,7 +113,7 @@ def update(doctype: str, id: str) -> Response:
         allow("POST", doctype, fields)
         return _written(instance().docs.put(doctype, fields), 200)
     _allow_update(ref, fields)
-    _documents.keep_address(instance().docs, ref, None if fields.get("_deleted") is True else fields)
+    _documents.keep_guarded(instance().settings, ref, None if fields.get("_deleted") is True else fields)
     if doctype == ACCOUNTS:
         fields = _accounts.described(fields, made=False)
     return _written(instance().docs.put(doctype, fields), 200)
@@ -135,7 +134,7 @@ def delete(doctype: str, id: str) -> Response:
     if len(given) != 1:
         raise BadRequest("delete without revision" if not given else "If-Match header and rev query parameters mismatch")
     rev = _documents.check_rev(given.pop())
-    _documents.keep_address(instance().docs, ref, None)
+    _documents.keep_guarded(instance().settings, ref, None)
     rev = instance().docs.delete(ref, rev)
     return _documents.answer({"ok": True, "id": ref.id, "rev": rev, "type": doctype, "deleted": True})
 

@@ -288,7 +288,7 @@ def _check_kept(docs: Documents, doctype: str, doc: Doc, *, replica: bool = Fals
     id, rev = doc.get("_id"), doc.get("_rev")
     if not isinstance(id, str):
         return
-    _documents.keep_address(docs, Ref(doctype, id), None if doc.get("_deleted") is True else doc)
+    _documents.keep_guarded(instance().settings, Ref(doctype, id), None if doc.get("_deleted") is True else doc)
     needed = id.startswith("_design/") and id.removeprefix("_design/") in docs.protected(doctype)
     if needed and not (replica and isinstance(rev, str) and not docs.missing_revs(doctype, {id: [rev]})):
         raise Forbidden("This design doc cannot be changed")

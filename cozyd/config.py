@@ -41,6 +41,24 @@ class Server:
     port: int = option(8080, "TCP port; 0 picks a free one.", low=0, high=65535)
     scheme: str = option("http", "Scheme of the addresses the server gives out: `https` behind a TLS proxy.", choices=("http", "https"))
     threads: int = option(8, "Threads that work on requests.", low=1, high=512)
+    environment: str = option(
+        "prod",
+        "What the server is for; says which apps a new instance has when nothing else does (docs/instances.md).",
+        choices=("dev", "test", "prod"),
+    )
+    subdomains: str = option(
+        "nested",
+        "Where apps live: `drive.alice.example.org`, or flat, `alice-drive.example.org`, for one certificate of all.",
+        choices=("nested", "flat"),
+    )
+    admin_port: int = option(
+        0,
+        "TCP port for tools that drive a cozy-stack, on `admin_host`; they show the key in `admin.key` of the data folder. 0: only the "
+        "socket file.",
+        low=0,
+        high=65535,
+    )
+    admin_host: str = option("127.0.0.1", "Address of `admin_port`; another one than this machine's own wants a TLS proxy before it.")
     trusted_proxy: str = option("", "Address of the reverse proxy whose `X-Forwarded-For` and `-Proto` are believed.")
     connections: int = option(4000, "Connections open at once.", low=10)
     head_timeout: int = option(20, "Seconds a client may take to send a request's head.", low=1)
@@ -150,9 +168,32 @@ class Log:
     format: str = option("text", "For people, or one JSON object a line.", choices=("text", "json"))
 
 
+Free = Mapping[str, Mapping[str, Any]]
+FREE = {
+    "contexts": "What instances of a context have in common. The keys are cozy-stack's, every app may read them at `/settings/context`: no "
+    "secrets here. `default` is for instances that name no context, or one that is not there.",
+    "templates": "Values for new instances: `cozyd instances add DOMAIN --template NAME`.",
+}
+"""Tables of tables whose names, and for contexts whose keys, are the operator's."""
+TEMPLATE: Mapping[str, tuple[type, str]] = {
+    "context": (str, "The context."),
+    "locale": (str, "The language."),
+    "timezone": (str, "The time zone, as `Europe/Paris`."),
+    "disk_quota": (str, "What files may take: `10GB`."),
+    "apps": (list, "Slugs of the apps that are installed."),
+    "settings": (dict, "Members of the settings document."),
+    "features": (dict, "Feature flags of the instance."),
+}
+"""What a template may say: the type of its value, and what it is for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration."""
+    """The whole configuration.
+
+    :param contexts: name -> what `[contexts.<name>]` says.
+    :param templates: name -> what `[templates.<name>]` says.
+    """
 
     server: Server = field(default_factory=Server)
     storage: Storage = field(default_factory=Storage)
@@ -163,6 +204,8 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     outbound: Outbound = field(default_factory=Outbound)
     log: Log = field(default_factory=Log)
+    contexts: Free = field(default_factory=dict)
+    templates: Free = field(default_factory=dict)
     source: str = ""
 
 
@@ -191,8 +234,10 @@ def load(path: Path | None, environ: Mapping[str, str], options: Mapping[tuple[s
     given = _read(file) if file is not None else {}
     where = str(file) if file is not None else "the configuration"
     for name in given:
-        _known(name, TABLES, where, "table")
-    values = {name: _table(name, kind, given.get(name, {}), environ, options, where) for name, kind in TABLES.items()}
+        _known(name, {**TABLES, **FREE}, where, "table")
+    values: dict[str, Any] = {name: _table(name, kind, given.get(name, {}), environ, options, where) for name, kind in TABLES.items()}
+    values |= {name: _free(name, given.get(name, {}), where) for name in FREE}
+    _check_templates(values["templates"], where)
     for name in environ:
         _check_variable(name)
     return Config(**values, source=str(file or ""))
@@ -260,7 +305,22 @@ def document() -> str:
             bounds = _bounds(item)
             choices = f" One of {', '.join(f'`{one}`' for one in item.metadata['choices'])}." if item.metadata["choices"] else ""
             lines.append(f"| `{item.name}` | `{_shown(item.default)}` | {item.metadata['doc']}{choices}{bounds} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _document_free()) + "\n"
+
+
+def _document_free() -> list[str]:
+    lines = [
+        "",
+        "## `[contexts.<name>]`",
+        FREE["contexts"],
+        "",
+        "## `[templates.<name>]`",
+        FREE["templates"],
+        "",
+        "| key | meaning |",
+        "|---|---|",
+    ]
+    return [*lines, *(f"| `{key}` | {meaning} |" for key, (_, meaning) in TEMPLATE.items())]
 
 
 def _bounds(item: Field[Any]) -> str:
@@ -319,6 +379,26 @@ def _table(name: str, kind: type, given: Any, environ: Mapping[str, str], option
         else:
             values[key] = _check(item.default, hints[key], item, f"{name}.{key}")
     return kind(**values)
+
+
+def _free(name: str, given: Any, where: str) -> Free:
+    """A table of tables."""
+    if not isinstance(given, Mapping) or not all(isinstance(one, Mapping) for one in given.values()):
+        raise ConfigError(f"{where}: {name} has to be tables, [{name}.<name>]")
+    return given
+
+
+_KINDS: Mapping[type, str] = {str: "text", list: "a list", dict: "a table"}
+
+
+def _check_templates(templates: Free, where: str) -> None:
+    """Refuse what no template may say."""
+    for name, template in templates.items():
+        for key, value in template.items():
+            _known(key, TEMPLATE, f"{where} [templates.{name}]", "key")
+            if not isinstance(value, TEMPLATE[key][0]):
+                what = _KINDS[TEMPLATE[key][0]]
+                raise ConfigError(f"{where}: templates.{name}.{key}: {what} is expected, not {value!r}")
 
 
 def _from_text(text: str, kind: type, variable: str) -> Any:

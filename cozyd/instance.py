@@ -17,8 +17,7 @@ from cozyd.cache import Cache
 from cozyd.config import Mail
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
-from cozyd.documents.store import Change, Doc, DocumentStore, Ref
-from cozyd.errors import NotFound
+from cozyd.documents.store import Change, Doc, DocumentStore
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
@@ -37,9 +36,8 @@ from cozyd.pim.pusher import Pusher
 from cozyd.pim.subscriptions import Subscriptions
 from cozyd.realtime import Hub
 from cozyd.seals import Seal
+from cozyd.settings import Settings, Surroundings
 from cozyd.webpush import VapidKeys, WebPush
-
-SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,9 @@ class Drivers:
     :param wrote: is told the domain of each commit; never raises, never blocks.
     :param push_contact: whom they may write to; empty: the instance.
     :param pusher: tells the subscriptions of WebDAV-Push.
+    :param common: documents of tenant `global`.
+    :param contexts: name -> what the configuration says of it.
+    :param flat: whether apps live on flat hosts, `alice-drive.example.org`.
     """
 
     blobs: BlobStore
@@ -77,6 +78,9 @@ class Drivers:
     table: Table
     broker: Broker
     wrote: Callable[[str], None]
+    common: Documents
+    contexts: Mapping[str, Mapping[str, Any]]
+    flat: bool
 
 
 class Instance:
@@ -200,7 +204,7 @@ class Instance:
             self._drivers.mail,
             self.domain,
             Seal(self.doc["oauth_secret"], "mails"),
-            settings=self._settings,
+            settings=self.settings.document,
             locale=lambda: str(self.doc.get("locale", "en")),
             read=self._attachment,
             push=self.jobs.push,
@@ -211,11 +215,19 @@ class Instance:
         with self.files.read(self.files.file(id)) as content:
             return content.read(SIZE + 1)
 
-    def _settings(self) -> Mapping[str, Any]:
-        try:
-            return self.docs.get(SETTINGS).doc
-        except NotFound:
-            return {}
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """What the configuration says of its context: of that name, else of `default`. Everything in it is public."""
+        contexts = self._drivers.contexts
+        return contexts.get(str(self.doc.get("context") or "default"), contexts.get("default", {}))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the owner and the operator choose."""
+        drivers = self._drivers
+        able = {"file_versioning": drivers.keeping.most > 0, "flat_subdomains": drivers.flat}
+        around = Surroundings(lambda: self.doc, self.amend, lambda: self.context, drivers.common, able, drivers.now)
+        return Settings(self.docs, self.auth.clients, around)
 
     def hold(self, name: str, *, wait: float = 30) -> AbstractContextManager[Lock]:
         """Hold a name of this tenant's, for a door that looks before it writes.
@@ -231,11 +243,11 @@ class Instance:
 
     def public_name(self) -> str:
         """How others see her."""
-        return str(self._settings().get("public_name") or self.domain.split(".", 1)[0])
+        return str(self.settings.document().get("public_name") or self.domain.split(".", 1)[0])
 
     def email(self) -> str:
         """Her address of mail; empty when she has not told it."""
-        return str(self._settings().get("email") or "")
+        return str(self.settings.document().get("email") or "")
 
     def url(self, path: str = "/") -> str:
         """An address on her main domain."""

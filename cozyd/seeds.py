@@ -52,7 +52,7 @@ def _indexes(docs: Documents) -> None:
 
 
 def _settings(docs: Documents, email: str, public_name: str) -> None:
-    settings = {"public_name": public_name, "tz": "UTC", "email": email}
+    settings = {"public_name": public_name, "email": email}
     docs.put("io.cozy.settings", {"_id": "io.cozy.settings.instance"} | {name: value for name, value in settings.items() if value})
     docs.put(BITWARDEN.doctype, {"_id": BITWARDEN.id, "passphrase_kdf_iterations": passwords.ITERATIONS})
 

@@ -1,16 +1,12 @@
 """`Stack`: the process's object graph; finds, creates, deletes instances. Built once, passed along, never a global."""
 
 import fcntl
-import hashlib
 import logging
 import os
-import re
-import secrets
 import shutil
 import threading
 import time
 import weakref
-from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,8 +27,8 @@ from cozyd.config import Config, secret_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
 from cozyd.documents.sqlite import SqliteBackend
-from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
-from cozyd.errors import Conflict, Gone, Invalid, Locked, NotFound, Unavailable
+from cozyd.documents.store import DocumentBackend, DocumentStore, Ref, Write
+from cozyd.errors import Conflict, Gone, Locked, NotFound, Unavailable
 from cozyd.files import lock_name
 from cozyd.files.blobs import LocalBlobs
 from cozyd.files.parts import collect
@@ -46,6 +42,7 @@ from cozyd.locks import LocalLocks, Lock, Locks
 from cozyd.outbound import Outbound
 from cozyd.pim.pusher import Pusher
 from cozyd.realtime import Hub, LocalHub
+from cozyd.records import check_host, known_locale, new_record, other_hosts, to_unicode, with_passphrase
 from cozyd.webpush import VapidKeys
 
 if TYPE_CHECKING:
@@ -60,8 +57,6 @@ JOBS_GRACE = 8.0
 """Seconds that running jobs get to end when the process stops; two more are left to give them back."""
 SERVED_BESIDE = 2
 """How many threads are never given to a file store that is far away, so that it cannot take them all by hanging."""
-LOCALES = ("en", "fr", "de", "es")
-_HOST = re.compile(r"(?P<name>[^\W_][\w-]*(\.[^\W_][\w-]*)*)(:(?P<port>[0-9]{1,5}))?")
 
 
 def _utc_now() -> datetime:
@@ -88,6 +83,8 @@ class Stack:
         self.hub, locks, cache = _services(self._link)
         self._backend = open_documents(config, locks, config.storage.documents)
         self.blobs = open_blobs(config, config.storage.path / "blobs")
+        new_id = RisingIds()
+        self._records = Documents(self._open_global(), {}, new_id=new_id)
         self.broker: Broker = LocalBroker()
         self.runner = Runner(table, self.instance, self.broker.replace)
         self.patrol = Patrol(self.instance, self.instances)
@@ -99,7 +96,7 @@ class Stack:
             verified=VerifiedTokens(),
             gate=Gate(),
             now=now,
-            new_id=RisingIds(),
+            new_id=new_id,
             scheme=config.server.scheme,
             vapid=_vapid(config),
             push_contact=config.push.contact,
@@ -112,8 +109,10 @@ class Stack:
             table=table,
             broker=self.broker,
             wrote=self.patrol.wrote,
+            common=self._records,
+            contexts=config.contexts,
+            flat=config.server.subdomains == "flat",
         )
-        self._records = Documents(self._open_global(), {}, new_id=self.drivers.new_id)
         self._hosts: dict[str, str] = {}
         self._recent: OrderedDict[str, Instance] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[str, Instance] = weakref.WeakValueDictionary()
@@ -195,9 +194,9 @@ class Stack:
         :raises Conflict: a host name is taken.
         """
         domain = check_host(domain)
-        record = _new_record(domain, _other_hosts(aliases, domain), _known_locale(locale), quota)
+        record = new_record(domain, other_hosts(aliases, domain), known_locale(locale), quota)
         if passphrase is not None:
-            record |= _with_passphrase(passphrase, Kdf(f"me@{domain.split(':', 1)[0]}", passwords.ITERATIONS))
+            record |= with_passphrase(passphrase, Kdf(f"me@{domain.split(':', 1)[0]}", passwords.ITERATIONS))
         with self._one_at_a_time():
             self._make(record, email, public_name or domain.split(".", 1)[0].split(":", 1)[0])
         log.info("instance %s created", domain)
@@ -220,21 +219,26 @@ class Stack:
         """
         instance = self.instance(domain)
         if changes.get("domain_aliases"):
-            changes["domain_aliases"] = _other_hosts(changes["domain_aliases"], instance.domain)
+            changes["domain_aliases"] = other_hosts(changes["domain_aliases"], instance.domain)
         if changes.get("locale"):
-            _known_locale(changes["locale"])
-
-        def write() -> None:
-            stored = self._records.get(self._ref(instance.domain))
-            kept = {name: value for name, value in stored.doc.items() if changes.get(name, ...) is not None}
-            self._records.put(doctypes.INSTANCES, kept | {name: value for name, value in changes.items() if value is not None})
+            known_locale(changes["locale"])
 
         with self._one_at_a_time():
             self._check_free(changes.get("domain_aliases") or (), mine=instance.domain)
-            self._records.retry(write)
+            self._amend(instance.domain, **changes)
         with self._lock:
             self._hosts.clear()
         return self._instance(instance.domain)
+
+    def _amend(self, domain: str, **changes: Any) -> None:
+        """Replace fields of a record; None removes one."""
+        patch = {name: ... if value is None else value for name, value in changes.items()}
+
+        def write() -> None:
+            stored = self._records.get(self._ref(domain))
+            self._records.commit([Write(stored.ref, patch=patch, rev=stored.rev)])
+
+        self._records.retry(write)
 
     def set_passphrase(self, domain: str, passphrase: str) -> Instance:
         """Give an instance a passphrase, in place of the one it has; every session and app token ends with it.
@@ -375,7 +379,7 @@ class Stack:
     def _open_instance(self, domain: str) -> Instance:
         ref = self._ref(domain)
         prefix = self._records.get(ref).doc["prefix"]
-        store, amend = self._backend.open(prefix), partial(self.modify, domain)
+        store, amend = self._backend.open(prefix), partial(self._amend, domain)
         return Instance(lambda: self._records.get(ref).doc, store, self.drivers, amend)
 
     def _check_free(self, hosts: Sequence[str], *, mine: str = "") -> None:
@@ -426,76 +430,6 @@ def open_blobs(config: Config, folder: Path) -> "LocalBlobs | SwiftBlobs":
 
     password = secret_of("storage.blobs_password_file", config.storage.blobs_password_file)
     return SwiftBlobs(config.storage.blobs, folder / "tmp", password=password, parallel=config.server.threads - SERVED_BESIDE)
-
-
-def prefix_of(domain: str) -> str:
-    """The tenant's name: `cozy` and the first 32 hex digits of the domain's SHA-256."""
-    return "cozy" + hashlib.sha256(domain.encode()).hexdigest()[:32]
-
-
-def check_host(host: str) -> str:
-    """A host name with its port, in lower case and Unicode, as records keep it.
-
-    :raises Invalid: it cannot be one.
-    """
-    name = to_unicode(host.lower())
-    found = _HOST.fullmatch(name)
-    if found is None or len(name) > 255 or int(found["port"] or 1) not in range(1, 65536):
-        raise Invalid(f"{host!r} cannot be a domain", source="domain")
-    return name
-
-
-def to_unicode(host: str) -> str:
-    """A host name as people write it: browsers send `xn--...` for what is not ASCII (RFC 5891)."""
-    if "xn--" not in host:
-        return host
-    try:
-        return host.encode("ascii").decode("idna")
-    except UnicodeError:
-        return host
-
-
-def _other_hosts(aliases: Sequence[str], domain: str) -> list[str]:
-    """Aliases once each, in the order given."""
-    return [alias for alias in dict.fromkeys(check_host(alias) for alias in aliases) if alias != domain]
-
-
-def _known_locale(locale: str) -> str:
-    if locale not in LOCALES:
-        raise Invalid(f"{locale!r} is none of the languages {', '.join(LOCALES)}", source="locale")
-    return locale
-
-
-def _with_passphrase(passphrase: str, kdf: Kdf) -> dict[str, Any]:
-    """What a record keeps of a passphrase."""
-    if not passphrase:
-        raise Invalid("A passphrase cannot be empty", source="passphrase")
-    kept = passwords.keep(passwords.derive(passphrase, kdf))
-    return {"passphrase_hash": kept, "password_defined": True, "onboarding_finished": True}
-
-
-def _secret(length: int) -> str:
-    return b64encode(secrets.token_bytes(length)).decode()
-
-
-def _new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | None) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "domain": domain,
-        "prefix": prefix_of(domain),
-        "locale": locale,
-        "uuid": secrets.token_hex(16),
-        "auth_mode": 0,
-        "onboarding_finished": False,
-        "register_token": _secret(16),
-        "session_secret": _secret(64),
-        "oauth_secret": _secret(128),
-        "cli_secret": _secret(128),
-    }
-    if aliases:
-        record["domain_aliases"] = list(aliases)
-    if quota:
-        record["disk_quota"] = str(quota)
-    return record
 
 
 def _vapid(config: Config) -> VapidKeys:

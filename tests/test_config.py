@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cozyd.config import TABLES, ConfigError, document, every_option, load
+from cozyd.config import FREE, TABLES, ConfigError, document, every_option, load
 from tests.support.command import Command
 from tests.support.serving import Served, free_port
 
@@ -59,7 +59,7 @@ def test_the_first_file_of_the_usual_places_is_read(tmp_path: Path, monkeypatch:
     [
         ("[server]\nprot = 1", "{file} [server]: unknown key prot; did you mean port?"),
         ("[serve]\nport = 1", "{file}: unknown table serve; did you mean server?"),
-        ("[zzz]\n", "{file}: unknown table zzz; known: " + ", ".join(TABLES)),
+        ("[zzz]\n", "{file}: unknown table zzz; known: " + ", ".join((*TABLES, *FREE))),
         ("server = 1", "{file}: server has to be a table"),
         ("[server]\nport = '1'", "{file}: server.port: a whole number is expected, not '1'"),
         ("[server]\nport = true", "{file}: server.port: a whole number is expected, not True"),

@@ -10,7 +10,8 @@ from cozyd.auth import Credentials
 from cozyd.documents.store import Ref
 from cozyd.errors import Conflict, CozyError, Gone, Invalid, Locked, NotFound, Unauthorized
 from cozyd.instance import Instance
-from cozyd.stack import Stack, check_host
+from cozyd.records import check_host
+from cozyd.stack import Stack
 from tests.support.stack import Clock, open_stack
 
 

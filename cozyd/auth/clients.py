@@ -149,6 +149,13 @@ class Clients:
             return []
         return [Client(stored) for stored in found if not stored.ref.id.startswith("_design/")]
 
+    def page(self, *, after: str = "", limit: int) -> list[Client]:
+        """Some clients by id, those behind one of them.
+
+        :param after: an id; empty: from the first one.
+        """
+        return [client for client in self.all() if client.id > after][:limit]
+
     def register(self, given: Mapping[str, Any], *, allow_login_scope: bool = False) -> Client:
         """Make a client; it is pending until the owner lets it in.
 
@@ -194,6 +201,13 @@ class Clients:
     def refreshed(self) -> Doc:
         """What to note of a client that got tokens just now."""
         return {"last_refreshed_at": write_time(self._now())}
+
+    def synchronized(self, id: str) -> None:
+        """A client told that it is up to date.
+
+        :raises NotFound: there is none.
+        """
+        self.note(self.get(id), synchronized_at=write_time(self._now()))
 
     def remove(self, client: Client) -> None:
         """Forget a client, and with it all its tokens."""

@@ -17,7 +17,8 @@ from cozyd.errors import BadRequest, Invalid, NotFound
 from cozyd.files import lock_name
 from cozyd.files.tree import write_time
 from cozyd.instance import Instance
-from cozyd.stack import Stack, check_host, prefix_of
+from cozyd.records import check_host, prefix_of
+from cozyd.stack import Stack
 
 FORMAT = 1
 CONTENTS = "contents/"

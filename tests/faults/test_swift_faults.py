@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cozyd.stack import prefix_of
+from cozyd.records import prefix_of
 from tests.support.client import Answer, Client
 from tests.support.command import Command
 from tests.support.faultproxy import FaultProxy

@@ -28,7 +28,7 @@ from tests.support.stack import Clock, open_stack
 TABLE = Path(__file__).parent.parent / "authorization.toml"
 KINDS = ("anonymous", "owner", "app", "client", "stranger", "link", "device", "cli", "foreign")
 """`client` has the rules it needs, `stranger` is one without; `link` reads one document and one folder; `foreign` is of another tenant."""
-SCOPE = "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.* io.cozy.sessions"
+SCOPE = "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.* io.cozy.settings io.cozy.sessions io.cozy.oauth.clients"
 ROOT = "io.cozy.files.root-dir"
 METHODS = ("GET", "HEAD", "PROPFIND", "REPORT", "OPTIONS", "POST", "MKCOL", "LOCK", "COPY", "MOVE", "PATCH", "PUT", "DELETE")
 DAV = {
@@ -71,6 +71,7 @@ QUERIES: Mapping[str, str] = {
     "POST /files/downloads": "Path=/Shared/shared.txt",
     "DELETE /data/<doctype>/<docid:id>": "rev=1-" + "a" * 32,
     "DELETE /data/<doctype>/_design/<name>": "rev=1-" + "a" * 32,
+    "GET /public/avatar": "fallback=404",
 }
 QUERY = (
     '<C:calendar-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:filter><C:comp-filter name="VCALENDAR"/></C:filter></C:calendar-query>'

@@ -37,7 +37,7 @@ MISC = {
     f"misc/{name}"
     for name in ("status", "version", "unknown-route", "data-bad-method", "cors-preflight", "cors-simple", "well-known-change-password")
 } | {"misc/move-export-anonymous"}
-LATER = re.compile(r"auth/session-|misc/(notification|intent|sharing|remote)")
+LATER = re.compile(r"settings/passphrase|misc/(notification|intent|sharing|remote)")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def play(server: Served) -> dict[str, str]:
 
 def names() -> list[str]:
     found: list[str] = list(json.loads((HERE / "expected.json").read_text()))
-    return [name for name in found if name.startswith(("data/", "files/", "auth/", "permissions/")) or name in MISC]
+    return [name for name in found if name.startswith(("data/", "files/", "auth/", "permissions/", "settings/")) or name in MISC]
 
 
 @pytest.mark.parametrize("name", [name for name in names() if not LATER.match(name)])

@@ -1,0 +1,69 @@
+"""A tenant's JSON services in this process, through the front, without a socket: any principal, any configuration."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from werkzeug.test import Client as WsgiClient
+from werkzeug.test import TestResponse
+
+from blueprints import create_app
+from cozyd.auth import Credentials
+from cozyd.auth.clients import Client
+from cozyd.config import Config, Storage
+from cozyd.instance import Instance
+from cozyd.server.wsgi import Front
+from cozyd.stack import Stack
+from dav import mounts
+from tests.support.stack import Clock
+
+JSONAPI = "application/vnd.api+json"
+
+
+class Tenant:
+    """One instance and whoever asks it something."""
+
+    def __init__(self, stack: Stack, instance: Instance) -> None:
+        self.stack = stack
+        self.instance = instance
+        self._client = WsgiClient(Front(stack, create_app(stack).wsgi_app, mounts(), stack.config.limits), use_cookies=False)
+
+    def ask(self, method: str, path: str, body: Any = None, *, token: str = "", cookie: str = "", **headers: str) -> TestResponse:
+        """A request; a body that is no bytes is sent as JSON."""
+        given = {"Host": self.instance.domain, "Accept": JSONAPI} | {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            given["Authorization"] = f"Bearer {token}"
+        if cookie:
+            given["Cookie"] = f"cozysessid={cookie}"
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        return self._client.open(path, method=method, data=data, headers=given, buffered=True)
+
+    def cli(self, method: str, path: str, body: Any = None, *, scope: str = "io.cozy.settings", **headers: str) -> TestResponse:
+        """As the command line does, with a scope."""
+        return self.ask(method, path, body, token=self.instance.auth.cli_token(scope), **headers)
+
+    def app(self, method: str, path: str, body: Any = None, *, slug: str = "settings", scope: str = "io.cozy.settings") -> TestResponse:
+        """As a web app does, beside the owner's session."""
+        cookie = self.session()
+        token = self.instance.auth.app_token(slug, scope, session_id=self.instance.auth.sessions.id_of(cookie))
+        return self.ask(method, path, body, token=token, cookie=cookie)
+
+    def session(self) -> str:
+        """The cookie of a session of the owner."""
+        return self.instance.auth.open_session(Credentials(), long_run=True)
+
+    def connected(self, name: str, kind: str = "desktop") -> Client:
+        """A client that she let in."""
+        clients = self.instance.auth.clients
+        made = clients.register({"redirect_uris": ["app://x"], "client_name": name, "client_kind": kind, "software_id": "x"})
+        return clients.note(made, pending=...)
+
+    def access(self, client: Client, scope: str) -> str:
+        """An access token of a client."""
+        return self.instance.auth._sign("access", client.id, scope=scope)
+
+
+def configured(folder: Path, clock: Clock, **tables: Any) -> Stack:
+    """A stack over a data folder, with other tables than the defaults."""
+    return Stack(replace(Config(storage=Storage(path=folder)), **tables), now=clock)
