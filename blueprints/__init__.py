@@ -12,9 +12,9 @@ from flask.sessions import NullSession, SessionInterface, SessionMixin
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from blueprints import _errors, _pages
+from blueprints import _blocked, _errors, _pages
 from blueprints._request import ErrorShape, Service
-from cozyd.errors import CozyError, Unauthorized
+from cozyd.errors import Blocked, CozyError, TermsNotSigned, Unauthorized
 from cozyd.stack import Stack
 
 log = logging.getLogger("cozyd.http")
@@ -116,6 +116,8 @@ def _after(response: Response) -> Response:
 
 
 def _domain_error(error: CozyError) -> Response:
+    if isinstance(error, Blocked | TermsNotSigned):
+        return _blocked.answer(error)
     shape = _shape()
     if shape == "page" and isinstance(error, Unauthorized) and request.method == "GET" and "html" in request.headers.get("Accept", "html"):
         answer = Response(status=303)

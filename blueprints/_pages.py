@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from flask import Response, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from blueprints._request import same_secret
-from blueprints._text import EVERY_PAGE, has_text, text
+from blueprints._text import EVERY_PAGE, LANGUAGES, has_text, text
 from cozyd.errors import BadRequest, CozyError, Forbidden
 
 CSRF_COOKIE, CSRF_LIFE = "_csrf", 3600
@@ -70,6 +70,21 @@ def page(template: str, /, status: int = 200, **values: Any) -> Response:
     answer = Response(_templates().get_template(template).render(values), status, content_type="text/html; charset=utf-8")
     answer.headers.update(security_headers())
     return answer
+
+
+def notice(
+    title: str, text: str, status: int = 200, *, links: Sequence[tuple[str, str]] = (), contact: str = "", new_tab: bool = False
+) -> Response:
+    """A page with something to know, in every language.
+
+    :param title: the sentence of its title.
+    :param text: what it says, in the reader's language.
+    :param links: texts and addresses, the one to follow first.
+    :param contact: an address of mail for questions.
+    """
+    chosen: dict[str, Any] = {"locale": locale(LANGUAGES), "t": words(LANGUAGES)}
+    values = {"title": chosen["t"](title), "text": text, "links": links, "contact": contact, "new_tab": new_tab}
+    return page("notice.html", status, **chosen, **values)
 
 
 def security_headers() -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from blueprints import _text_oauth
+from blueprints import _text_oauth, _text_settings
 
 _EN = {
     "login.title": "Log in",
@@ -178,10 +178,10 @@ _FR = {
 }
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {
-    "en": _EN | _text_oauth.EN,
-    "fr": _FR | _text_oauth.FR,
-    "de": _text_oauth.DE,
-    "es": _text_oauth.ES,
+    "en": _EN | _text_oauth.EN | _text_settings.EN,
+    "fr": _FR | _text_oauth.FR | _text_settings.FR,
+    "de": _text_oauth.DE | _text_settings.DE,
+    "es": _text_oauth.ES | _text_settings.ES,
 }
 
 

@@ -70,6 +70,16 @@ class Blocked(CozyError):
         self.reason = reason
 
 
+class PaymentMissing(Blocked):
+    """The instance is blocked until it is paid for."""
+
+    status, title, name = 402, "Payment Required", "payment_required"
+    REASON: ClassVar[str] = "PAYMENT_FAILED"
+
+    def __init__(self) -> None:
+        super().__init__(self.REASON)
+
+
 class Forbidden(CozyError):
     """The principal is known but may not do this."""
 

@@ -14,10 +14,11 @@ from blueprints import uploads
 from cozyd import jsons
 from cozyd.auth.values import Credentials
 from cozyd.config import Limits
-from cozyd.errors import Blocked, CozyError, Forbidden, Gone, NotFound, QuotaExceeded
+from cozyd.errors import Blocked, CozyError, Forbidden, Gone, QuotaExceeded, TermsNotSigned
 from cozyd.files import File, Files
 from cozyd.instance import Instance
 from cozyd.permissions import FILES, Action, Principal
+from cozyd.server import served
 from cozyd.server.channel import Buffer
 from cozyd.stack import Stack
 from cozyd.telemetry import about_request
@@ -30,7 +31,6 @@ UPLOADS = ("/files/", "/sync/files/")
 RESUMABLE = "/files/uploads"
 HELD, HELD_CONTENT = 1 << 20, 1 << 17
 WITHOUT_INSTANCE = frozenset(("/status", "/version", "/connection_check"))
-SERVED_WHEN_BLOCKED = ("/settings", "/apps", "/konnectors")
 DAV_TYPES = ("io.cozy.contacts", "io.cozy.calendar.events", "io.cozy.calendar.todos")
 _ACTIONS: Mapping[str, Action] = {"POST": "POST", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE"}
 _READING = frozenset(("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT", "SEARCH"))
@@ -48,7 +48,7 @@ class SocketDoor:
 
         :raises CozyError: nobody, or the instance is not served any more.
         """
-        _check_served(self._instance, "/realtime/")
+        served.check(self._instance, "/realtime/", Credentials(bearer=token))
         return self._instance.auth.identify(Credentials(bearer=token))
 
     def may_watch(self, principal: Principal, doctype: str, id: str | None) -> bool:
@@ -104,7 +104,11 @@ class Front:
         try:
             environ["cozyd.instance"] = instance = self._stack.locate(environ.get("HTTP_HOST", ""))
             about_request(request_id, instance.domain)
-            _check_served(instance, path)
+            served.check(instance, path, _credentials(environ, dav=False) if "HTTP_AUTHORIZATION" in environ else None)
+        except (Blocked, TermsNotSigned) as error:
+            if path.startswith("/sync/"):
+                return _refusal(error, environ)(environ, start_response)
+            environ["cozyd.refused"] = error
         except CozyError as error:
             return _refusal(error, environ)(environ, start_response)
         for prefix, mount in self._mounts.items() if path.startswith("/sync/") else ():
@@ -134,7 +138,7 @@ class Front:
         """
         path: str = environ.get("PATH_INFO", "")
         environ["cozyd.instance"] = instance = self._stack.locate(environ.get("HTTP_HOST", ""))
-        _check_served(instance, path)
+        served.check(instance, path, _credentials(environ, dav=False))
         principal = self._check_sender(instance, environ)
         return uploads.receive(instance, principal, environ) if path == RESUMABLE or path.startswith(RESUMABLE + "/") else None
 
@@ -144,7 +148,7 @@ class Front:
         :raises CozyError: nobody's host, or blocked.
         """
         instance = self._stack.locate(host)
-        _check_served(instance, "/realtime/")
+        served.check(instance, "/realtime/")
         return SocketDoor(instance)
 
     def _check_sender(self, instance: Instance, environ: Environ) -> Principal:
@@ -228,25 +232,20 @@ def _freed(files: Files, environ: Environ) -> int:
     return node.blob.size if isinstance(node, File) else 0
 
 
-def _check_served(instance: Instance, path: str) -> None:
-    """Blocked and deleting instances end here.
-
-    :raises Blocked, NotFound: as the record says.
-    """
-    doc = instance.doc
-    if doc.get("deleting"):
-        raise NotFound("Instance not found")
-    if doc.get("blocked") and not path.startswith(SERVED_WHEN_BLOCKED):
-        raise Blocked(str(doc.get("blocking_reason") or "UNKNOWN"))
+def _target(environ: Environ) -> str:
+    """Path and query of a request, as they were sent."""
+    raw: str = environ.get("REQUEST_URI", "")
+    if raw.startswith("/"):
+        return raw
+    query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
+    return quote(environ.get("PATH_INFO", "/"), safe="/:@!$&'()*+,;=~", encoding="latin-1") + query
 
 
 def _refusal(error: CozyError, environ: Environ) -> Response:
     """An answer before any door is known, by Accept; an old domain redirects to the new one."""
     if isinstance(error, Gone) and error.location:
         answer = Response(status=308)
-        query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
-        path = quote(environ.get("PATH_INFO", "/"), safe="/%:@!$&'()*+,;=~", encoding="latin-1")
-        answer.headers["Location"] = f"{environ['wsgi.url_scheme']}://{error.location}{path}{query}"
+        answer.headers["Location"] = f"{environ['wsgi.url_scheme']}://{error.location}{_target(environ)}"
         return answer
     if "json" in environ.get("HTTP_ACCEPT", ""):
         answer = Response(jsons.dump({"error": error.detail}), error.status, content_type="application/json")

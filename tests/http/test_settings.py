@@ -1,7 +1,7 @@
 """`/settings`: what the owner, apps, clients and the command line read and change there."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,9 +13,9 @@ from cozyd.permissions import ROOT_DIR
 from cozyd.settings import INSTANCE
 from cozyd.settings.flags import DEFAULTS, ratios_of
 from tests.support.files import write
-from tests.support.inprocess import Tenant, configured
-from tests.support.stack import Clock
+from tests.support.inprocess import Place, Tenant
 
+CLIENTS = "io.cozy.oauth.clients"
 CONTEXTS = {
     "default": {"support_address": "help@example.org"},
     "firm": {
@@ -28,18 +28,16 @@ CONTEXTS = {
 }
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    place = Place(tmp_path_factory.mktemp("settings") / "data", contexts=CONTEXTS)
+    yield place
+    place.stack.close()
 
 
 @pytest.fixture
-def alice(tmp_path: Path, clock: Clock) -> Iterator[Tenant]:
-    stack = configured(tmp_path / "data", clock, contexts=CONTEXTS)
-    instance = stack.create("alice.localhost", email="alice@example.org", public_name="Alice")
-    instance.amend(onboarding_finished=True, password_defined=True)
-    yield Tenant(stack, instance)
-    stack.close()
+def alice(place: Place) -> Tenant:
+    return place.tenant(email="alice@example.org", public_name="Alice")
 
 
 def attributes(answer: TestResponse) -> dict[str, Any]:
@@ -195,10 +193,10 @@ def test_an_address_that_was_stored_as_redirection_is_repaired_when_read(alice: 
 # -- what clients ask ---------------------------------------------------------------------------------------------------
 
 
-def test_disk_usage_is_text_and_counts_versions_and_trash(alice: Tenant, clock: Clock):
+def test_disk_usage_is_text_and_counts_versions_and_trash(alice: Tenant):
     files = alice.instance.files
     file = write(files, files.dir(ROOT_DIR), "a.txt", b"12345")
-    clock.passes(hours=1)
+    alice.clock.passes(hours=1)
     file = write(files, files.dir(ROOT_DIR), "a.txt", b"123", over=file)
     assert attributes(alice.cli("GET", "/settings/disk-usage")) == {"used": "8", "files": "3", "versions": "5"}
     files.trash(file)
@@ -263,7 +261,7 @@ def test_context_and_flags_are_forbidden_to_nobody(alice: Tenant, path: str, tok
 
 
 def test_flags_come_from_four_places(alice: Tenant):
-    common = alice.instance._drivers.common
+    common = alice.stack.drivers.common
     common.put(DEFAULTS.doctype, {"_id": DEFAULTS.id, "default.flag": 1, "firm.flag": 0})
     ratios = ratios_of("firm")
     common.put(ratios.doctype, {"_id": ratios.id, "ratio.flag": [{"ratio": 1, "value": "r"}]})
@@ -322,20 +320,18 @@ def test_nothing_outside_keeps_her(alice: Tenant):
     assert alice.cli("GET", "/settings/external-ties").status_code == 403
 
 
-def test_a_client_says_that_it_is_up_to_date(alice: Tenant, clock: Clock):
+def test_a_client_says_that_it_is_up_to_date(alice: Tenant):
     client = alice.connected("desktop")
     token = alice.access(client, "io.cozy.contacts")
-    clock.passes(hours=1)
+    alice.clock.passes(minutes=1)
     assert alice.ask("POST", "/settings/synchronized", token=token).status_code == 204
-    assert alice.instance.docs.get(Ref("io.cozy.oauth.clients", client.id)).doc["synchronized_at"].startswith("2026-11-24T13:00")
+    noted = alice.instance.docs.get(Ref(CLIENTS, client.id)).doc["synchronized_at"]
+    assert datetime.fromisoformat(noted) == alice.clock()
     assert alice.cli("POST", "/settings/synchronized").status_code == 400
     assert alice.ask("POST", "/settings/synchronized").status_code == 401
 
 
 # -- connected applications ---------------------------------------------------------------------------------------------
-
-
-CLIENTS = "io.cozy.oauth.clients"
 
 
 def test_clients_are_listed_by_pages_without_their_secrets(alice: Tenant):

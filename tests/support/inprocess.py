@@ -21,23 +21,48 @@ from tests.support.stack import Clock
 JSONAPI = "application/vnd.api+json"
 
 
+class Place:
+    """A stack and its front, for the tests of a module: each has a tenant of its own there.
+
+    :param tables: of the configuration, other than the defaults.
+    """
+
+    def __init__(self, folder: Path, **tables: Any) -> None:
+        self.clock = Clock()
+        self.stack = Stack(replace(Config(storage=Storage(path=folder)), **tables), now=self.clock)
+        self.client = WsgiClient(Front(self.stack, create_app(self.stack).wsgi_app, mounts(), self.stack.config.limits), use_cookies=False)
+        self._made = 0
+
+    def tenant(self, **options: Any) -> "Tenant":
+        """A new instance, whose owner has chosen a passphrase."""
+        self._made += 1
+        instance = self.stack.create(f"alice{self._made}.localhost", **options)
+        instance.amend(onboarding_finished=True, password_defined=True)
+        return Tenant(self, instance)
+
+
 class Tenant:
     """One instance and whoever asks it something."""
 
-    def __init__(self, stack: Stack, instance: Instance) -> None:
-        self.stack = stack
+    def __init__(self, place: Place, instance: Instance) -> None:
+        self.place = place
+        self.stack = place.stack
+        self.clock = place.clock
         self.instance = instance
-        self._client = WsgiClient(Front(stack, create_app(stack).wsgi_app, mounts(), stack.config.limits), use_cookies=False)
 
-    def ask(self, method: str, path: str, body: Any = None, *, token: str = "", cookie: str = "", **headers: str) -> TestResponse:
+    def ask(
+        self, method: str, path: str, body: Any = None, *, token: str = "", cookie: str = "", host: str = "", **headers: str
+    ) -> TestResponse:
         """A request; a body that is no bytes is sent as JSON."""
-        given = {"Host": self.instance.domain, "Accept": JSONAPI} | {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {"Host": host or self.instance.domain, "Accept": JSONAPI} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         if token:
             given["Authorization"] = f"Bearer {token}"
         if cookie:
             given["Cookie"] = f"cozysessid={cookie}"
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        return self._client.open(path, method=method, data=data, headers=given, buffered=True)
+        return self.place.client.open(path, method=method, data=data, headers=given, buffered=True)
 
     def cli(self, method: str, path: str, body: Any = None, *, scope: str = "io.cozy.settings", **headers: str) -> TestResponse:
         """As the command line does, with a scope."""
@@ -62,8 +87,3 @@ class Tenant:
     def access(self, client: Client, scope: str) -> str:
         """An access token of a client."""
         return self.instance.auth._sign("access", client.id, scope=scope)
-
-
-def configured(folder: Path, clock: Clock, **tables: Any) -> Stack:
-    """A stack over a data folder, with other tables than the defaults."""
-    return Stack(replace(Config(storage=Storage(path=folder)), **tables), now=clock)
