@@ -1,8 +1,10 @@
 """`/files/download`, `/files/downloads`, `/files/archive` and thumbnails: contents leave (docs/http/files.md)."""
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, BinaryIO, cast
@@ -12,11 +14,13 @@ from flask import Response, request
 
 from blueprints import _download, _files_json, _jsonapi, _patches
 from blueprints._files import allowed, allowed_file, as_file, files
-from blueprints._request import Service, asks, body, flag, public
+from blueprints._request import Service, asks, body, flag, instance, public
 from cozyd import jsons
-from cozyd.errors import BadRequest, Invalid, NotFound
-from cozyd.files import Node
+from cozyd.errors import BadRequest, CozyError, Invalid, NotFound
+from cozyd.files import File, Node
 from cozyd.files.archive import Archive, entries
+from cozyd.files.thumbnails import PICTURED
+from cozyd.jobs.job import NewJob
 
 service = Service("downloads", __name__, url_prefix="/files")
 
@@ -162,15 +166,29 @@ def _bare(text: str) -> Response:
 
 @service.get("/<id>/thumbnails/<secret>/<format>", access=public)
 def thumbnail(id: str, secret: str, format: str) -> Response:
-    """A placeholder with the status 404, as long as there is no thumbnail."""
+    """A thumbnail; while there is none, or where the content gives none, a placeholder with the status 404."""
     files().links.check_thumbnail(id, secret)
-    files().file(id)
+    file = files().file(id)
     if format not in SIZES:
         raise NotFound("Format does not exist", error="no_route")
+    picture = files().thumbnails.find(id, format)
+    if picture:
+        answer = Response(picture, content_type="image/jpeg", headers={"ETag": f'"{file.blob.key.rpartition("/")[2]}-{format}"'})
+        return cast(Response, answer.make_conditional(request))
+    if picture is None and file.stored.doc.get("class") in PICTURED:
+        _order(file, format)
     etag = f"placeholder-{format}"
     if etag in request.if_none_match:
         return Response(status=304, headers={"ETag": f'"{etag}"'})
     return Response(_placeholder(*SIZES[format]), 404, content_type="image/png", headers={"ETag": f'"{etag}"'})
+
+
+def _order(file: File, format: str) -> None:
+    """Have a thumbnail made that is missing; asked for again within the hour, the job is there already."""
+    asked = f"{file.blob.key} {format} {instance().now():%Y%m%d%H}"
+    id = hashlib.sha256(asked.encode()).hexdigest()[:32]
+    with suppress(CozyError):
+        instance().jobs.push_new(NewJob("thumbnail", {"file": file.id, "format": format}), id=id)
 
 
 @cache

@@ -1,5 +1,6 @@
 """`Instance`: one tenant, its rooms as lazy attributes; host names."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,20 +18,22 @@ from cozyd.cache import Cache
 from cozyd.config import Mail
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
-from cozyd.documents.store import Change, Doc, DocumentStore
+from cozyd.documents.store import Change, Doc, DocumentStore, Ref, Write
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
 from cozyd.files.links import Links
+from cozyd.files.thumbnails import work_of
 from cozyd.files.uploads import Uploads
 from cozyd.files.versions import Keeping
 from cozyd.jobs import Jobs
 from cozyd.jobs.broker import Broker
-from cozyd.jobs.job import Job
+from cozyd.jobs.job import JOBS, Job, NewJob
 from cozyd.jobs.worker import Table, Worker
 from cozyd.locks import Lock, Locks
 from cozyd.mails import SIZE, Mails
 from cozyd.outbound import Outbound
+from cozyd.permissions import FILES
 from cozyd.pim import Pim
 from cozyd.pim.pusher import Pusher
 from cozyd.pim.subscriptions import Subscriptions
@@ -124,8 +127,18 @@ class Instance:
     def docs(self) -> Documents:
         """Every document, whatever its doctype."""
         accounts = Doctype(ACCOUNTS, seal=self._seal_account)
-        table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts}
+        files = Doctype(FILES, follow_up=self._work_of_file)
+        table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts, FILES: files}
         return Documents(self._store, table, tell=self._tell, new_id=self._drivers.new_id)
+
+    def _work_of_file(self, change: Change) -> Sequence[Write]:
+        """The jobs that a new content asks for, in the commit that brings it; their ids make twice the same once."""
+        tenant = {"domain": self.domain, "prefix": self.prefix}
+        found = []
+        for worker in work_of(change):
+            id = hashlib.sha256(f"{worker} {change.new.ref.id} {change.new.rev}".encode()).hexdigest()[:32]
+            found.append(Write(Ref(JOBS, id), body=NewJob(worker, {"file": change.new.ref.id}).fields(tenant, self.now())))
+        return found
 
     def _tell(self, changes: Sequence[Change]) -> None:
         """What was committed goes to whoever listens, and to whoever works on it."""

@@ -199,7 +199,8 @@ def serve(number: int, memory: int) -> None:
             if len(first) < _LENGTH.size:
                 return
             body = _exactly(parent, _LENGTH.unpack(first)[0])
-            answer = jsons.dump(_answer(*jsons.load(body), files))
+            function, arguments = jsons.load(body)
+            answer = jsons.dump(_answer(function, arguments, files))
             parent.sendall(_LENGTH.pack(len(answer)) + answer)
 
 

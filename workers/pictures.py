@@ -3,9 +3,9 @@
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from cozyd.errors import Invalid
 
@@ -31,7 +31,7 @@ _UPRIGHT = {
 """What brings each EXIF orientation upright; from 5 on width and height are swapped (EXIF 2.32, section 4.6.4)."""
 
 
-def thumbnails(files: Sequence[BinaryIO], *, mime: str, formats: Sequence[str]) -> list[int]:
+def thumbnails(files: Sequence[BinaryIO], *, mime: str, formats: Sequence[str]) -> dict[str, int]:
     """Write a JPEG of each format; their sizes in bytes.
 
     :param files: the content, then one for each format.
@@ -41,13 +41,13 @@ def thumbnails(files: Sequence[BinaryIO], *, mime: str, formats: Sequence[str]) 
     warnings.simplefilter("ignore")
     largest = max((SIZES[format] for format in formats), key=lambda size: size[0])
     opened = _first_page(files[0], largest) if mime == "application/pdf" else _image(files[0], largest)
-    found = []
+    found = {}
     for target, format in sorted(zip(files[1:], formats, strict=True), key=lambda pair: -SIZES[pair[1]][0]):
         opened.thumbnail(SIZES[format], Image.Resampling.LANCZOS, reducing_gap=None)
         made = io.BytesIO()
         opened.save(made, "JPEG", quality=QUALITY, optimize=True, progressive=True)
         target.write(made.getvalue())
-        found.append(made.tell())
+        found[format] = made.tell()
     return found
 
 
@@ -59,7 +59,7 @@ def _image(source: BinaryIO, box: tuple[int, int]) -> Image.Image:
     register_heif_opener(thumbnails=False)
     try:
         image = Image.open(source, formats=_FORMATS)
-    except Image.UnidentifiedImageError as cause:
+    except UnidentifiedImageError as cause:
         raise Invalid("The content is no image that is known here") from cause
     _check_size(image)
     size = _fitting(image, box, orientation_of(image))
@@ -130,14 +130,17 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         made = ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
-    return cast(Image.Image, made or image)
+    return made or image
 
 
 def _first_page(source: BinaryIO, box: tuple[int, int]) -> Image.Image:
     """The first page of a PDF, on white."""
     import pypdfium2
 
-    document = pypdfium2.PdfDocument(source)
+    try:
+        document = pypdfium2.PdfDocument(source)
+    except pypdfium2.PdfiumError as cause:
+        raise Invalid(f"The PDF cannot be read: {cause}") from cause
     try:
         if not len(document):
             raise Invalid("The PDF has no page")
@@ -146,9 +149,7 @@ def _first_page(source: BinaryIO, box: tuple[int, int]) -> Image.Image:
         if not (0 < width < 1e5 and 0 < height < 1e5):
             raise Invalid("The PDF has a page without a size")
         scale = min(box[0] / width, box[1] / height)
-        return cast(Image.Image, page.render(scale=scale, may_draw_forms=False).to_pil()).convert("RGB")
-    except pypdfium2.PdfiumError as cause:
-        raise Invalid(f"The PDF cannot be read: {cause}") from cause
+        drawn: Image.Image = page.render(scale=scale, may_draw_forms=False).to_pil()
+        return drawn.convert("RGB")
     finally:
         document.close()
-

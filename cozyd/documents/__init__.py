@@ -205,7 +205,5 @@ class Documents:
         for change in changes:
             known = self.table.get(change.new.ref.doctype)
             if known is not None and known.follow_up is not None:
-                write = known.follow_up(change)
-                if write is not None:
-                    found.append(write)
+                found += known.follow_up(change)
         return found

@@ -21,7 +21,7 @@ class Doctype:
 
     :param normalise: pure; from the new body and the old one (None: created) to what is stored, on JSON writes.
     :param seal: pure; from a body to what is stored of it, on every kind of write, replicas' too.
-    :param follow_up: pure; a write that a change asks for in the same commit, on every kind of write.
+    :param follow_up: pure; the writes that a change asks for in the same commit, on every kind of write.
     :param protected: names of design documents that doors refuse to delete.
     :param indexes: made with the instance.
     :param lenient: a taken unique row is left out instead of refusing the document.
@@ -30,7 +30,7 @@ class Doctype:
     name: str
     normalise: Callable[[Doc, Doc | None], Doc] | None = None
     seal: Callable[[Doc], Doc] | None = None
-    follow_up: Callable[[Change], Write | None] | None = None
+    follow_up: Callable[[Change], Sequence[Write]] | None = None
     protected: frozenset[str] = frozenset()
     indexes: Sequence[IndexDefinition] = ()
     lenient: bool = False

@@ -22,6 +22,7 @@ from cozyd.files.lookup import NOT_FOUND, Lookup
 from cozyd.files.moves import Moves
 from cozyd.files.provenance import Author, Metadata
 from cozyd.files.references import References
+from cozyd.files.thumbnails import PICTURED, Thumbnails, keys_of
 from cozyd.files.tree import TRASH_DIR, Dir, File, Node, Version, node_of, write_time
 from cozyd.files.upload import Content, Room, Upload
 from cozyd.files.versions import Keeping, Versions
@@ -74,6 +75,7 @@ class Files(Lookup):
         self.links = links
         self.versions = Versions(docs, blobs, area, self._held, now, keeping)
         self.references = References(docs, self._held)
+        self.thumbnails = Thumbnails(blobs, area)
 
     def author(self, **more: Any) -> Author:
         """Who changes something now; by default nobody in particular.
@@ -148,7 +150,8 @@ class Files(Lookup):
         body["cozyMetadata"] = (author or self.author()).uploaded(old.stored.doc.get("cozyMetadata") or {})
         write = Write(old.stored.ref, body=body, rev=old.rev, about=self._moves.about(home))
         doomed = [version.blob.key for version in plan.drop]
-        return [write, *self.versions.writes(old, plan)], home, doomed if plan.keep else [*doomed, old.blob.key]
+        doomed += [] if plan.keep else [old.blob.key]
+        return [write, *self.versions.writes(old, plan)], home, doomed + _pictures([old])
 
     def _body(self, name: str, blob: Blob, fields: Mapping[str, Any]) -> Doc:
         now = write_time(self._now())
@@ -248,6 +251,18 @@ class Files(Lookup):
             write = Write(file.stored.ref, patch=patch, rev=file.rev, about=self._moves.about(self.dir(file.parent)))
             return _file(node_of(self._docs.commit([write])[0].new))
 
+    def describe(self, file: File, found: Metadata) -> File:
+        """Add to what is known of a file's content; who changed it, and when, stays as it is.
+
+        :raises Conflict: it changed meanwhile.
+        """
+        known = {**file.metadata, **found}
+        patch: dict[str, Any] = {"metadata": known}
+        if "datetime" in found and metadata.taken(known):
+            patch["created_at"] = metadata.taken(known)
+        write = Write(file.stored.ref, patch=patch, rev=file.rev, about=self._moves.about(self.dir(file.parent)))
+        return _file(node_of(self._docs.commit([write])[0].new))
+
     # -- trash ------------------------------------------------------------------------------------------------------
 
     def trash(self, node: Node, *, by: Metadata | None = None, author: Author | None = None) -> Node:
@@ -314,7 +329,8 @@ class Files(Lookup):
         versions = self.versions.of_many(files)
         gone: list[Node | Version] = [*nodes, *versions]
         self._docs.commit([Write(one.stored.ref, rev=one.rev, deleted=True) for one in gone])
-        drop(self._blobs, self._area, [*(file.blob.key for file in files), *(version.blob.key for version in versions)])
+        contents = [*(file.blob.key for file in files), *(version.blob.key for version in versions)]
+        drop(self._blobs, self._area, contents + _pictures(files))
 
     # -- copies -----------------------------------------------------------------------------------------------------
 
@@ -383,6 +399,11 @@ class Files(Lookup):
 
     def _held(self) -> AbstractContextManager[Lock]:
         return self._locks.hold(lock_name(self._area), wait=30)
+
+
+def _pictures(files: Sequence[File]) -> list[str]:
+    """The keys of the thumbnails that may be there of some files."""
+    return [key for file in files if file.stored.doc.get("class") in PICTURED for key in keys_of(file.id)]
 
 
 def _file(node: Node) -> File:

@@ -1,7 +1,8 @@
 """`BlobStore` port, and the local directory driver.
 
 A blob is written once, sealed, and never changes; documents name only sealed ones. Layout of the local driver:
-`<folder>/<area>/<last two digits of the first part>/<key>`, temporary files below `<folder>/tmp` on the same disk.
+`<folder>/<area>/<last two digits of the first part>/<key>`, thumbnails `<folder>/<area>/thumbs/<last two digits of the
+file's id>/<name>`, temporary files below `<folder>/tmp` on the same disk.
 """
 
 import io
@@ -24,6 +25,7 @@ log = logging.getLogger("cozyd.files")
 
 PIECE = 1 << 20
 PLACE_TRIES = 100
+THUMBNAILS = "thumbs"
 _KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
 
 
@@ -247,7 +249,8 @@ class LocalBlobs:
         top = self._folder / area
         ids = (top / digits / id for digits in _names(top) for id in _names(top / digits))
         for path in (folder / name for folder in ids for name in _names(folder)):
-            key = f"{path.parent.name}/{path.name}"
+            above = THUMBNAILS if path.parent.parent.name == THUMBNAILS else path.parent.name
+            key = f"{above}/{path.name}"
             if not key.startswith(under):
                 continue
             try:
@@ -277,6 +280,8 @@ class LocalBlobs:
         if not is_key(key):
             raise NotFound("The content is gone")
         first, _, second = key.partition("/")
+        if first == THUMBNAILS:  # thousands of one tenant: by the last digits of the file's id
+            return self._folder / area / first / second.rpartition("-")[0][-2:] / second
         return self._folder / area / first[-2:] / first / second
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from cozyd.documents.store import Stored
+from cozyd.files.thumbnails import file_of
 from cozyd.files.tree import TRASH_DIR, TRASH_NAME, TRASH_PATH, same_name
 from cozyd.permissions import ROOT_DIR
 
@@ -28,6 +29,7 @@ MENDABLE = frozenset(
         "index_missing",
         "filesystem_missing",
         "file_missing",
+        "thumbnail_with_no_file",
         "wrong_usage",
         "document_store",
     )
@@ -209,7 +211,10 @@ def _contents(look: Look, paths: _Paths) -> Iterator[Finding]:
         elif look.contents[key][0] != entry.size:
             yield mismatch(entry, path, look.contents[key][0], "")
     for key, (size, time) in look.contents.items():
-        if key not in named and time < look.old and not key.startswith("thumbs/"):
+        pictured = look.entries.get(file_of(key))
+        if file_of(key) and (pictured is None or pictured.kind != "file") and time < look.old:
+            yield Finding("thumbnail_with_no_file", key, kind="content", about={"size": size})
+        elif key not in named and time < look.old and not file_of(key):
             yield Finding("index_missing", key, kind="content", about={"size": size})
 
 

@@ -11,6 +11,7 @@ from cozyd.files import tree
 from cozyd.files.blobs import BlobStore
 from cozyd.files.fsck import Finding
 from cozyd.files.rows import NAMES
+from cozyd.files.thumbnails import file_of
 from cozyd.files.tree import TRASH_DIR, TRASH_NAME, VERSIONS, write_time
 from cozyd.locks import Locks
 from cozyd.permissions import FILES, ROOT_DIR
@@ -45,6 +46,7 @@ class Mender:
             "index_missing": self._drop_content,
             "filesystem_missing": self._without_content,
             "file_missing": self._drop_version,
+            "thumbnail_with_no_file": self._drop_thumbnail,
             "wrong_usage": lambda _: self._docs.tidy(),
             "document_store": lambda _: self._docs.tidy(),
         }
@@ -146,6 +148,10 @@ class Mender:
         id, _, internal = finding.id.partition("/")
         file = self._find(FILES, id)
         if (file is None or file.doc.get("internal_vfs_id") != internal) and self._find(VERSIONS, finding.id) is None:
+            self._blobs.delete(self._area, [finding.id])
+
+    def _drop_thumbnail(self, finding: Finding) -> None:
+        if self._find(FILES, file_of(finding.id)) is None:
             self._blobs.delete(self._area, [finding.id])
 
     def _drop_version(self, finding: Finding) -> None:

@@ -21,7 +21,7 @@ _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/heic", "
 _AUDIO = ("audio/mp3", "audio/mpeg", "audio/ogg", "audio/x-m4a", "audio/mp4", "audio/flac")
 _EXIF_MARK = b"Exif\0\0"
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9), 0xFF))
-_ORIENTATION, _DATETIME, _EXIF, _GPS = 0x0112, 0x0132, 0x8769, 0x8825
+_MAKE, _MODEL, _ORIENTATION, _DATETIME, _EXIF, _GPS = 0x010F, 0x0110, 0x0112, 0x0132, 0x8769, 0x8825
 _TAKEN, _OFFSET, _FLASH, _WIDTH, _HEIGHT = 0x9003, 0x9011, 0x9209, 0xA002, 0xA003
 _EARLIEST = 1990
 _WANTED = {
@@ -73,7 +73,7 @@ def _image(mime: str, head: bytes) -> Found:
     read = _HEADERS.get(mime, _heif)
     found, exif = read(head)
     with contextlib.suppress(Exception):  # a broken EXIF block leaves the size
-        found |= _exif(exif, found) if exif else {}
+        found |= from_exif(exif, found) if exif else {}
     return found
 
 
@@ -145,7 +145,8 @@ _HEADERS: Mapping[str, Callable[[bytes], tuple[Found, bytes]]] = {
 }
 
 
-def _exif(block: bytes, known: Found) -> Found:
+def from_exif(block: bytes, known: Found) -> Found:
+    """Time, position, orientation, flash and camera of an EXIF block (EXIF 2.32); `known` wins for the size."""
     from PIL import Image
 
     exif = Image.Exif()
@@ -156,6 +157,9 @@ def _exif(block: bytes, known: Found) -> Found:
         found["datetime"] = time
     if isinstance(exif.get(_ORIENTATION), int):
         found["orientation"] = exif[_ORIENTATION]
+    camera = {name: exif[tag].strip("\0 ")[:100] for name, tag in (("make", _MAKE), ("model", _MODEL)) if isinstance(exif.get(tag), str)}
+    if any(camera.values()):
+        found["camera"] = camera
     if isinstance(more.get(_FLASH), int):
         found["flash"] = _flash(more[_FLASH])
     place = _place(exif.get_ifd(_GPS))
@@ -210,7 +214,11 @@ def _degrees(parts: Any, side: Any, negative: str) -> float | None:
 
 
 def _audio(mime: str, head: bytes) -> Found:
-    tags = _audio_tags(mime, head)
+    return from_tags(_audio_tags(mime, head))
+
+
+def from_tags(tags: Mapping[str, Any]) -> Found:
+    """Artist, album, title and the like of a file's tags, by their common names or MP4's."""
     found: Found = {}
     for name, keys in _WANTED.items():
         values = [tags[key] for key in keys if key in tags]

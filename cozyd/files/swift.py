@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, TooLarge, Unavailable
-from cozyd.files.blobs import PIECE, Blob, NewBlob, is_key
+from cozyd.files.blobs import PIECE, THUMBNAILS, Blob, NewBlob, is_key
 from cozyd.files.spool import OwnFolder, Spool
 from cozyd.files.swiftsession import Access, Answer, Session, SwiftError
 
@@ -36,6 +36,8 @@ _WHOLE_NAME = re.compile(r"[^/]{22}/[^/]{5}/[^/]{5}/[^/]{16}")
 def object_name(key: str) -> str:
     """The name of a content's object: ids of 32 and internal ids of 16 characters are split, others are as they are."""
     id, _, internal = key.partition("/")
+    if id == THUMBNAILS and len(internal.partition("-")[0]) == 32:
+        return f"{id}/{internal[:22]}/{internal[22:27]}/{internal[27:]}"
     if len(id) == 32 and len(internal) == 16:
         return f"{id[:22]}/{id[22:27]}/{id[27:]}/{internal}"
     return key
@@ -43,6 +45,8 @@ def object_name(key: str) -> str:
 
 def key_of(name: str) -> str:
     """The key of an object."""
+    if name.startswith(THUMBNAILS + "/"):
+        return f"{THUMBNAILS}/{name.removeprefix(THUMBNAILS + '/').replace('/', '')}"
     if not _WHOLE_NAME.fullmatch(name):
         return name
     return f"{name[:22]}{name[23:28]}{name[29:34]}/{name[35:]}"

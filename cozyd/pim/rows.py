@@ -1,7 +1,7 @@
 """DAV listings as projections of contacts, events and todos (pure)."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -97,16 +97,16 @@ PROJECTIONS = (
 )
 
 
-def follow_up(change: Change) -> Write | None:
+def follow_up(change: Change) -> Sequence[Write]:
     """Bounds of an event or todo that came without them, or with wrong ones, by a replica or a patch."""
     if change.verb == "DELETED" or change.new.deleted:
-        return None
+        return ()
     kind = KIND_OF[change.new.ref.doctype]
     try:
         bounds = occurrence.bounds(change.new.doc, kind)
     except Exception:  # as in `_listing`
         log.warning("%s %s has no bounds", change.new.ref.doctype, change.new.ref.id, exc_info=True)
-        return None
+        return ()
     if bounds == change.new.doc.get("bounds"):
-        return None
-    return Write(change.new.ref, patch={"bounds": bounds if bounds else ...}, rev=change.new.rev)
+        return ()
+    return (Write(change.new.ref, patch={"bounds": bounds if bounds else ...}, rev=change.new.rev),)

@@ -86,7 +86,9 @@ class BlobStoreContract:
         assert sealed(blobs, area, KEY, data) == Blob(KEY, size, md5_of(data))
         assert read(blobs, area, KEY) == data
 
-    @pytest.mark.parametrize("key", [KEY, UUID_KEY, "a/b", f"{ID}/short", f"short/{INTERNAL}"])
+    @pytest.mark.parametrize(
+        "key", [KEY, UUID_KEY, "a/b", f"{ID}/short", f"short/{INTERNAL}", f"thumbs/{ID}-tiny", f"thumbs/{UUID_KEY[:36]}-large"]
+    )
     def test_keys_of_every_form_are_listed_as_they_were_given(self, blobs: BlobStore, area: str, key: str):
         sealed(blobs, area, key, b"x")
         assert keys(blobs, area) == [key]

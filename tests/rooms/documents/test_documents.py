@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ def _checked(new: Doc, old: Doc | None) -> Doc:
     return dict(new) | {"before": old.get("n") if old else None}
 
 
-def _mirror(change: Change) -> Write | None:
+def _mirror(change: Change) -> Sequence[Write]:
     if change.new.deleted or change.new.doc.get("mirrored") == change.new.doc.get("n"):
-        return None
-    return Write(change.new.ref, patch={"mirrored": change.new.doc.get("n")}, rev=change.new.rev)
+        return ()
+    return (Write(change.new.ref, patch={"mirrored": change.new.doc.get("n")}, rev=change.new.rev),)
 
 
 TABLE = {
