@@ -10,7 +10,8 @@ from cozyd.documents.doctype import Doctype, IndexDefinition
 from cozyd.documents.store import Projection, Stored
 from cozyd.files.rows import PROJECTIONS as FILES_PROJECTIONS
 from cozyd.jobs.job import PROJECTIONS as JOB_PROJECTIONS
-from cozyd.pim import ical
+from cozyd.pim import groups, ical
+from cozyd.pim.record import GROUPS
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
 from cozyd.pim.rows import follow_up
 
@@ -51,8 +52,11 @@ _TABLE = (
         "io.cozy.contacts",
         protected=frozenset(("by-me", "by-groups", "contacts-by-email")),
         indexes=(IndexDefinition("by-me", ("me",)), IndexDefinition("by-groups", ("relationships.groups.data",))),
+        complete=groups.complete,
+        ripple=groups.ripple,
         lenient=True,
     ),
+    Doctype(GROUPS, ripple=groups.ripple, lenient=True),
     Doctype(ical.EVENTS, normalise=ical.normalise_event, follow_up=follow_up, lenient=True),
     Doctype(ical.TODOS, normalise=ical.normalise_todo, follow_up=follow_up, lenient=True),
     Doctype(ical.JOURNALS, normalise=ical.normalise_journal, follow_up=follow_up, lenient=True),

@@ -143,7 +143,7 @@ def _base(environ: Environ) -> str:
 def not_told(environ: Environ) -> frozenset[str]:
     """The subscriptions that are not told what this request changes (Push-Dont-Notify)."""
     given: str = environ.get("HTTP_PUSH_DONT_NOTIFY", "").strip()
-    if given == "*":
-        return frozenset((EVERYONE,))
+    if given in ("", "*"):
+        return frozenset((EVERYONE,)) if given else frozenset()
     base = _base(environ)
     return frozenset(name.removeprefix(base) for name in re.findall(r'"([^"]*)"', given) if name.startswith(base))

@@ -180,6 +180,8 @@ class Documents:
 
     def _normal(self, write: Write) -> Write:
         known = self.table.get(write.ref.doctype)
+        if known is not None and known.complete is not None and not write.deleted:
+            write = known.complete(write, self._store)
         if known is None or not isinstance(write.body, dict):
             return write
         if known.seal is not None:
@@ -197,7 +199,7 @@ class Documents:
 
     @property
     def _react(self) -> React | None:
-        return self._follow_ups if any(known.follow_up for known in self.table.values()) else None
+        return self._follow_ups if any(known.follow_up or known.ripple for known in self.table.values()) else None
 
     def _follow_ups(self, changes: Sequence[Change], _seq: str) -> Batch:
         """What the rooms want to have written in the same commit."""
@@ -206,4 +208,13 @@ class Documents:
             known = self.table.get(change.new.ref.doctype)
             if known is not None and known.follow_up is not None:
                 found += known.follow_up(change)
-        return found
+        return found + self._ripples(changes)
+
+    def _ripples(self, changes: Sequence[Change]) -> list[Write]:
+        """What changes of some doctypes change elsewhere; on SQLite what is read is as it was before the commit."""
+        by_rule: dict[Any, list[Change]] = {}
+        for change in changes:
+            known = self.table.get(change.new.ref.doctype)
+            if known is not None and known.ripple is not None:
+                by_rule.setdefault(known.ripple, []).append(change)
+        return [write for rule, mine in by_rule.items() for write in rule(mine, self._store)]

@@ -12,10 +12,12 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
 from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed
 from cozyd.locks import Lock, Locks
-from cozyd.pim import ical, ranges, split, vcard
+from cozyd.pim import groupcards, ical, ranges, split, vcard
 from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
 from cozyd.pim.content import Component, make
-from cozyd.pim.resource import CONTACTS, KIND_OF, new_record, record_of, text
+from cozyd.pim.linking import Linking
+from cozyd.pim.record import CONTACTS, GROUPS, KIND_OF, new_record, record_of
+from cozyd.pim.resource import text
 from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR
 from cozyd.pim.times import utc_text
 
@@ -36,6 +38,7 @@ class Pim:
         self._locks = locks
         self._now = now
         self._new_id = new_id
+        self._linking = Linking(docs, new_id, now)
         known = Collections(docs, self._hold, new_id)
         self.collections, self.collection, self.has = known.all, known.get, known.has
         self.make, self.change, self.remove = known.make, known.change, known.remove
@@ -99,7 +102,7 @@ class Pim:
         :raises PreconditionFailed: `match` does not hold.
         """
         kind, uid, parsed, raw = self._read(collection, raw)
-        fields = (vcard if kind == "VCARD" else ical).read(parsed)
+        doctype = GROUPS if kind == "VCARD" and groupcards.is_group(parsed) else collection.components[kind]
         if not href or len(href.encode()) > LONGEST_HREF or "/" in href:
             raise Invalid("The name is too long, or has a slash", source="valid-name")
 
@@ -108,15 +111,30 @@ class Pim:
             self._check_uid(collection, href, uid, row)
             known = self._docs.get(row.ref) if row is not None else None
             batch: list[Write] = []
-            if known is not None and KIND_OF[known.ref.doctype] != kind:  # an event that becomes a todo is another document
+            if known is not None and known.ref.doctype != doctype:  # an event that becomes a todo is another document
                 batch, known = [Write(known.ref, rev=known.rev, deleted=True)], None
-            ref = known.ref if known is not None else Ref(collection.components[kind], self._new_id())
-            body = self._body(collection, kind, known, parsed)
-            private = {"dav": new_record(kind, href, uid, raw, fields, utc_text(self._now()))}
-            self._commit(*batch, Write(ref, body=body, rev=known.rev if known else None, private=private, strict=True))
+            ref = known.ref if known is not None else Ref(doctype, self._new_id())
+            body = self._body(collection, doctype, known, parsed)
+            more, private = self._linked(collection, ref, uid, known, parsed, body)
+            record = new_record(kind, href, uid, raw, _fields(doctype, parsed), utc_text(self._now()))
+            write = Write(ref, body=body, rev=known.rev if known else None, private={"dav": record, **private}, strict=True)
+            self._commit(*batch, *more, write)
 
         self._locked(collection, step)
         return self.rows(collection, hrefs=[href])[0]
+
+    def _linked(
+        self, collection: Collection, ref: Ref, uid: str, known: Stored | None, parsed: Component, body: Doc
+    ) -> tuple[Sequence[Write], Map]:
+        """What a text changes of groups beside its own document, and its private data about them; `body` is changed."""
+        if ref.doctype == GROUPS:
+            return self._linking.of_group(collection.id, ref.id, parsed)
+        if ref.doctype != CONTACTS:
+            return (), {}
+        if known is None:
+            self._linking.waiting_for(uid, body)
+        made, names = self._linking.of_card(parsed, body)
+        return made, {"groups": names} if names else {}
 
     def add_all(self, collection: Collection, raw: bytes) -> Sequence[tuple[str, Row | CozyError]]:
         """Store the objects of a file, each under the name it has by its UID, or a new one; what refuses is told beside it.
@@ -156,6 +174,9 @@ class Pim:
             if row is None:
                 raise NotFound("There is no such resource")
             stored = self._docs.get(row.ref)
+            if row.ref.doctype == GROUPS:
+                self._commit(*self._linking.unlinked(row.ref.id), Write(row.ref, rev=stored.rev, deleted=True))
+                return
             if stored.doc.get("me") is True:
                 raise Forbidden("Your own card cannot be removed")
             metadata = stored.doc.get("cozyMetadata")
@@ -225,9 +246,8 @@ class Pim:
         if record:
             return dict(record) | {"href": name}
         raw = text(stored)
-        kind, uid, parsed = _parsed(raw, is_card=stored.ref.doctype == CONTACTS)
-        fields = (vcard if kind == "VCARD" else ical).read(parsed)
-        return new_record(kind, name, uid, raw, fields, utc_text(self._now()))
+        kind, uid, parsed = _parsed(raw, is_card=KIND_OF[stored.ref.doctype] == "VCARD")
+        return new_record(kind, name, uid, raw, _fields(stored.ref.doctype, parsed), utc_text(self._now()))
 
     def _read(self, collection: Collection, raw: bytes) -> tuple[str, str, Component, bytes]:
         """Kind, UID, the parsed text, and the text; a card without a UID gets one."""
@@ -259,16 +279,18 @@ class Pim:
         if twins and twins[0].value != href:
             raise Invalid("Another resource of the collection has this UID", source="no-uid-conflict")
 
-    def _body(self, collection: Collection, kind: str, known: Stored | None, parsed: Component) -> Doc:
+    def _body(self, collection: Collection, doctype: str, known: Stored | None, parsed: Component) -> Doc:
         old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known is not None else {}
-        body: Doc = (vcard if kind == "VCARD" else ical).apply(parsed, old)
+        body: Doc = _apply(doctype, parsed, old)
         relationships = self._relationships(collection, body)
         if relationships:
             body["relationships"] = relationships
         else:
             body.pop("relationships", None)
         now = utc_text(self._now())
-        metadata = dict(body.get("cozyMetadata") or {"doctypeVersion": 3 if kind == "VCARD" else 1, "metadataVersion": 1, "createdAt": now})
+        metadata = dict(
+            body.get("cozyMetadata") or {"doctypeVersion": 3 if doctype == CONTACTS else 1, "metadataVersion": 1, "createdAt": now}
+        )
         return body | {"cozyMetadata": metadata | {"updatedAt": now}}
 
     @staticmethod
@@ -296,3 +318,17 @@ def _parsed(raw: bytes, *, is_card: bool) -> tuple[str, str, Component]:
         return "VCARD", vcard.uid_of(card), card
     calendar = ical.parse(raw)
     return ical.kind_of(calendar), ical.uid_of(calendar), calendar
+
+
+def _fields(doctype: str, parsed: Component) -> Map:
+    """What a text says, by the names that its record has."""
+    if doctype == GROUPS:
+        return groupcards.read(parsed)
+    return vcard.read(parsed) if doctype == CONTACTS else ical.read(parsed)
+
+
+def _apply(doctype: str, parsed: Component, old: Doc) -> Doc:
+    """A document with what a text says."""
+    if doctype == GROUPS:
+        return old | {"name": groupcards.name_of(parsed), "metadata": {"version": 1} | (old.get("metadata") or {})}
+    return vcard.apply(parsed, old) if doctype == CONTACTS else ical.apply(parsed, old)

@@ -10,7 +10,7 @@ from cozyd.documents.store import Doc, Map, Ref, Stored, Write
 from cozyd.errors import Conflict, Forbidden, NotFound
 from cozyd.locks import Lock
 from cozyd.pim import ical
-from cozyd.pim.resource import CONTACTS
+from cozyd.pim.record import CONTACTS
 from cozyd.pim.rows import DAV, DEFAULT_BOOK, DEFAULT_CALENDAR
 
 Kind = Literal["book", "calendar"]

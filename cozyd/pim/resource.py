@@ -1,55 +1,24 @@
-"""The text of a document as DAV serves it: a pure function of the document and its private record (docs/pim.md).
+"""The text of a document as DAV serves it: a pure function of the document and its private data (docs/pim.md)."""
 
-The private record, under the key `dav`: `raw` (what the client sent; `raw64` when folds cut its characters), `href`, `uid`,
-`base` (a hash of each mapped field as that text gave it), `mtime`. A field is app-changed when it differs from its base.
-"""
-
-import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cozyd.documents.store import Doc, Map, Stored
-from cozyd.pim import ical, vcard
+from cozyd.documents.store import Doc, Stored
+from cozyd.pim import groupcards, groups, ical, vcard
 from cozyd.pim.content import Component
 from cozyd.pim.fields import digest, look, text_of
-
-CONTACTS = "io.cozy.contacts"
-KIND_OF: Mapping[str, str] = {CONTACTS: "VCARD", ical.EVENTS: "VEVENT", ical.TODOS: "VTODO", ical.JOURNALS: "VJOURNAL"}
-EPOCH = "1970-01-01T00:00:00Z"
-
-
-def record_of(stored: Stored) -> Map:
-    """The private record, empty of a document that never came by DAV."""
-    found = stored.private.get("dav")
-    return found if isinstance(found, Mapping) else {}
-
-
-def base_of(kind: str, fields: Map) -> dict[str, str]:
-    """Hashes of the fields a text gave."""
-    return {path: digest(value) for path, value in fields.items() if path != "orphan" or kind != "VCARD"}
-
-
-def new_record(kind: str, href: str, uid: str, raw: bytes, fields: Map, mtime: str) -> dict[str, Any]:
-    """The private record of a text that a client has sent."""
-    found: dict[str, Any] = {"href": href, "uid": uid, "comp": kind, "base": base_of(kind, fields), "mtime": mtime}
-    try:
-        return found | {"raw": raw.decode()}
-    except UnicodeDecodeError:
-        return found | {"raw64": base64.b64encode(raw).decode()}
-
-
-def raw_of(record: Map) -> bytes:
-    """What the client sent."""
-    if "raw64" in record:
-        return base64.b64decode(record["raw64"])
-    text: str = record["raw"]
-    return text.encode()
+from cozyd.pim.record import EPOCH, GROUPS, KIND_OF, raw_of, record_of
 
 
 def text(stored: Stored) -> bytes:
     """The text of a document, as it is served now."""
+    if stored.ref.doctype == GROUPS:
+        return _group_text(stored)
     kind, doc, record = KIND_OF[stored.ref.doctype], stored.doc, record_of(stored)
+    words = groups.words_of(stored) if kind == "VCARD" else None
+    if words:
+        doc = doc | {vcard.CATEGORIES: words}
     if not record:
         return _created(kind, doc, stored.ref.id)
     raw = raw_of(record)
@@ -57,6 +26,15 @@ def text(stored: Stored) -> bytes:
     if not changed:
         return raw
     return _patched(kind, raw, doc, changed)
+
+
+def _group_text(stored: Stored) -> bytes:
+    """Of a group that came as a card."""
+    record, wanted = record_of(stored), groupcards.now(stored)
+    raw = raw_of(record)
+    if all(digest(wanted[path]) == known for path, known in record["base"].items()):
+        return raw
+    return _stamped(vcard.parse(raw), raw, lambda card, *_: groupcards.patch(card, wanted), vcard.stamp, stored.doc, set())
 
 
 def _changed(kind: str, doc: Doc, base: Mapping[str, str]) -> set[str]:

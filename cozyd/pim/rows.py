@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 from cozyd.documents.store import Change, Key, Projection, Stored, Write
-from cozyd.pim import ical, occurrence, words
+from cozyd.pim import groups, ical, occurrence, words
 from cozyd.pim.fields import text_of
-from cozyd.pim.resource import CONTACTS, KIND_OF, etag, modified, record_of, text
+from cozyd.pim.record import CONTACTS, GROUPS, KIND_OF, record_of
+from cozyd.pim.resource import etag, modified, text
 
 log = logging.getLogger("cozyd.pim")
 
@@ -18,7 +19,7 @@ DAV, DAV_UID, DAV_WORDS = "dav", "dav-uid", "dav-words"
 
 def collection_of(stored: Stored) -> str:
     """The address book or calendar a document is in."""
-    relation, default = ("book", DEFAULT_BOOK) if stored.ref.doctype == CONTACTS else ("calendar", DEFAULT_CALENDAR)
+    relation, default = ("book", DEFAULT_BOOK) if KIND_OF[stored.ref.doctype] == "VCARD" else ("calendar", DEFAULT_CALENDAR)
     relationships = stored.doc.get("relationships")
     found = relationships.get(relation) if isinstance(relationships, Mapping) else None
     data = found.get("data") if isinstance(found, Mapping) else None
@@ -44,7 +45,7 @@ _served = lru_cache(maxsize=4)(text)
 
 def _is_listed(stored: Stored) -> bool:
     doc = stored.doc
-    if doc.get("trashed") is True:
+    if doc.get("trashed") is True or (stored.ref.doctype == GROUPS and not groups.is_card(stored)):
         return False
     return stored.ref.doctype != ical.EVENTS or isinstance(doc.get("start"), str)
 
@@ -83,7 +84,7 @@ def _words(stored: Stored) -> Iterable[tuple[Key, Any]]:
     if not _is_listed(stored):
         return ()
     try:
-        found = words.words_of(_served(stored), card=stored.ref.doctype == CONTACTS)
+        found = words.words_of(_served(stored), card=KIND_OF[stored.ref.doctype] == "VCARD")
     except Exception:  # noqa: BLE001 - as in `_listing`, which has said so
         return ()
     return (((collection_of(stored), href_of(stored)), found),)
@@ -94,6 +95,7 @@ PROJECTIONS = (
     Projection(DAV_WORDS, of=dict.fromkeys(KIND_OF, _words), depth=0),
     Projection(DAV, of=_OF, unique=True, feed=True),
     Projection(DAV_UID, of=dict.fromkeys(KIND_OF, _uids), unique=True, depth=0),
+    *groups.PROJECTIONS,
 )
 
 

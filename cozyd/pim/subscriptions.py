@@ -18,7 +18,7 @@ from cozyd.documents.store import Change, Ref, Stored, Write
 from cozyd.errors import BadGateway, Conflict, Forbidden, Gone, NotFound, TooLarge, Unavailable
 from cozyd.pim import Pim
 from cozyd.pim.collections import DOCTYPE, sync_token
-from cozyd.pim.resource import KIND_OF
+from cozyd.pim.record import KIND_OF
 from cozyd.pim.rows import collection_of
 from cozyd.pim.times import from_json, utc_text
 from cozyd.webpush import Subscription, WebPush
@@ -106,6 +106,7 @@ class Subscriptions:
         self._webpush = webpush
         self._secret = secret
         self._now = now
+        self._told: dict[str, str] = {}
 
     @property
     def public_key(self) -> str | None:
@@ -144,6 +145,7 @@ class Subscriptions:
             self._docs.commit([Write(ref, body=body, rev=known.rev if known is not None else None, private=keys)])
 
         self._docs.retry(write)
+        self._told[ref.id] = self._token(collection)
         return ref.id, expires
 
     def remove(self, id: str) -> None:
@@ -181,8 +183,12 @@ class Subscriptions:
             properties = watch.properties and any(not one.content for one in mine)
             if not (content or properties) or only not in (None, watch.id):
                 continue
+            token = self._token(watch.collection) if content else ""
+            if content and not properties and token and self._told.get(watch.id) == token:
+                continue  # it was written, and nothing of its text changed
             try:
-                self._send(watch, self._message(watch.collection, content=content, properties=properties))
+                self._send(watch, self._message(watch.collection, token, content=content, properties=properties))
+                self._told[watch.id] = token or self._told.get(watch.id, "")
             except Unavailable as error:
                 later.append((watch.id, error.retry_after))
         return later
@@ -197,15 +203,17 @@ class Subscriptions:
         except (BadGateway, TooLarge) as error:
             log.warning("a push service refuses a message: %s", error.detail)
 
-    def _message(self, collection: str, *, content: bool, properties: bool) -> bytes:
-        token = ""
-        if content and collection != HOME:
-            try:
-                token = f"<D:sync-token>{escape(sync_token(self._pim.collection(collection)))}</D:sync-token>"
-            except NotFound:  # it is the removal that is told
-                token = ""
+    def _token(self, collection: str) -> str:
+        """The token of what is in a collection; empty of the home, and of one that was removed."""
+        try:
+            return sync_token(self._pim.collection(collection)) if collection != HOME else ""
+        except NotFound:
+            return ""
+
+    def _message(self, collection: str, token: str, *, content: bool, properties: bool) -> bytes:
         inner = f"<topic>{self.topic(collection)}</topic>"
-        inner += f"<content-update>{token}</content-update>" if content else ""
+        if content:
+            inner += f"<content-update><D:sync-token>{escape(token)}</D:sync-token></content-update>" if token else "<content-update/>"
         inner += "<property-update/>" if properties else ""
         text = f'<?xml version="1.0" encoding="utf-8"?>\n<push-message xmlns="{NAMESPACE}" xmlns:D="DAV:">{inner}</push-message>'
         return text.encode()

@@ -5,6 +5,7 @@ fields an app has changed; `create` writes a card for a contact that an app has 
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from cozyd.pim.content import Component, Line, escape, make, parts, tree, unesca
 from cozyd.pim.fields import look, place, text_of, tidy
 
 LARGEST = 4 << 20
+CATEGORIES = "_categories"
+"""The path of what is no field of its own: the names of groups, and words beside them (`groups.words_of`)."""
 NAME_PARTS = ("familyName", "givenName", "additionalName", "namePrefix", "nameSuffix")
 _SHORT_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:T.*)?$")
 _PARTIAL_DATE = re.compile(r"--(\d{2})-?(\d{2})$")
@@ -53,7 +56,8 @@ def apply(card: Component, doc: Doc) -> Doc:
     """A contact with the fields of a card; what a card has no place for stays."""
     found = dict(doc)
     for path, value in read(card).items():
-        place(found, path, value)
+        if path != CATEGORIES:
+            place(found, path, value)
     found.setdefault("metadata", {})
     found["metadata"] = {"version": 1} | dict(found["metadata"])
     contact.derive(found)
@@ -198,17 +202,31 @@ def _write_org(card: Component, company: str, units: list[str]) -> None:
     card.set("ORG", old.with_value(text) if old is not None else make("ORG", text))
 
 
-def _read_categories(card: Component) -> Any:
-    return [unescape(one) for line in card.all("CATEGORIES") for one in parts(line.value, ",") if one.strip()] or None
+def categories(card: Component) -> list[str]:
+    """The words of CATEGORIES, each once."""
+    found = [_word(one) for line in card.all("CATEGORIES") for one in parts(line.value, ",")]
+    return list(dict.fromkeys(one for one in found if one))
+
+
+def _word(token: str) -> str:
+    return unicodedata.normalize("NFC", unescape(token)).strip()
 
 
 def _write_categories(card: Component, value: Any) -> None:
-    names = [text_of(one) for one in value] if isinstance(value, list) else []
-    card.remove(*card.all("CATEGORIES")[1:])
-    text = ",".join(escape(name) for name in names if name)
-    old = card.get("CATEGORIES")
-    new = (old.with_value(text) if old is not None else make("CATEGORIES", text)) if text else None
-    card.set("CATEGORIES", new)
+    """Words that stay keep their line and spelling."""
+    left = list(value or ())
+    for line in card.all("CATEGORIES"):
+        tokens = parts(line.value, ",")
+        kept = [token for token in tokens if _word(token) in left]
+        left = [word for word in left if word not in {_word(token) for token in kept}]
+        if not kept:
+            card.remove(line)
+        elif kept != tokens:
+            card.replace(line, line.with_value(",".join(kept)))
+    if left:
+        first = card.get("CATEGORIES")
+        words = ",".join(escape(word) for word in left)
+        card.set("CATEGORIES", first.with_value(f"{first.value},{words}") if first is not None else make("CATEGORIES", words))
 
 
 # -- dates --------------------------------------------------------------------------------------------------------------
@@ -330,5 +348,5 @@ FIELDS: tuple[Mapped, ...] = (
     _text("note", "NOTE"),
     Mapped("gender", _read_gender, _write_gender),
     _text("birthplace", "BIRTHPLACE"),
-    Mapped("metadata.card.categories", _read_categories, _write_categories),
+    Mapped(CATEGORIES, lambda card: sorted(categories(card)) or None, _write_categories),
 )

@@ -17,6 +17,7 @@ from tests.support.stack import Clock, open_stack
 
 HOME = "/sync/dav/me/"
 P = "https://bitfire.at/webdav-push"
+DOCS = "/data/io.cozy.calendar.events/_all_docs?include_docs=true"
 _numbers = count()
 
 
@@ -115,6 +116,17 @@ def test_many_changes_of_a_moment_are_one_message_and_other_collections_none(ali
     assert told(service, "other") == []
 
 
+def test_a_write_that_changes_no_text_is_not_told(alice: Client, calendar: str, service: PushService):
+    alice.dav("PUT", f"{calendar}a.ics", event("a"))
+    subscribe(alice, calendar, service, "still")
+    doc = next(row["doc"] for row in alice.api("GET", DOCS).json["rows"] if calendar.split("/")[-2] in str(row["doc"]))
+    assert alice.api("PUT", f"/data/io.cozy.calendar.events/{doc['_id']}", doc | {"note_of_an_app": 1}).status == 200
+    subscribe(alice, f"{HOME}calendar/", service, "meanwhile")
+    alice.dav("PUT", f"{HOME}calendar/{calendar.split('/')[-2]}.ics", event("later"))
+    eventually(lambda: told(service, "meanwhile") != [])
+    assert told(service, "still") == []
+
+
 def test_properties_are_told_to_who_wants_them(alice: Client, calendar: str, service: PushService):
     subscribe(alice, calendar, service, "properties", PROPERTY)
     subscribe(alice, calendar, service, "both", CONTENT + PROPERTY)
@@ -142,7 +154,7 @@ def test_collections_that_come_and_go_are_told_at_the_home(alice: Client, servic
     path = f"{HOME}cal{next(_numbers)}/"
     alice.dav("MKCALENDAR", path)
     eventually(lambda: len(told(service, "home")) == 1)
-    assert f"<topic>{topic(alice, HOME)}</topic><content-update></content-update>" in told(service, "home")[0].text.decode()
+    assert f"<topic>{topic(alice, HOME)}</topic><content-update/>" in told(service, "home")[0].text.decode()
     subscribe(alice, path, service, "doomed", "<content-update><D:depth>0</D:depth></content-update>" + PROPERTY)
     subscribe(alice, path, service, "doomed-too")
     alice.dav("DELETE", path)

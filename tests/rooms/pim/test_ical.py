@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cozyd import jsons
 from cozyd.documents.store import Ref, Stored
 from cozyd.errors import Invalid
-from cozyd.pim import ical, occurrence, recurrence, resource, times
+from cozyd.pim import ical, occurrence, record, recurrence, resource, times
 
 PARIS = (
     "BEGIN:VTIMEZONE\r\nTZID:Europe/Paris\r\nBEGIN:STANDARD\r\nDTSTART:19701025T030000\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\n"
@@ -33,10 +33,10 @@ def edited(raw: bytes, **changes) -> list[str]:
     parsed = ical.parse(raw)
     kind = ical.kind_of(parsed)
     old = doc_of(raw)
-    record = resource.new_record(kind, "x.ics", "u", raw, ical.read(parsed), "")
+    private = record.new_record(kind, "x.ics", "u", raw, ical.read(parsed), "")
     normalise = ical.normalise_event if kind == "VEVENT" else ical.normalise_todo
     doc = normalise(old | changes, old)
-    stored = Stored(Ref(ical.COMPONENTS[kind], "id"), "2-a", jsons.dump(doc), private=jsons.dump({"dav": record}))
+    stored = Stored(Ref(ical.COMPONENTS[kind], "id"), "2-a", jsons.dump(doc), private=jsons.dump({"dav": private}))
     return resource.text(stored).decode().split("\r\n")
 
 

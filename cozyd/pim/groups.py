@@ -1,0 +1,202 @@
+"""Groups of contacts, and what a card says of them: names as CATEGORIES, or members of a group's own card (docs/pim.md).
+
+A contact names its groups (`relationships.groups`). So that its text is a function of the document alone, the names lie in its private
+data: `groups`, {id: name, or None where none is served}. A group that came as a card has `members` {contact's id: UID} and `waiting`
+(UIDs of nobody yet) in its own. `complete` and `ripple` keep both true, whatever door a change comes through.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from cozyd.documents.store import Change, Key, Map, Projection, Ref, Row, Stored, Write
+from cozyd.pim.fields import items_of, look, text_of
+from cozyd.pim.record import CONTACTS, GROUPS, record_of
+
+MEMBERS, WAITING = "group-members", "group-waiting"
+
+
+class Look(Protocol):
+    """What has to be read: a part of the document store."""
+
+    def get_many(self, doctype: str, ids: Sequence[str]) -> Sequence[Stored | None]:
+        """See `DocumentStore`."""
+
+    def rows(self, projection: str, prefix: Key = ()) -> Sequence[Row]:
+        """See `DocumentStore`."""
+
+
+def folded(name: str) -> str:
+    """What names are compared by."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def ids_of(doc: Map) -> list[str]:
+    """The groups a contact is in, in its order."""
+    return list(dict.fromkeys(text_of(item.get("_id")) for item in items_of(look(doc, "relationships.groups.data")) if item.get("_id")))
+
+
+def words_of(stored: Stored) -> list[str] | None:
+    """The words of a contact's CATEGORIES: names of its groups, and those that are no groups'; sorted, each once."""
+    names = stored.private.get("groups") or {}
+    plain = look(stored.doc, "metadata.card.categories")
+    found = [names.get(id) for id in ids_of(stored.doc)] + (plain if isinstance(plain, list) else [])
+    return sorted({folded(one) for one in found if isinstance(one, str) and folded(one)}) or None
+
+
+def is_card(group: Stored) -> bool:
+    """Whether a group came as a card, and is served as one."""
+    return bool(record_of(group))
+
+
+def served_name(group: Stored | None) -> str | None:
+    """The name that members' cards have; None of a group that is gone, trashed, or a card of its own."""
+    if group is None or group.deleted or group.doc.get("trashed") is True or is_card(group):
+        return None
+    return folded(text_of(group.doc.get("name"))) or None
+
+
+def with_group(doc: Map, id: str, *, member: bool) -> dict[str, Any]:
+    """A contact's relationships with, or without, a group."""
+    relationships = dict(doc.get("relationships") or {})
+    known = relationships.get("groups")
+    groups = dict(known) if isinstance(known, Mapping) else {}
+    data = [item for item in items_of(groups.get("data")) if item.get("_id") != id]
+    groups["data"] = [*data, {"_id": id, "_type": GROUPS}] if member else data
+    return relationships | {"groups": groups}
+
+
+# -- kept true ----------------------------------------------------------------------------------------------------------
+
+
+def complete(write: Write, look: Look) -> Write:
+    """A write of a contact with the names of groups it does not know yet."""
+    fields = write.body if write.body is not None else write.patch
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("relationships"), Mapping):
+        return write
+    ids = ids_of(fields)
+    if not ids:
+        return write
+    private = write.private
+    if private is None:
+        stored = look.get_many(CONTACTS, [write.ref.id])[0]
+        private = stored.private if stored is not None else {}
+    names = private.get("groups") or {}
+    missing = [id for id in ids if id not in names]
+    if not missing:
+        return write
+    return replace(write, private={**private, "groups": {**names, **_names(missing, look)}})
+
+
+def _names(ids: Sequence[str], look: Look) -> dict[str, str | None]:
+    return {id: served_name(group) for id, group in zip(ids, look.get_many(GROUPS, ids), strict=True)}
+
+
+def ripple(changes: Sequence[Change], look: Look) -> list[Write]:
+    """What else changes with contacts and groups: names in members' cards, members in groups' cards."""
+    return _Ripple(changes, look).writes()
+
+
+class _Ripple:
+    """The changes of one commit, and what is read for them; a document is changed once."""
+
+    def __init__(self, changes: Sequence[Change], look: Look) -> None:
+        self._look = look
+        self._changes = changes
+        self._latest = {change.new.ref: change.new for change in changes}
+        self._private: dict[Ref, dict[str, Any]] = {}
+
+    def writes(self) -> list[Write]:
+        for change in self._changes:
+            if change.new.ref.doctype == CONTACTS:
+                self._contact(change)
+        renamed = self._renamed()
+        for contact in self._members_of(renamed):
+            names = self._now(contact).get("groups") or {}
+            fresh = {id: renamed[id] for id in ids_of(contact.doc) + list(names) if id in renamed}
+            if any(names.get(id, "") != name for id, name in fresh.items()):
+                self._set(contact, groups={**names, **fresh})
+        found = [(ref, private) for ref, private in self._private.items() if not self._latest[ref].deleted]
+        return [Write(ref, patch={}, rev=self._latest[ref].rev, private=private) for ref, private in found]
+
+    def _renamed(self) -> dict[str, str | None]:
+        groups = [change for change in self._changes if change.new.ref.doctype == GROUPS]
+        names = {change.new.ref.id: (served_name(change.old), _name_after(change)) for change in groups}
+        return {id: after for id, (before, after) in names.items() if before != after}
+
+    def _members_of(self, groups: Iterable[str]) -> list[Stored]:
+        """The contacts that name one of these groups, or did."""
+        ids = {row.ref.id: None for id in groups for row in self._look.rows(MEMBERS, (id,))}
+        ids |= {ref.id: None for ref, new in self._latest.items() if ref.doctype == CONTACTS and not new.deleted} if ids or groups else {}
+        return [one for one in self._get(CONTACTS, list(ids)) if not one.deleted]
+
+    def _contact(self, change: Change) -> None:
+        new = change.new
+        now = [] if _is_gone(change) else ids_of(new.doc)
+        names = new.private.get("groups") or {}
+        missing = [id for id in now if id not in names]
+        if missing:
+            self._set(new, groups={**names, **_names(missing, self._look)})
+        before = ids_of(change.old.doc) if change.old is not None else []
+        for group in self._get(GROUPS, list(dict.fromkeys([*before, *now]))):
+            if is_card(group) and not group.deleted:
+                self._member(group, new, member=group.ref.id in now)
+
+    def _member(self, group: Stored, contact: Stored, *, member: bool) -> None:
+        private = self._now(group)
+        members, waiting = dict(private.get("members") or {}), list(private.get("waiting") or ())
+        uid = text_of(record_of(contact).get("uid")) or contact.ref.id
+        if member:
+            members[contact.ref.id] = bare(uid)
+            waiting = [one for one in waiting if one != bare(uid)]
+        else:
+            members.pop(contact.ref.id, None)
+        if members != (private.get("members") or {}) or waiting != list(private.get("waiting") or ()):
+            self._set(group, members=members, waiting=waiting)
+
+    def _get(self, doctype: str, ids: Sequence[str]) -> list[Stored]:
+        """Documents as they are after the commit."""
+        unknown = [id for id in ids if Ref(doctype, id) not in self._latest]
+        if unknown:
+            self._latest |= {one.ref: one for one in self._look.get_many(doctype, unknown) if one is not None}
+        return [self._latest[Ref(doctype, id)] for id in ids if Ref(doctype, id) in self._latest]
+
+    def _now(self, stored: Stored) -> Map:
+        return self._private.get(stored.ref, stored.private)
+
+    def _set(self, stored: Stored, **values: Any) -> None:
+        self._latest.setdefault(stored.ref, stored)
+        self._private[stored.ref] = {**self._now(stored), **values}
+
+
+def _is_gone(change: Change) -> bool:
+    return change.verb == "DELETED" or change.new.deleted or change.new.doc.get("trashed") is True
+
+
+def _name_after(change: Change) -> str | None:
+    return None if change.verb == "DELETED" else served_name(change.new)
+
+
+def bare(uid: str) -> str:
+    """A UID without the prefix that references have."""
+    text = uid.strip()
+    return text[9:] if text.lower().startswith("urn:uuid:") else text
+
+
+# -- rows ---------------------------------------------------------------------------------------------------------------
+
+
+def _memberships(stored: Stored) -> Iterable[tuple[Key, Any]]:
+    names = stored.private.get("groups") or {}
+    return [((id,), None) for id in dict.fromkeys([*ids_of(stored.doc), *names])]
+
+
+def _waiting(stored: Stored) -> Iterable[tuple[Key, Any]]:
+    return [((uid,), None) for uid in stored.private.get("waiting") or ()]
+
+
+PROJECTIONS = (
+    Projection(MEMBERS, of={CONTACTS: _memberships}, reads=frozenset(("relationships",))),
+    Projection(WAITING, of={GROUPS: _waiting}),
+)

@@ -1,0 +1,113 @@
+"""What a card that was sent does to groups: names link, unknown ones are made; members of a group's card are linked (docs/pim.md)."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from cozyd.documents import Documents
+from cozyd.documents.store import Doc, Ref, Stored, Write
+from cozyd.errors import NotFound
+from cozyd.pim import groupcards, vcard
+from cozyd.pim.content import Component
+from cozyd.pim.fields import items_of, look, place, text_of
+from cozyd.pim.groups import MEMBERS, WAITING, bare, folded, ids_of, is_card, served_name, with_group
+from cozyd.pim.record import CONTACTS, GROUPS
+from cozyd.pim.rows import DAV_UID
+from cozyd.pim.times import utc_text
+
+
+class Linking:
+    """One tenant's groups, as cards speak of them."""
+
+    def __init__(self, docs: Documents, new_id: Callable[[], str], now: Callable[[], datetime]) -> None:
+        self._docs = docs
+        self._new_id = new_id
+        self._now = now
+
+    def of_card(self, card: Component, body: Doc) -> tuple[list[Write], Mapping[str, Any]]:
+        """Link a contact with the groups that its CATEGORIES name; `body` is changed.
+
+        :returns: groups to be made, and the names for the contact's private data.
+        """
+        words, plain = vcard.categories(card), {folded(text_of(one)) for one in look(body, "metadata.card.categories") or ()}
+        data = items_of(look(body, "relationships.groups.data"))
+        if not words and not data:
+            place(body, "metadata.card.categories", None)
+            return [], {}
+        groups = self._groups()
+        mine = set(ids_of(body))
+        in_order = sorted(groups.values(), key=lambda one: (one.ref.id in mine, not is_card(one)))
+        by_name = {folded(text_of(one.doc.get("name"))): one for one in in_order}
+        linked: dict[str, str] = {}
+        extra: list[str] = []
+        made: list[Write] = []
+        for word in words:
+            group = by_name.get(word)
+            if group is not None and not is_card(group):
+                linked[group.ref.id] = word
+            elif group is not None or word in plain:
+                extra.append(word)
+            else:
+                made.append(self._new(word))
+                linked[made[-1].ref.id] = word
+        kept = [item for item in data if item.get("_id") in linked or served_name(groups.get(text_of(item.get("_id")))) is None]
+        there = {item.get("_id") for item in kept}
+        kept += [{"_id": id, "_type": GROUPS} for id in linked if id not in there]
+        if kept or data:
+            place(body, "relationships.groups", dict(look(body, "relationships.groups") or {}) | {"data": kept})
+        place(body, "metadata.card.categories", extra or None)
+        return made, {text_of(item.get("_id")): linked.get(text_of(item.get("_id"))) for item in kept}
+
+    def waiting_for(self, uid: str, body: Doc) -> None:
+        """Put a new contact in the groups whose cards have named it before it was there; `body` is changed."""
+        for row in self._docs.rows(WAITING, (bare(uid),)):
+            body["relationships"] = with_group(body, row.ref.id, member=True)
+
+    def of_group(self, collection: str, group: str, card: Component) -> tuple[list[Write], Mapping[str, Any]]:
+        """Link the members of a group's card, and unlink who is none any more.
+
+        :param group: its id.
+        :returns: the contacts' writes, and the group's private data beside its record.
+        """
+        found: dict[str, str] = {}
+        waiting: list[str] = []
+        for uid in groupcards.members_of(card):
+            rows = [row for one in (uid, f"urn:uuid:{uid}") for row in self._docs.rows(DAV_UID, (collection, one), limit=1)]
+            contact = next((row.ref for row in rows if row.ref.doctype == CONTACTS), None)
+            if contact is None:
+                waiting.append(uid)
+            else:
+                found[contact.id] = uid
+        before = {one.ref.id: one for one in self._members(group)}
+        joined = self._docs.get_many(CONTACTS, [id for id in found if id not in before])
+        writes = [_linked(one, group, member=True) for one in joined if one is not None]
+        writes += [_linked(one, group, member=False) for id, one in before.items() if id not in found]
+        return writes, {"members": found, "waiting": waiting}
+
+    def unlinked(self, group: str) -> list[Write]:
+        """The writes that take everybody out of a group."""
+        return [_linked(one, group, member=False) for one in self._members(group)]
+
+    def _members(self, group: str) -> list[Stored]:
+        ids = [row.ref.id for row in self._docs.rows(MEMBERS, (group,))]
+        return [one for one in self._docs.get_many(CONTACTS, ids) if one is not None and group in ids_of(one.doc)]
+
+    def _groups(self) -> dict[str, Stored]:
+        try:
+            return {one.ref.id: one for one in self._docs.all(GROUPS).rows if one.doc.get("trashed") is not True}
+        except NotFound:
+            return {}
+
+    def _new(self, name: str) -> Write:
+        """A group of this name; two phones that name it at once make one."""
+        id = hashlib.md5(f"group {name}".encode(), usedforsecurity=False).hexdigest()
+        if self._docs.get_many(GROUPS, [id])[0] is not None:  # it was renamed since
+            id = self._new_id()
+        now = utc_text(self._now())
+        metadata = {"doctypeVersion": 1, "metadataVersion": 1, "createdAt": now, "updatedAt": now}
+        return Write(Ref(GROUPS, id), body={"name": name, "metadata": {"version": 1}, "cozyMetadata": metadata})
+
+
+def _linked(contact: Stored, group: str, *, member: bool) -> Write:
+    return Write(contact.ref, patch={"relationships": with_group(contact.doc, group, member=member)}, rev=contact.rev)
