@@ -1,0 +1,186 @@
+"""`Apps`: the web apps and konnectors of one instance, their files and what is known of new ones (docs/apps.md)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cozyd import jsons
+from cozyd.apps.bundles import Bundle, Bundles
+from cozyd.apps.installer import DIGEST, Installer, Order
+from cozyd.apps.manifest import DOCTYPES, Kind, check_slug
+from cozyd.apps.registry import Registries
+from cozyd.apps.runs import Run, Runs, Tell
+from cozyd.apps.sources import Sources
+from cozyd.apps.versions import is_newer
+from cozyd.auth import Auth
+from cozyd.cache import Cache
+from cozyd.documents import Documents
+from cozyd.documents.store import Change, Ref, Stored
+from cozyd.errors import BadRequest, NotFound
+from cozyd.locks import Locks
+
+LOOKED_EVERY = 600.0
+
+__all__ = ["DOCTYPES", "Apps", "AppsHouse", "Kind", "Order"]
+
+
+@dataclass(frozen=True, slots=True)
+class AppsHouse:
+    """What all instances of a process share of apps.
+
+    :param sources: how apps come.
+    :param folders: slug -> folder of apps that are being developed, served from there.
+    """
+
+    bundles: Bundles
+    registries: Registries
+    sources: Sources
+    runs: Runs
+    folders: Mapping[str, Path]
+
+
+class Apps:
+    """One instance's apps.
+
+    :param house: what it shares with the others.
+    :param context: options of her context.
+    """
+
+    def __init__(
+        self,
+        docs: Documents,
+        auth: Auth,
+        house: AppsHouse,
+        locks: Locks,
+        cache: Cache,
+        prefix: str,
+        now: Callable[[], datetime],
+        context: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._docs = docs
+        self._auth = auth
+        self._house = house
+        self._cache = cache
+        self._prefix = prefix
+        self.registries = house.registries
+        self._installer = Installer(docs, auth.sets, house.sources, house.bundles, locks, prefix, now, context)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def list(self, kind: Kind, *, start: str = "", limit: int | None = None) -> Sequence[Stored]:
+        """Installed apps, by id."""
+        try:
+            rows = self._docs.all(DOCTYPES[kind], start=start, limit=limit).rows
+        except NotFound:
+            return ()
+        return [stored for stored in rows if not stored.ref.id.startswith("_")]
+
+    def get(self, kind: Kind, slug: str) -> Stored:
+        """An installed app.
+
+        :raises Invalid: the slug cannot be one.
+        :raises NotFound: it is not installed.
+        """
+        found = self._installer.find(kind, check_slug(slug))
+        if found is None:
+            raise NotFound("Application is not installed")
+        return found
+
+    def bundle(self, app: Stored) -> Bundle:
+        """Its files.
+
+        :raises NotFound: they are not here.
+        """
+        return self._house.bundles.get(str(app.private.get(DIGEST) or ""))
+
+    def archive(self, app: Stored) -> bytes:
+        """Its files as tar.gz."""
+        return self._house.bundles.archive(str(app.private.get(DIGEST) or ""))
+
+    # -- changing ---------------------------------------------------------------------------------------------------
+
+    def begin(self, order: Order, key: str, *, update: bool) -> Run:
+        """Install or update in the background; realtime and the run tell how far it is.
+
+        :param key: whoever asks again with it gets the same run.
+        :raises Invalid, NotFound, Conflict: what can be told at once.
+        """
+        known = self._house.runs.get(key)
+        if known is not None:
+            return known
+        check_slug(order.slug)
+        if order.source:
+            self._house.sources.check(order.source)
+        work = self._installer.update if update else self._installer.install
+
+        def perform(tell: Tell) -> None:
+            tell(work(order, tell).doc)
+
+        return self._house.runs.start(key, perform, lambda: self._tell(order, key))
+
+    def finish(self, key: str) -> None:
+        """The request that began a run was answered."""
+        self._house.runs.forget(key)
+
+    def install(self, order: Order, tell: Tell) -> Stored:
+        """Install, in this thread."""
+        self._house.sources.check(order.source)
+        check_slug(order.slug)
+        return self._installer.install(order, tell)
+
+    def update(self, order: Order, tell: Tell) -> Stored:
+        """Update, in this thread."""
+        if order.source:
+            self._house.sources.check(order.source)
+        check_slug(order.slug)
+        return self._installer.update(order, tell)
+
+    def remove(self, kind: Kind, slug: str) -> Stored:
+        """Remove an app.
+
+        :raises NotFound: it is not installed.
+        :raises BadRequest: an application outside is linked to it.
+        """
+        if kind == "webapp" and any(client.linked_app == slug for client in self._auth.clients.all()):
+            raise BadRequest("A linked OAuth client exists for this app")
+        return self._installer.remove(kind, check_slug(slug))
+
+    def look_for_update(self, app: Stored) -> None:
+        """Have the newest version of its channel installed soon, when its registry has one; asked at most every ten minutes."""
+        doc = app.doc
+        source, slug = str(doc.get("source") or ""), str(doc.get("slug") or "")
+        key = f"app-looked/{self._prefix}/{app.ref.id}"
+        if not source.startswith("registry://") or self._cache.hit(key, LOOKED_EVERY) > 1:
+            return
+        kind: Kind = "webapp" if app.ref.doctype == DOCTYPES["webapp"] else "konnector"
+
+        def perform(_: Tell) -> None:
+            channel: Any = source.removeprefix("registry://").strip("/").partition("/")[2] or "stable"
+            if "/" in channel or channel[:1].isdigit():
+                return
+            found = str(self.registries.latest(slug, channel)["version"])
+            is_known = found in (doc.get("version"), doc.get("available_version"))
+            if not is_known and (channel != "stable" or is_newer(found, str(doc.get("version")))):
+                self._installer.update(Order(kind, slug), lambda state: None)
+
+        self._house.runs.start(key, perform, lambda: self._house.runs.forget(key))
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _tell(self, order: Order, key: str) -> None:
+        """Tell realtime, and wake the request that waits."""
+        run = self._house.runs.get(key)
+        if run is None:
+            return
+        doctype = DOCTYPES[order.kind]
+        state = run.states[-1] if run.states else {}
+        if run.error is not None or state.get("state") in ("installing", "upgrading", "errored"):
+            text = {name: value for name, value in state.items() if name not in ("_id", "_rev")}
+            made = Stored(Ref(doctype, f"{doctype}/{order.slug}"), "", jsons.dump(text))
+            self._docs.tell([Change("UPDATED", made)])
+        else:
+            stored = self._installer.find(order.kind, order.slug)
+            if stored is not None:
+                self._docs.tell([Change("UPDATED", stored)])

@@ -1,0 +1,227 @@
+"""Files of installed apps, each version once for all instances, named by what is in it.
+
+`<folder>/<digest>/files/...` are the files, `packed/...` the same with brotli and gzip, made once, and `index.json` says what there
+is. A digest is the SHA-256 of all names and contents, so a bundle never changes and its folder appears by one rename. The canonical
+archive is kept as a blob too: a process on another machine unpacks it at the first request.
+"""
+
+import gzip
+import hashlib
+import mimetypes
+import os
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cozyd import jsons
+from cozyd.apps import archive
+from cozyd.errors import NotFound, Unavailable
+from cozyd.files.blobs import BlobStore
+
+Coding = Literal["br", "gzip", ""]
+AREA = "apps-bundles"
+KEPT = 64
+SUFFIXES: Mapping[Coding, str] = {"br": ".br", "gzip": ".gz"}
+WORTH_PACKING = 512
+_TEXTS = ("text/", "application/javascript", "application/json", "application/manifest+json", "image/svg+xml", "application/wasm")
+_TYPES = {
+    ".webmanifest": "application/manifest+json",
+    ".webapp": "application/json",
+    ".konnector": "application/json",
+    ".map": "application/json",
+    ".mjs": "text/javascript",
+    ".js": "text/javascript",
+    ".woff2": "font/woff2",
+    ".woff": "font/woff",
+    ".wasm": "application/wasm",
+    ".svg": "image/svg+xml",
+    ".avif": "image/avif",
+    ".webp": "image/webp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a bundle.
+
+    :param hash: of its content, hexadecimal.
+    :param sizes: bytes by coding; `""` is the plain one.
+    """
+
+    hash: str
+    type: str
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The files of one version of an app."""
+
+    digest: str
+    folder: Path
+    entries: Mapping[str, Entry]
+
+    def path(self, name: str, coding: Coding = "") -> Path:
+        """Where a file lies that `entries` has."""
+        return self.folder / "packed" / (name + SUFFIXES[coding]) if coding else self.folder / "files" / name
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        :raises NotFound: it has none of this name.
+        """
+        if name not in self.entries:
+            raise NotFound("There is no such file")
+        return self.path(name).read_bytes()
+
+
+class Bundles:
+    """Every bundle that this process has seen.
+
+    :param folder: for the files; made when it is not there.
+    :param blobs: where archives are kept for other machines.
+    """
+
+    def __init__(self, folder: Path, blobs: BlobStore) -> None:
+        self._folder = folder
+        self._blobs = blobs
+        self._kept: OrderedDict[str, Bundle] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for what is on its way; whatever is left in it goes."""
+        top = self._folder / "tmp"
+        top.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=top, ignore_cleanup_errors=True) as name:
+            yield Path(name)
+
+    def add(self, files: Path) -> Bundle:
+        """Take a folder of files; it is moved away."""
+        entries = {name: files / name for name in sorted(_names(files))}
+        digest = _digest(entries)
+        try:
+            return self.get(digest)
+        except NotFound:
+            pass
+        with self.scratch() as scratch:
+            made = scratch / digest
+            made.mkdir()
+            os.rename(files, made / "files")
+            with self._blobs.new(AREA, f"{digest[:32]}/{digest}") as blob:
+                archive.pack(made / "files", blob)  # type: ignore[arg-type]  # it has `write`, which is all that is used
+                blob.seal()
+            self._finish(made, digest)
+        return self.get(digest)
+
+    def get(self, digest: str) -> Bundle:
+        """A bundle, fetched when another machine made it.
+
+        :raises NotFound: there is none.
+        """
+        with self._lock:
+            known = self._kept.get(digest)
+            if known is not None:
+                self._kept.move_to_end(digest)
+                return known
+        folder = self._folder / digest
+        if not (folder / "index.json").is_file():
+            self._fetch(digest)
+        found = Bundle(digest, folder, _read_index(folder))
+        with self._lock:
+            self._kept[digest] = found
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    def archive(self, digest: str) -> bytes:
+        """The canonical archive, as tar.gz.
+
+        :raises NotFound: there is none.
+        """
+        with self._blobs.open(AREA, f"{digest[:32]}/{digest}") as packed:
+            return packed.read()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _fetch(self, digest: str) -> None:
+        if not digest:
+            raise NotFound("The files of the app are not here")
+        content = self.archive(digest)
+        with self.scratch() as scratch:
+            (scratch / "archive").write_bytes(content)
+            made = scratch / digest
+            archive.unpack(scratch / "archive", made / "files", prefix="")
+            if _digest({name: made / "files" / name for name in sorted(_names(made / "files"))}) != digest:
+                raise Unavailable("The files of the app were altered")
+            self._finish(made, digest)
+
+    def _finish(self, made: Path, digest: str) -> None:
+        """Pack what is worth it, write the index, and give the folder its name."""
+        index = {name: _packed(made, name) for name in sorted(_names(made / "files"))}
+        (made / "index.json").write_bytes(jsons.dump({name: [one.hash, one.type, dict(one.sizes)] for name, one in index.items()}))
+        _sync(made)
+        with suppress(FileExistsError, OSError):
+            os.rename(made, self._folder / digest)
+        if not (self._folder / digest / "index.json").is_file():  # half of one, from before a power cut
+            shutil.rmtree(self._folder / digest, ignore_errors=True)
+            os.rename(made, self._folder / digest)
+
+
+def type_of(name: str) -> str:
+    """The media type of a file's name."""
+    extension = os.path.splitext(name)[1].lower()
+    found = _TYPES.get(extension) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"{found}; charset=utf-8" if found.startswith("text/") else found
+
+
+def _packed(made: Path, name: str) -> Entry:
+    data = (made / "files" / name).read_bytes()
+    kind, sizes = type_of(name), {"": len(data)}
+    if len(data) >= WORTH_PACKING and kind.startswith(_TEXTS):
+        import brotli
+
+        codings: Mapping[Coding, bytes] = {
+            "br": brotli.compress(data, quality=9 if len(data) < 1 << 20 else 5),
+            "gzip": gzip.compress(data, 6, mtime=0),
+        }
+        for coding, packed in codings.items():
+            if len(packed) < len(data):
+                path = made / "packed" / (name + SUFFIXES[coding])
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.write_bytes(packed)
+                sizes[coding] = len(packed)
+    return Entry(hashlib.sha256(data).hexdigest()[:32], kind, sizes)
+
+
+def _read_index(folder: Path) -> Mapping[str, Entry]:
+    given = jsons.load_object((folder / "index.json").read_bytes())
+    return {name: Entry(hash, kind, sizes) for name, (hash, kind, sizes) in given.items()}
+
+
+def _names(folder: Path) -> Iterator[str]:
+    return (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _digest(entries: Mapping[str, Path]) -> str:
+    whole = hashlib.sha256()
+    for name, path in entries.items():
+        with path.open("rb") as file:
+            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    """Have everything of a folder on the disk before it gets its name."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
