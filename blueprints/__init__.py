@@ -40,6 +40,7 @@ def create_app(stack: Stack) -> Flask:
     :param stack: the process's object graph; requests bring their own instance in `environ["cozyd.instance"]`.
     """
     from blueprints import (
+        apps,
         assets,
         auth,
         data,
@@ -71,7 +72,7 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(Exception, _unexpected)
     of_files = (file_lists, files, downloads, references, versions)
     of_auth = (auth, sessions, oauth, flagship, permissions)
-    modules = (assets, *of_auth, data, *of_files, realtime, replication, settings, status, sync, uploads)
+    modules = (apps, assets, *of_auth, data, *of_files, realtime, replication, settings, status, sync, uploads)
     for service in [service for module in modules for service in _services(module)]:
         app.register_blueprint(service)
     return app

@@ -44,6 +44,21 @@ def target(wanted: str | None) -> str:
     return parts.geturl()
 
 
+def carried(wanted: str, cookie: str) -> str:
+    """Where to go; to an app's host with a code that carries the session there.
+
+    :param cookie: of the session on this host.
+    """
+    parts = urlsplit(wanted)
+    record = instance().doc
+    if parts.netloc in (request.host, record["domain"], *record.get("domain_aliases", ())):
+        return wanted
+    auth = instance().auth
+    code = auth.handover.code(auth.sessions.id_of(cookie), parts.netloc)
+    query = f"{parts.query}&" if parts.query else ""
+    return parts._replace(query=f"{query}session_code={code}").geturl()
+
+
 def _is_app_host(host: str) -> bool:
     """Whether a host is one of this instance's apps', `slug.domain` or `name-slug.rest`, and not another instance."""
     name, _, rest = re.escape(instance().domain).partition(r"\.")

@@ -9,7 +9,7 @@ from typing import Any, cast
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from blueprints import _errors, _jsonapi, admin_files
+from blueprints import _errors, _jsonapi, admin_apps, admin_files
 from blueprints._admin import absolute_path, reported, stack
 from blueprints._request import Service, flag, public
 from cozyd import backup, jsons, migration
@@ -34,6 +34,7 @@ def create_admin_app(opened: Stack) -> Flask:
     app.register_error_handler(HTTPException, _no_route)
     app.register_blueprint(service)
     app.register_blueprint(admin_files.service)
+    app.register_blueprint(admin_apps.service)
     return app
 
 

@@ -9,8 +9,8 @@ from blueprints import _pages
 from blueprints._answers import echo_origin, preflight, redirect
 from blueprints._documents import answer
 from blueprints._login import with_session, without_session
-from blueprints._request import Service, credentials, instance, logged_in, principal, public
-from blueprints._targets import here, start, target
+from blueprints._request import SESSION_COOKIE, Service, credentials, instance, logged_in, principal, public
+from blueprints._targets import carried, here, start, target
 from cozyd.errors import CozyError, Forbidden, TooManyRequests, Unauthorized
 
 service = Service("auth", __name__, errors="page")
@@ -30,8 +30,11 @@ def root() -> Response:
 def login_page() -> Response:
     """The log-in form."""
     wanted = target(request.args.get("redirect"))
+    code = request.args.get("session_code")
+    if code and instance().auth.take_session_code(code) and logged_in() is None:
+        return _logged_in(wanted, instance().auth.open_session(credentials(), long_run=False))
     if logged_in() is not None:
-        return redirect(wanted)
+        return redirect(carried(wanted, request.cookies.get(SESSION_COOKIE, "")))
     if not instance().doc.get("onboarding_finished"):
         return _pages.page("welcome.html")
     return _login_form(request.args.get("redirect", ""))
@@ -158,6 +161,7 @@ def _refused(error: CozyError) -> Response:
 
 
 def _logged_in(wanted: str, cookie: str | None) -> Response:
+    wanted = carried(wanted, cookie or request.cookies.get(SESSION_COOKIE, ""))
     done = answer({"redirect": wanted}) if _wants_json() else redirect(wanted)
     return with_session(done, cookie, long_run=_is_long_run()) if cookie is not None else done
 

@@ -150,6 +150,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Apps:
+    """`[apps]`: web apps and konnectors (docs/apps.md)."""
+
+    registries: str = option(
+        "", "Registries in order, separated by spaces: `local:///folder` or `https://...`; the first that knows a slug owns it."
+    )
+    npm: str = option("https://npm.example.org", "The npm registry that `npm:` sources come from.", pattern=r"https?://\S+")
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """`[outbound]`: requests to servers that somebody else chose: sources of apps, registries, what apps ask for (docs/outbound.md)."""
 
@@ -202,6 +212,7 @@ class Config:
     push: Push = field(default_factory=Push)
     mail: Mail = field(default_factory=Mail)
     limits: Limits = field(default_factory=Limits)
+    apps: Apps = field(default_factory=Apps)
     outbound: Outbound = field(default_factory=Outbound)
     log: Log = field(default_factory=Log)
     contexts: Free = field(default_factory=dict)
@@ -217,6 +228,7 @@ TABLES: Mapping[str, type] = {
     "push": Push,
     "mail": Mail,
     "limits": Limits,
+    "apps": Apps,
     "outbound": Outbound,
     "log": Log,
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from cozyd import doctypes
 from cozyd.accounts import ACCOUNTS, AccountSecrets
+from cozyd.apps import Apps, AppsHouse
 from cozyd.auth import Auth
 from cozyd.auth.attempts import Gate
 from cozyd.auth.tokens import VerifiedTokens
@@ -49,6 +50,7 @@ class Drivers:
 
     :param uploads: the folder for contents that come in several requests.
     :param largest_upload: bytes.
+    :param apps: what all instances share of apps.
     :param scheme: `http` or `https`, of the addresses in answers that no request leads to.
     :param keeping: how many contents of a file are kept.
     :param vapid: what push services know the server by.
@@ -84,6 +86,7 @@ class Drivers:
     common: Documents
     contexts: Mapping[str, Mapping[str, Any]]
     flat: bool
+    apps: AppsHouse
 
 
 class Instance:
@@ -241,6 +244,28 @@ class Instance:
         able = {"file_versioning": drivers.keeping.most > 0, "flat_subdomains": drivers.flat}
         around = Surroundings(lambda: self.doc, self.amend, lambda: self.context, drivers.common, able, drivers.now)
         return Settings(self.docs, self.auth.clients, around)
+
+    @cached_property
+    def apps(self) -> Apps:
+        """Her web apps and konnectors."""
+        drivers = self._drivers
+        return Apps(self.docs, self.auth, drivers.apps, drivers.locks, drivers.cache, self.prefix, drivers.now, lambda: self.context)
+
+    def app_host(self, slug: str) -> str:
+        """The host an app of hers is served on."""
+        if not self._drivers.flat:
+            return f"{slug}.{self.domain}"
+        name, dot, rest = self.domain.partition(".")
+        return f"{name}-{slug}{dot}{rest}"
+
+    def app_url(self, slug: str, path: str = "/") -> str:
+        """An address on an app's host."""
+        return f"{self._drivers.scheme}://{self.app_host(slug)}{path}"
+
+    @property
+    def has_flat_apps(self) -> bool:
+        """Whether hosts of apps are `name-slug.rest`."""
+        return self._drivers.flat
 
     def hold(self, name: str, *, wait: float = 30) -> AbstractContextManager[Lock]:
         """Hold a name of this tenant's, for a door that looks before it writes.

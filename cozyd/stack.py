@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from cozyd import doctypes, seeds
+from cozyd.apps.house import AppsHouse
 from cozyd.auth import passwords
 from cozyd.auth.attempts import Gate
 from cozyd.auth.passphrase import NewPassphrase
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cozyd.stack")
 
 GLOBAL = "global"
+_SLUG = re.compile(r"[a-z0-9-]{1,63}")
 KEPT_INSTANCES = 256
 JOBS_GRACE = 8.0
 """Seconds that running jobs get to end when the process stops; two more are left to give them back."""
@@ -88,6 +91,8 @@ class Stack:
         self.broker: Broker = LocalBroker()
         self.runner = Runner(table, self.instance, self.broker.replace)
         self.patrol = Patrol(self.instance, self.instances)
+        outbound = Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities)
+        self.apps = AppsHouse.open(config, self.blobs, outbound, cache)
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,
@@ -105,13 +110,14 @@ class Stack:
             uploads=config.storage.path / "uploads",
             largest_upload=config.limits.upload,
             mail=config.mail,
-            outbound=Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities),
+            outbound=outbound,
             table=table,
             broker=self.broker,
             wrote=self.patrol.wrote,
             common=self._records,
             contexts=config.contexts,
             flat=config.server.subdomains == "flat",
+            apps=self.apps,
         )
         self._hosts: dict[str, str] = {}
         self._recent: OrderedDict[str, Instance] = OrderedDict()
@@ -171,6 +177,24 @@ class Stack:
         for row in self._records.rows("hosts"):
             if row.key[0] == row.value:
                 yield self._instance(row.value)
+
+    def locate_app(self, host: str) -> tuple[Instance, str]:
+        """The instance and the slug that a host of apps is for, by her main domain.
+
+        :param host: `slug.domain`, or `name-slug.rest` where hosts are flat.
+        :raises NotFound: it is none.
+        """
+        label, dot, rest = to_unicode(host.lower()).partition(".")
+        domain, slug = rest, label
+        if self.drivers.flat:
+            name, dash, slug = label.partition("-")
+            domain, dot = f"{name}.{rest}", dash and dot
+        if not dot or not slug or _SLUG.fullmatch(slug) is None:
+            raise NotFound("Instance not found")
+        instance = self.instance(domain)
+        if instance.domain != domain:
+            raise NotFound("Instance not found")
+        return instance, slug
 
     # -- life of an instance ----------------------------------------------------------------------------------------
 
@@ -327,6 +351,7 @@ class Stack:
         """Give everything back, in reverse order of opening; jobs that do not end within 8 seconds of `rest` are queued again."""
         if self._jobs_until is None:
             self.rest()
+        self.apps.runs.close()
         self.broker.stop(max(0.0, (self._jobs_until or 0.0) - time.monotonic()))
         self.runner.close()
         self.drivers.pusher.close()

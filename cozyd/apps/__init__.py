@@ -1,18 +1,15 @@
 """`Apps`: the web apps and konnectors of one instance, their files and what is known of new ones (docs/apps.md)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from cozyd import jsons
-from cozyd.apps.bundles import Bundle, Bundles
+from cozyd.apps.bundles import Bundle
+from cozyd.apps.house import AppsHouse
 from cozyd.apps.installer import DIGEST, Installer, Order
 from cozyd.apps.manifest import DOCTYPES, Kind, check_slug
-from cozyd.apps.registry import Registries
-from cozyd.apps.runs import Run, Runs, Tell
-from cozyd.apps.sources import Sources
+from cozyd.apps.runs import Run, Tell
 from cozyd.apps.versions import is_newer
 from cozyd.auth import Auth
 from cozyd.cache import Cache
@@ -21,24 +18,10 @@ from cozyd.documents.store import Change, Ref, Stored
 from cozyd.errors import BadRequest, NotFound
 from cozyd.locks import Locks
 
+INTENTS = "io.cozy.intents"
 LOOKED_EVERY = 600.0
 
 __all__ = ["DOCTYPES", "Apps", "AppsHouse", "Kind", "Order"]
-
-
-@dataclass(frozen=True, slots=True)
-class AppsHouse:
-    """What all instances of a process share of apps.
-
-    :param sources: how apps come.
-    :param folders: slug -> folder of apps that are being developed, served from there.
-    """
-
-    bundles: Bundles
-    registries: Registries
-    sources: Sources
-    runs: Runs
-    folders: Mapping[str, Path]
 
 
 class Apps:
@@ -163,9 +146,18 @@ class Apps:
             found = str(self.registries.latest(slug, channel)["version"])
             is_known = found in (doc.get("version"), doc.get("available_version"))
             if not is_known and (channel != "stable" or is_newer(found, str(doc.get("version")))):
-                self._installer.update(Order(kind, slug), lambda state: None)
+                self._installer.update(Order(kind, slug), lambda _state: None)
 
         self._house.runs.start(key, perform, lambda: self._house.runs.forget(key))
+
+    def framer(self, intent: str, slug: str) -> str | None:
+        """The slug of the app that an intent lets frame another one; None: none."""
+        try:
+            doc = self._docs.get(Ref(INTENTS, intent)).doc
+        except NotFound:
+            return None
+        served = any(service.get("slug") == slug for service in doc.get("services") or ())
+        return str(doc.get("client", "")).removeprefix(f"{DOCTYPES['webapp']}/") if served else None
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

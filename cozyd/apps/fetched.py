@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cozyd.apps import archive
 from cozyd.apps.manifest import LARGEST, Kind, Manifest, parse
-from cozyd.errors import BadRequest, CozyError, NotFound
+from cozyd.errors import BadGateway, BadRequest, NotFound
 from cozyd.outbound import Outbound
 
 DOWNLOAD_WITHIN = 60.0
@@ -57,9 +57,9 @@ def download(outbound: Outbound, url: str, target: Path) -> str:
 
 
 def check_digest(found: str, wanted: str) -> None:
-    """:raises CozyError: the archive is not the one that was meant."""
+    """:raises BadGateway: the archive is not the one that was meant."""
     if not secrets.compare_digest(found.encode(), wanted.lower().encode()):
-        raise CozyError("Application checksum does not match")
+        raise BadGateway("Application checksum does not match")
 
 
 def manifest_of(folder: Path, kind: Kind, slug: str) -> Manifest:

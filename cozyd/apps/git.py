@@ -103,7 +103,7 @@ def _fetched(client: "GitClient", path: str, repo: "BaseRepo", name: str) -> byt
     """Have the commit that is meant in the repository; its id."""
     found: list[bytes] = []
 
-    def wants(refs: Mapping[bytes, bytes], **_: Any) -> list[bytes]:
+    def wants(refs: Mapping[Any, Any], depth: int | None = None) -> list[Any]:  # noqa: ARG001
         found.append(_meant(refs, name))
         return found
 

@@ -188,7 +188,7 @@ def _image_path(manifest: Mapping[str, Any], name: str) -> str:
         *(one.get("screenshots") for one in (manifest.get("locales") or {}).values() if isinstance(one, dict)),
     ]
     paths = [path for paths in named if isinstance(paths, list) for path in paths if isinstance(path, str)]
-    return next((path for path in paths if path == wanted or path == name), "")
+    return next((path for path in paths if path in (wanted, name)), "")
 
 
 def _packed(path: Path) -> bytes:

@@ -93,10 +93,10 @@ def read(body: Mapping[str, Any], kind: Kind, slug: str) -> Manifest:
     if not isinstance(version, str) or len(version) > 100 or not version.isprintable():
         raise _bad("its version is no text")
     for name in ("name", "editor", "name_prefix", "icon", "client_url_flag"):
-        if not isinstance(body.get(name) or "", str):
+        if not isinstance(body.get(name), str | None):
             raise _bad(f"its {name} is no text")
     for name in ("routes", "services", "locales", "terms", "permissions", "notifications"):
-        if not isinstance(body.get(name) or {}, dict) or len(body.get(name) or {}) > MOST:
+        if not isinstance(body.get(name), dict | None) or len(body.get(name) or {}) > MOST:
             raise _bad(f"its {name} are no object of at most {MOST}")
     try:
         rules = parse_set(body.get("permissions") or {})

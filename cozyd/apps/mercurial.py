@@ -57,7 +57,7 @@ def _run(program: str, *arguments: str, within: Path) -> str:
     """
     environ = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(within)} | _ENVIRONMENT
     command = [program, *_CALM, *arguments]
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603
         command,
         cwd=within,
         env=environ,

@@ -17,7 +17,7 @@ from cozyd.apps import archive
 from cozyd.apps.fetched import DOWNLOAD_WITHIN, Fetched, download
 from cozyd.apps.manifest import Kind, parse
 from cozyd.apps.versions import newest_for
-from cozyd.errors import BadGateway, BadRequest, CozyError, Invalid, NotFound
+from cozyd.errors import BadGateway, BadRequest, Invalid, NotFound
 from cozyd.outbound import Outbound
 
 LARGEST_METADATA = 32 << 20
@@ -76,9 +76,9 @@ def _chosen(metadata: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
 
 
 def _check_integrity(file: Path, integrity: object) -> None:
-    """:raises CozyError: the bytes are others, or nothing says which they should be."""
+    """:raises BadGateway: the bytes are others, or nothing says which they should be."""
     wanted = [part.removeprefix("sha512-") for part in str(integrity or "").split() if part.startswith("sha512-")]
     with file.open("rb") as packed:
         found = base64.b64encode(hashlib.file_digest(packed, "sha512").digest()).decode()
     if not any(secrets.compare_digest(found.encode(), one.partition("?")[0].encode()) for one in wanted):
-        raise CozyError("Application checksum does not match")
+        raise BadGateway("Application checksum does not match")

@@ -149,7 +149,7 @@ class RemoteRegistry:
         except CozyError as error:
             stale = self._cache.get(f"{key}/stale")
             if stale is None:
-                raise _unreadable() from error if isinstance(error, BadRequest) and not isinstance(error, _Failed) else error
+                raise _unreadable() if isinstance(error, BadRequest) else error from error
             log.warning("a registry is away, its last answer is used: %s", error)
             return stale
         body = answer.body if answer.status == 200 else b""

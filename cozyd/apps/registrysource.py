@@ -1,15 +1,15 @@
 """`registry://slug[/channel][/version]`: the manifest of the version's description, the files of its archive, compared by SHA-256."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from cozyd.apps import archive
 from cozyd.apps.fetched import Fetched, check_digest, download
 from cozyd.apps.manifest import Kind, check_slug, read
 from cozyd.apps.registry import Registries
-from cozyd.apps.versions import CHANNELS, Channel
-from cozyd.errors import BadGateway, CozyError, Invalid, NotFound
+from cozyd.apps.versions import CHANNELS
+from cozyd.errors import BadGateway, Invalid, NotFound, TooLarge
 from cozyd.outbound import Outbound
 
 
@@ -47,7 +47,7 @@ class RegistrySource:
         if channel not in CHANNELS:
             raise Invalid("Unknown channel of the registry", source="Source")
         try:
-            return self._registries.version(slug, version) if version else self._registries.latest(slug, cast(Channel, channel))
+            return self._registries.version(slug, version) if version else self._registries.latest(slug, channel)
         except NotFound:
             raise NotFound("Application manifest is not reachable") from None
 
@@ -59,5 +59,5 @@ class RegistrySource:
             return
         size = str(found.get("size") or "")
         if size.isdigit() and int(size) > archive.LARGEST_ARCHIVE:
-            raise CozyError("The archive is too large")
+            raise TooLarge("The archive is too large")
         check_digest(download(self._outbound, found["url"], file), str(found["sha256"]))

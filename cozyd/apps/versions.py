@@ -60,7 +60,7 @@ def _fits(version: str, asked: "re.Match[str]") -> bool:
     sign, tag = asked[1], asked[5]
     numbers = tuple(int(part) for part in found.groups()[:3])
     given = [int(part) for part in asked.groups()[1:4] if part and part.isdigit()]
-    low = (given + [0, 0])[:3]
+    low = [*given, 0, 0][:3]
     if found[4] and not (tag and list(numbers) == low):
         return False
     if list(numbers) < low or (list(numbers) == low and tag and _npm_order(version) < _npm_order(".".join(map(str, low)) + tag)):

@@ -18,6 +18,7 @@ from cozyd.auth.clients import CLIENTS, Client, Clients
 from cozyd.auth.devices import DEVICES, REACH, Devices
 from cozyd.auth.grants import GRANTS, Grants
 from cozyd.auth.guesses import Guesses, source_of
+from cozyd.auth.handover import Handover
 from cozyd.auth.links import Links, Maker, maker_of
 from cozyd.auth.once import OneTime
 from cozyd.auth.passphrase import BITWARDEN, NewPassphrase, Passphrase
@@ -88,6 +89,7 @@ class Auth:
         self.clients = Clients(docs, self._hosts, now)
         self.grants = Grants(docs, now)
         self.links = Links(docs, self.sets, lambda name: self._sign("share", name, id=secrets.token_hex(16)), now)
+        self.handover = Handover(record, cache)
         self._guesses = Guesses(cache, domain)
         self._bearer = Bearer(docs, record, verified, now, self.sets, self.sessions.is_of, self._guesses)
 
@@ -170,6 +172,11 @@ class Auth:
     def take_session_code(self, code: str) -> bool:
         """Use a session code up; whether it was good."""
         return self.once.take("session", code) is not None
+
+    def app_session(self, cookie: str, host: str) -> str | None:
+        """The session that a cookie of an app's host carries on, while it goes on; None: it does not."""
+        session_id = self.handover.session_id(cookie, host)
+        return session_id if session_id is not None and self.sessions.alive(session_id) is not None else None
 
     # -- tokens -----------------------------------------------------------------------------------------------------
 

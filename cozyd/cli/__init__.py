@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cozyd import __version__
+from cozyd.cli.apps import apps
 from cozyd.cli.backup import backup, restore
 from cozyd.cli.files import files
 from cozyd.cli.fsck import fsck
@@ -39,6 +40,7 @@ cozyd.add_command(migrate)
 cozyd.add_command(backup)
 cozyd.add_command(restore)
 cozyd.add_command(files)
+cozyd.add_command(apps)
 cozyd.add_command(fsck)
 
 

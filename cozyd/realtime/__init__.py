@@ -82,12 +82,14 @@ class Park(BaseException):
 
     :param doctypes: whose changes wake it.
     :param until: when it runs again at the latest.
-    :param say: bytes sent meanwhile, behind the answer's head (which is 200, JSON); a heartbeat.
+    :param say: bytes sent meanwhile, behind the answer's head (which is 200); a heartbeat.
+    :param type: the media type in that head.
     """
 
-    def __init__(self, domain: str, doctypes: Iterable[str], until: datetime, *, say: bytes = b"") -> None:
+    def __init__(self, domain: str, doctypes: Iterable[str], until: datetime, *, say: bytes = b"", type: str = "application/json") -> None:
         super().__init__()
         self.domain = domain
         self.doctypes = frozenset(doctypes)
         self.until = until
         self.say = say
+        self.type = type

@@ -27,7 +27,7 @@ SLOWEST_BODY, SLOW_AFTER = 1024, 30  # bytes a second on the average, once so ma
 IDLE = 120
 RELAYED_AHEAD = 1 << 30  # bytes
 LINGER, LINGER_SILENT = 30, 5
-PARKED_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n"
+PARKED_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: {type}\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n"
 
 
 class _Here(threading.local):
@@ -288,20 +288,21 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.server.pull_trigger()
             return
         if park.say and request.version == "1.1":
-            self._say(request, park.say)
+            self._say(request, park)
         if request.parked is None:
             request.parked = parking.register(park, lambda: self.server.add_task(self))
         parking.park(request.parked, park.until)
         self.server.pull_trigger()
 
-    def _say(self, request: Parser, text: bytes) -> None:
+    def _say(self, request: Parser, park: Park) -> None:
+        text = park.say
         if not request.answered_head:
             request.answered_head = True
             origin = request.headers.get("ORIGIN")
             shared = (
                 f"Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n" if origin else ""
             )
-            self.write_soon(f"{PARKED_HEAD}{shared}X-Request-Id: {request.id}\r\n\r\n".encode("latin-1"))
+            self.write_soon(f"{PARKED_HEAD.format(type=park.type)}{shared}X-Request-Id: {request.id}\r\n\r\n".encode("latin-1"))
         self.write_soon(b"%x\r\n%s\r\n" % (len(text), text))
         self._flush_some_if_lockable()
         self.server.pull_trigger()

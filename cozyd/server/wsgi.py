@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
-from blueprints import uploads
+from blueprints import app_hosts, uploads
 from cozyd import jsons
 from cozyd.auth.values import Credentials
 from cozyd.config import Limits
@@ -88,6 +88,7 @@ class Front:
     def __init__(self, stack: Stack, app: App, mounts: Mapping[str, App], limits: Limits) -> None:
         self._stack = stack
         self._app = app
+        self._apps = app_hosts.create_apps_app()
         self._mounts = dict(mounts)
         self._limits = limits
 
@@ -99,24 +100,37 @@ class Front:
         environ["cozyd.request_id"] = request_id
         about_request(request_id, "")
         start_response = _named(start_response, request_id)
-        if path in WITHOUT_INSTANCE:
-            return self._app(environ, start_response)
         try:
-            environ["cozyd.instance"] = instance = self._stack.locate(environ.get("HTTP_HOST", ""))
+            environ["cozyd.instance"] = instance = self._locate(environ)
             about_request(request_id, instance.domain)
+            if path in WITHOUT_INSTANCE and "cozyd.slug" not in environ:
+                return self._app(environ, start_response)
             served.check(instance, path, _credentials(environ, dav=False) if "HTTP_AUTHORIZATION" in environ else None)
         except (Blocked, TermsNotSigned) as error:
             if path.startswith("/sync/"):
                 return _refusal(error, environ)(environ, start_response)
             environ["cozyd.refused"] = error
         except CozyError as error:
+            if path in WITHOUT_INSTANCE and "cozyd.instance" not in environ:
+                return self._app(environ, start_response)
             return _refusal(error, environ)(environ, start_response)
+        if "cozyd.slug" in environ:
+            return self._apps(environ, start_response)
         for prefix, mount in self._mounts.items() if path.startswith("/sync/") else ():
             if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/"):
                 environ["SCRIPT_NAME"] = prefix
                 environ["PATH_INFO"] = path[len(prefix) :]
                 return mount(environ, start_response)
         return self._app(environ, start_response)
+
+    def _locate(self, environ: Environ) -> Instance:
+        """The instance of the Host; `cozyd.slug` is set where it is a host of one of her apps."""
+        host: str = environ.get("HTTP_HOST", "")
+        try:
+            return self._stack.locate(host)
+        except NotFound:
+            instance, environ["cozyd.slug"] = self._stack.locate_app(host)
+            return instance
 
     def limit(self, path: str) -> int:
         """The largest body a path takes, in bytes; from memory, on the server's main loop."""

@@ -59,7 +59,7 @@ def play(server: Served) -> dict[str, str]:
 
 def names() -> list[str]:
     found: list[str] = list(json.loads((HERE / "expected.json").read_text()))
-    return [name for name in found if name.startswith(("data/", "files/", "auth/", "permissions/", "settings/")) or name in MISC]
+    return [name for name in found if name.startswith(("apps/", "data/", "files/", "auth/", "permissions/", "settings/")) or name in MISC]
 
 
 @pytest.mark.parametrize("name", [name for name in names() if not LATER.match(name)])

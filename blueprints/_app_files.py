@@ -1,0 +1,89 @@
+"""Files of an app over HTTP: packed ones where the browser takes them, ETags, ranges, immutable names (RFC 9110)."""
+
+import re
+from typing import Any
+
+from werkzeug.http import parse_range_header, quote_etag
+from werkzeug.wrappers import Request, Response
+from werkzeug.wsgi import FileWrapper
+
+from cozyd.apps.bundles import Bundle, Coding, Entry
+from cozyd.errors import RangeNotSatisfiable
+
+PIECE = 1 << 18
+FOREVER, ASK_AGAIN = "max-age=31536000, immutable", "private, no-cache"
+_HASHED = re.compile(r"[^.]*\.(?:[0-9a-f]{10,}|immutable)\.")
+
+
+def send(request: Request, bundle: Bundle, name: str, policy: str) -> Response:
+    """A file of a bundle, which has it.
+
+    :param policy: the Content-Security-Policy of what a browser may show as a page.
+    :raises RangeNotSatisfiable: no byte of the range exists.
+    """
+    entry = bundle.entries[name]
+    coding = _coding(request, entry)
+    etag = f"{entry.hash}-{coding}" if coding else entry.hash
+    headers = {
+        "ETag": quote_etag(etag),
+        "Cache-Control": FOREVER if is_immutable(name) else ASK_AGAIN,
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-site",
+    }
+    if etag in request.if_none_match:
+        return Response(status=304, headers=headers)
+    size = entry.sizes[coding]
+    headers |= {"Content-Type": entry.type, "Accept-Ranges": "bytes"}
+    if entry.type.startswith(("text/html", "image/svg", "application/xhtml", "text/xml", "application/xml")):
+        headers["Content-Security-Policy"] = policy
+    if coding:
+        headers["Content-Encoding"] = coding
+    start, stop = _range(request, size, quote_etag(etag))
+    status = 200
+    if (start, stop) != (0, size):
+        status = 206
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    headers["Content-Length"] = str(stop - start)
+    if request.method == "HEAD":
+        return Response(status=status, headers=headers)
+    return Response(_content(request, bundle, name, coding, start, stop), status, headers=headers, direct_passthrough=True)
+
+
+def is_immutable(name: str) -> bool:
+    """Whether a name holds the hash of its content, so that it never has another."""
+    return _HASHED.match(name.rpartition("/")[2]) is not None
+
+
+def _coding(request: Request, entry: Entry) -> Coding:
+    """The smallest coding that the browser takes."""
+    accepted = request.headers.get("Accept-Encoding", "") if len(entry.sizes) > 1 else ""
+    if "br" in entry.sizes and re.search(r"\bbr\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted):
+        return "br"
+    if "gzip" in entry.sizes and re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted):
+        return "gzip"
+    return ""
+
+
+def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
+    """The bytes to send: from, up to. Several ranges, or an If-Range that does not hold, give all."""
+    asked, condition = request.headers.get("Range"), request.headers.get("If-Range")
+    if not asked or (condition and condition != etag):
+        return 0, size
+    parsed = parse_range_header(asked)
+    if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
+        return 0, size
+    found = parsed.range_for_length(size)
+    if found is None:
+        raise RangeNotSatisfiable(size)
+    return found
+
+
+def _content(request: Request, bundle: Bundle, name: str, coding: Coding, start: int, stop: int) -> Any:
+    file = open(bundle.path(name, coding), "rb")  # noqa: SIM115  # the server closes what it sends
+    if (start, stop) != (0, bundle.entries[name].sizes[coding]):
+        with file:
+            file.seek(start)
+            return [file.read(stop - start)]
+    wrapper = request.environ.get("wsgi.file_wrapper", FileWrapper)
+    return wrapper(file, PIECE)

@@ -1,0 +1,139 @@
+"""Hosts of apps: their pages and files, and nothing else (docs/http/app-hosts.md).
+
+A plain WSGI application: no route of the API exists here, whatever the path. The index of a private route needs the owner; its page
+carries the app's token, which lives with her session. Files are those of the installed bundle.
+"""
+
+import mimetypes
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request, Response
+
+from blueprints import _app_files, _app_pages
+from blueprints._request import SESSION_COOKIE
+from cozyd.apps.bundles import Bundle
+from cozyd.apps.manifest import Route, match, routes_of
+from cozyd.auth.handover import PREFIX
+from cozyd.documents.store import Stored
+from cozyd.errors import CozyError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
+from cozyd.instance import Instance
+
+mimetypes.add_type("application/manifest+json", ".webmanifest")
+
+App = Callable[[dict[str, Any], Any], Iterable[bytes]]
+ROBOTS = "User-agent: *\nDisallow: /\n"
+CODE = "session_code"
+
+
+def create_apps_app() -> App:
+    """The application that answers on hosts of apps; `cozyd.instance` and `cozyd.slug` say whose."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        request = Request(environ)
+        instance: Instance = environ["cozyd.instance"]
+        refused: CozyError | None = environ.get("cozyd.refused")
+        try:
+            if refused is not None:
+                raise refused
+            response = Visit(instance, str(environ["cozyd.slug"]), request).answer()
+        except CozyError as error:
+            response = _app_pages.refusal(instance, request, error)
+        except HTTPException as error:
+            response = error.get_response(environ)
+        return response(environ, start_response)
+
+    return answer
+
+
+class Visit:
+    """One request on an app's host."""
+
+    def __init__(self, instance: Instance, slug: str, request: Request) -> None:
+        self.instance = instance
+        self.slug = slug
+        self.request = request
+        self.host = instance.app_host(slug)
+
+    def answer(self) -> Response:
+        """The page, the file, or the way there.
+
+        :raises CozyError: there is none, or not for this visitor.
+        """
+        if self.request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(allow="GET, HEAD")
+        code = self.request.args.get(CODE)
+        if code is not None:
+            return self._let_in(code)
+        if not self.instance.doc.get("onboarding_finished"):
+            return _to(self.instance.url("/"))
+        app = self._app()
+        found = match(routes_of(app.doc), self.request.path)
+        if found is None:
+            raise NotFound("Page not found")
+        bundle = self.instance.apps.bundle(app)
+        route, rest = found
+        name = f"{route.folder}/{rest}".lstrip("/")
+        if rest == route.index:
+            return self._index(app, bundle, route, name)
+        if name == "robots.txt" and name not in bundle.entries:
+            return Response(ROBOTS, content_type="text/plain; charset=utf-8")
+        if not route.public and self._session() is None:
+            raise Unauthorized("You must be logged in to access this file")
+        if name not in bundle.entries:
+            raise NotFound("Asset not found")
+        return _app_files.send(self.request, bundle, name, _app_pages.policy_of(self.instance, self.request.scheme))
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _app(self) -> Stored:
+        try:
+            app = self.instance.apps.get("webapp", self.slug)
+        except NotFound:
+            raise NotFound("The application is not installed") from None
+        if app.doc.get("state") not in ("ready", "installed"):
+            raise Unavailable("The application is not ready", retry_after=5)
+        return app
+
+    def _session(self) -> str | None:
+        """The session of the visitor's cookie, while it goes on."""
+        cookie = self.request.cookies.get(SESSION_COOKIE)
+        return self.instance.auth.app_session(cookie, self.host) if cookie else None
+
+    def _let_in(self, code: str) -> Response:
+        """Take a code from the address; one that is not for this host goes to the main one."""
+        left = [(name, value) for name, value in self.request.args.items(multi=True) if name != CODE]
+        here = f"{self._here()}{'?' + urlencode(left) if left else ''}"
+        if not code.startswith(PREFIX):
+            plain = urlencode({"redirect": self._here(), CODE: code})
+            return _to(here if self._session() else self.instance.url(f"/auth/login?{plain}"), 303)
+        session_id = self.instance.auth.handover.take(code, self.host)
+        let_in = _to(here, 303)
+        if session_id is not None and self._session() is None:
+            cookie = self.instance.auth.handover.cookie(session_id, self.host)
+            let_in.set_cookie(SESSION_COOKIE, cookie, path="/", secure=self.request.is_secure, httponly=True, samesite="Lax")
+        return let_in
+
+    def _here(self) -> str:
+        return self.instance.app_url(self.slug, quote(self.request.path, safe="/%:@!$&'()*+,;=~"))
+
+    def _index(self, app: Stored, bundle: Bundle, route: Route, name: str) -> Response:
+        session_id = self._session()
+        if session_id is None and not route.public:
+            query = self.request.query_string.decode("latin-1")
+            target = f"{self._here()}{'?' + query if query else ''}"
+            return _to(self.instance.url(f"/auth/login?{urlencode({'redirect': target})}"), 302)
+        if session_id is not None:
+            self.instance.apps.look_for_update(app)
+        if name not in bundle.entries:
+            raise NotFound("Page not found")
+        return _app_pages.index(self.instance, self.request, app, bundle, name, session_id)
+
+
+def _to(target: str, status: int = 302) -> Response:
+    gone = Response(status=status)
+    gone.headers["Location"] = target
+    gone.headers["Cache-Control"] = "no-store"
+    return gone

@@ -1,0 +1,51 @@
+"""What all instances of a process share of apps, made from the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from cozyd.apps.bundles import Bundles
+from cozyd.apps.localregistry import LocalRegistry
+from cozyd.apps.registry import Registries, Registry, RemoteRegistry
+from cozyd.apps.registrysource import RegistrySource
+from cozyd.apps.runs import Runs
+from cozyd.apps.sources import Sources
+from cozyd.cache import Cache
+from cozyd.config import Config, ConfigError
+from cozyd.files.blobs import BlobStore
+from cozyd.outbound import Outbound
+
+
+@dataclass(frozen=True, slots=True)
+class AppsHouse:
+    """What all instances of a process share of apps.
+
+    :param sources: how apps come.
+    :param folders: slug -> folder of apps that are being developed, served from there.
+    """
+
+    bundles: Bundles
+    registries: Registries
+    sources: Sources
+    runs: Runs
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, config: Config, blobs: BlobStore, outbound: Outbound, cache: Cache) -> Self:
+        """As the configuration says.
+
+        :raises ConfigError: a registry that is none.
+        """
+        ordered = [_registry(address, outbound, cache) for address in config.apps.registries.split()]
+        registries = Registries(ordered)
+        sources = Sources(outbound, RegistrySource(registries, outbound), config.apps.npm)
+        return cls(Bundles(config.storage.path / "apps", blobs), registries, sources, Runs())
+
+
+def _registry(address: str, outbound: Outbound, cache: Cache) -> Registry:
+    if address.startswith(("local:///", "file:///")):
+        return LocalRegistry(Path(address.partition("://")[2]), "/registry/{}/{}/tarball/{}".format)
+    if address.startswith(("https://", "http://")):
+        return RemoteRegistry(address, outbound, cache)
+    raise ConfigError(f"apps.registries: {address} is neither local:///folder nor https://...")
