@@ -14,7 +14,7 @@ from blueprints import app_hosts, uploads
 from cozyd import jsons
 from cozyd.auth.values import Credentials
 from cozyd.config import Limits
-from cozyd.errors import Blocked, CozyError, Forbidden, Gone, QuotaExceeded, TermsNotSigned
+from cozyd.errors import Blocked, CozyError, Forbidden, Gone, NotFound, QuotaExceeded, TermsNotSigned
 from cozyd.files import File, Files
 from cozyd.instance import Instance
 from cozyd.permissions import FILES, Action, Principal
