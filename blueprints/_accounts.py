@@ -24,22 +24,19 @@ def described(fields: Doc, *, made: bool) -> Doc:
     return fields
 
 
-def shown(stored: Stored, *, asked: bool = False) -> Stored:
-    """An account as its reader may see it: with its secrets for konnectors, and for web apps that ask for them.
+def shown(stored: Stored, *, reads: bool = False) -> Stored:
+    """An account as its reader may see it: with its secrets for konnectors, and for web apps that ask for them; others as they are.
 
-    :param asked: whether a web app has asked.
+    :param reads: the request is one in which a web app may ask, by `include=credentials`.
     """
+    if stored.ref.doctype != ACCOUNTS:
+        return stored
     kind = principal().kind
-    if stored.ref.doctype != ACCOUNTS or not (kind == "konnector" or (asked and kind == "app")):
+    if not (kind == "konnector" or (reads and kind == "app" and request.args.get("include") == "credentials")):
         return stored
     doc = instance().account_secrets.open(stored.doc)
     fields = {name: value for name, value in doc.items() if not name.startswith("_")}
     return Stored(stored.ref, stored.rev, jsons.dump(fields), deleted=stored.deleted)
-
-
-def asks_for_credentials() -> bool:
-    """Whether the request has `include=credentials`."""
-    return request.args.get("include") == "credentials"
 
 
 def _metadata() -> Doc:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from flask import Blueprint, request
 
 from cozyd import jsons
-from cozyd.auth.values import Credentials
+from cozyd.auth import Auth, Credentials
 from cozyd.documents.store import Doc, Stored
 from cozyd.errors import BadRequest, CozyError, Unauthorized
 from cozyd.instance import Instance
@@ -44,16 +44,17 @@ def credentials() -> Credentials:
     """What the request shows of who is asking: bearer token (header, Basic password, or query), cookie, address."""
     environ = request.environ
     scheme, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    scheme = scheme.lower()
     bearer, basic = None, None
-    if scheme.lower() == "bearer":
+    if scheme == "bearer":
         bearer = value.strip()
-    elif scheme.lower() == "basic" and request.authorization is not None:
+    elif scheme == "basic" and request.authorization is not None:
         basic = (request.authorization.username or "", request.authorization.password or "")
         bearer = basic[1]
     elif environ.get("QUERY_STRING"):
         bearer = request.args.get("bearer_token") or request.args.get("sharecode")
     cookies = request.cookies if "HTTP_COOKIE" in environ else {}
-    passes = {name: value for name, value in cookies.items() if name.startswith("pass")}
+    passes = {name: value for name, value in cookies.items() if name.startswith("pass")} if cookies else {}
     address, agent = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", "")
     return Credentials(bearer, basic, cookies.get(SESSION_COOKIE), address, agent, passes, cookies.get(KNOWN_COOKIE, ""))
 
@@ -67,25 +68,26 @@ def principal() -> Principal:
     environ = request.environ
     known: Principal | None = environ.get("cozyd.principal")
     if known is None:
-        shown = credentials()
-        auth = environ["cozyd.instance"].auth
-        invitation = request.args.get("registerToken") if not shown.bearer and environ.get("QUERY_STRING") else None
-        known = auth.register_principal(invitation) if invitation else auth.identify(_token_of(shown))
-        environ["cozyd.principal"] = known
+        known = environ["cozyd.principal"] = _identify(environ)
     return known
 
 
-def _token_of(shown: Credentials) -> Credentials:
-    """What is shown, without a session that would do by itself; an app's token needs the cookie of its own session beside it."""
-    session = None
+def _identify(environ: Mapping[str, Any]) -> Principal:
+    shown = credentials()
+    auth: Auth = environ["cozyd.instance"].auth
     if shown.bearer:
-        session = shown.session or ("" if _sends_cookies() else None)
-    return Credentials(bearer=shown.bearer, session=session, address=shown.address, agent=shown.agent, passes=shown.passes)
+        session = shown.session or ("" if _sends_cookies(environ) else None)
+        return auth.identify(Credentials(shown.bearer, None, session, shown.address, shown.agent, shown.passes))
+    invitation = request.args.get("registerToken") if environ.get("QUERY_STRING") else None
+    return auth.register_principal(invitation) if invitation else auth.identify(Credentials())
 
 
-def _sends_cookies() -> bool:
-    """Whether an app's page can have its requests carry the cookie: to browsers, flat hosts below `localhost` are other sites."""
-    return not _FLAT_LOCAL.match(request.environ.get("HTTP_ORIGIN", ""))
+def _sends_cookies(environ: Mapping[str, Any]) -> bool:
+    """Whether an app's page can have its requests carry the cookie: to browsers, flat hosts below `localhost` are other sites.
+
+    Where it can, an app's token needs the cookie of its own session beside it.
+    """
+    return not _FLAT_LOCAL.match(environ.get("HTTP_ORIGIN", ""))
 
 
 def logged_in() -> Principal | None:

@@ -93,7 +93,7 @@ def read(doctype: str, id: str) -> Response:
     _permit(stored)
     if flag("revs"):
         return _documents.with_revisions(docs, ref, request.args, _permit)
-    return _documents.text_answer(_accounts.shown(stored, asked=_accounts.asks_for_credentials()).render(_type=doctype))
+    return _documents.text_answer(_accounts.shown(stored, reads=True).render(_type=doctype))
 
 
 @service.put("/<doctype>/<docid:id>", access=asks("PUT"))

@@ -14,6 +14,7 @@ from cozyd.pim.mapped import Context
 from cozyd.pim.recurrence import TooComplex
 from cozyd.pim.words import WORDS
 from cozyd.pim.zones import Zones
+from dav.sieve import needed
 
 C, CR = "{urn:ietf:params:xml:ns:caldav}", "{urn:ietf:params:xml:ns:carddav}"
 COLLATIONS = ("i;ascii-casemap", "i;octet", "i;unicode-casemap")
@@ -100,6 +101,7 @@ class Filter:
     :param range: the time the object has to touch.
     :param plain: there is nothing to test beyond `component` and `range`.
     :param indexed: the words of the index are enough to test it.
+    :param sieve: an object that passes has one of these in its words, or words beyond ASCII; empty: nothing is known.
     """
 
     test: Test
@@ -107,6 +109,7 @@ class Filter:
     range: Range | None = None
     plain: bool = False
     indexed: bool = True
+    sieve: Sequence[str] = ()
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------
@@ -305,7 +308,7 @@ def read_calendar(element: Element | None, zone: tzinfo | None) -> Filter:
         found.test = _component(tops[0], reader, below[0] if given is not None else None)
         inner = [child for child in below[0] if child.tag != f"{C}time-range"]
         found.plain = not inner and not [child for child in tops[0] if child is not below[0]]
-    found.indexed = reader.indexed
+    found.indexed, found.sieve = reader.indexed, needed(element)
     return found
 
 
@@ -405,4 +408,4 @@ def read_book(element: Element | None) -> Filter:
     test = reader.properties(element, any_of=element.get("test", "anyof") == "anyof")
     if len(element.findall(f"{CR}prop-filter")) != len(element):
         raise reader.unsupported("A filter has prop-filters")
-    return Filter(test, indexed=reader.indexed)
+    return Filter(test, indexed=reader.indexed, sieve=needed(element))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
@@ -164,27 +165,32 @@ def _query(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def _matching(asked: Asked, collection: Collection, zone: tzinfo | None) -> tuple[Sequence[Row], Mapping[str, bytes] | None]:
-    """The rows that pass, and their texts where those had to be read."""
+    """The rows that pass, and their texts where all of those had to be read."""
     pim, card = asked.visit.instance.pim, collection.kind == "book"
     given = asked.tree.find(f"{CR if card else C}filter")
     wanted = filters.read_book(given) if card else filters.read_calendar(given, zone)
     low, high = wanted.range or (None, None)
-    hrefs = [asked.href] if asked.href else None
-    top = "VCARD" if card else "VCALENDAR"
-    words = pim.words(collection) if wanted.indexed and not wanted.plain else {}
-    known = {href: wanted.test(filters.WordNode(top, one)) for href, one in words.items() if one is not None}
-    if hrefs is None and words:
-        passing = [href for href in words if known.get(href, True)]
-        hrefs = passing if len(passing) <= FEW else None
-    rows = pim.rows(collection, hrefs=hrefs, component=wanted.component, start=low, end=high, zone=zone)
+    read = partial(pim.rows, collection, component=wanted.component, start=low, end=high, zone=zone)
+    only = [asked.href] if asked.href else None
     if wanted.plain:
-        return rows, None
-    odd = [row for row in rows if row.key[1] not in known]
+        return read(hrefs=only), None
+    top = "VCARD" if card else "VCALENDAR"
+    if wanted.indexed:
+        words = {href: one for href, one in pim.words(collection, wanted.sieve).items() if asked.href in ("", href)}
+        passing = {href for href, one in words.items() if one is None or wanted.test(filters.WordNode(top, one))}
+        rows = [row for row in read(hrefs=list(passing) if len(passing) <= FEW else None) if row.key[1] in passing]
+        odd = [row for row in rows if words[row.key[1]] is None]
+    else:
+        rows = odd = list(read(hrefs=only))
     texts = pim.texts(odd)
-    for href, text in texts.items():
-        parsed = _parsed(text, top)
-        known[href] = parsed is not None and wanted.test(filters.TextNode(parsed, parsed))
-    return [row for row in rows if known.get(row.key[1])], None if len(odd) < len(rows) else texts
+    failing = {row.key[1] for row in odd} - {href for href, text in texts.items() if _passes(wanted, text, top)}
+    return [row for row in rows if row.key[1] not in failing], texts if len(odd) == len(rows) else None
+
+
+def _passes(wanted: filters.Filter, text: bytes, name: str) -> bool:
+    """Whether an object whose words do not say so passes."""
+    parsed = _parsed(text, name)
+    return parsed is not None and wanted.test(filters.TextNode(parsed, parsed))
 
 
 def _parsed(text: bytes, name: str) -> Component | None:

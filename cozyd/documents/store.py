@@ -6,7 +6,7 @@ driver. All methods are synchronous, thread-safe and bound to one tenant. On the
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from cozyd import jsons
 from cozyd.errors import CozyError
@@ -21,9 +21,8 @@ LARGEST_DOCUMENT = 8_000_000
 Verb = Literal["CREATED", "UPDATED", "DELETED", "NOTIFIED"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """Where a document is: doctype and `_id`."""
+class Ref(NamedTuple):
+    """Where a document is: doctype and `_id`. A tuple, as many are made and hashed."""
 
     doctype: str
     id: str
@@ -157,9 +156,11 @@ class Projection:
     scalar: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a projection; `seq` and `gone` only of a feed. A gone row whose doctype was dropped has no doctype and rev."""
+class Row(NamedTuple):
+    """One row of a projection; `seq` and `gone` only of a feed. A gone row whose doctype was dropped has no doctype and rev.
+
+    A tuple, as listings make them by the thousand.
+    """
 
     key: Key
     ref: Ref
@@ -302,12 +303,15 @@ class DocumentStore(Protocol):
         skip: int = 0,
         limit: int | None = None,
         descending: bool = False,
+        sieve: Sequence[str] = (),
     ) -> Sequence[Row]:
         """Rows of a projection whose key starts with `prefix`, by key then id.
 
         :param start: keys from this one on (inclusive), whole keys; `end` likewise the last.
         :param after: `[key, docid]` cursor: rows strictly behind it.
         :param since: of a feed: rows changed after this seq, gone ones included, each key once, by seq.
+        :param sieve: lower-case ASCII texts without quotes and backslashes. A row may be left out when its value's JSON is ASCII and
+            has none of them in it, compared without case; no other may. A driver may let all through.
         :raises SeqGone: `since` is of a lost future.
         """
 

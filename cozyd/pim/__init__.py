@@ -76,9 +76,12 @@ class Pim:
             found = ranges.touching(found, start or ranges.LOW, end or ranges.HIGH, zone, self._documents)
         return found
 
-    def words(self, collection: Collection) -> Mapping[str, Map | None]:
-        """By href, the words that queries ask for, without a text read; None: they were too many to keep (`words.py`)."""
-        return {row.key[1]: row.value for row in self._docs.rows(DAV_WORDS, (collection.id,))}
+    def words(self, collection: Collection, sieve: Sequence[str] = ()) -> Mapping[str, Map | None]:
+        """By href, the words that queries ask for, without a text read; None: they were too many to keep (`words.py`).
+
+        :param sieve: what has none of these texts in its words may be left out, as of `DocumentStore.rows`.
+        """
+        return {row.key[1]: row.value for row in self._docs.rows(DAV_WORDS, (collection.id,), sieve=sieve)}
 
     def texts(self, rows: Sequence[Row]) -> Mapping[str, bytes]:
         """Texts by href of the rows of one collection; what has gone meanwhile is left out."""

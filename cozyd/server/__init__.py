@@ -1,6 +1,7 @@
 """The composition root: `serve(config)` joins stack, services, DAV mounts and the HTTP server."""
 
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -79,6 +80,7 @@ def serve(config: Config, *, ready: Callable[[Stack], None] | None = None) -> No
             ready(stack)
         workers.attach(stack)
         stack.start(workers.run)
+        gc.freeze()  # what is there by now stays: a listing of thousands need not make the collector look through it
         log.info("listening on http://%s:%s", config.server.host, server.port)
         server.run()
     finally:

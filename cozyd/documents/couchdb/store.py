@@ -151,6 +151,7 @@ class CouchStore:
         skip: int = 0,
         limit: int | None = None,
         descending: bool = False,
+        sieve: Sequence[str] = (),  # noqa: ARG002 - CouchDB cannot look into values: all come through
     ) -> Sequence[Row]:
         """See `DocumentStore.rows`."""
         return self._rows.read(

@@ -23,6 +23,7 @@ from cozyd.errors import Conflict, CozyError, NotFound, SeqGone
 SOME_PAGES = 5000
 """How many free pages a dropped doctype gives back to the disk at once: the rest follows when the tenant rests, or by `tidy`."""
 BRANCHED = "SELECT num FROM doc INDEXED BY doc_branched WHERE doctype = ? AND leaves > 1"
+BEYOND_ASCII, HAS = "length(e.value) <> length(CAST(e.value AS TEXT))", "instr(lower(CAST(e.value AS TEXT)), ?) > 0"
 NO_DATABASE = "Database does not exist."
 SCANNED_MUCH = (
     "The number of documents examined is high in proportion to the number of results returned. "
@@ -163,6 +164,7 @@ class SqliteStore:
         skip: int = 0,
         limit: int | None = None,
         descending: bool = False,
+        sieve: Sequence[str] = (),
     ) -> Sequence[Row]:
         """See `DocumentStore.rows`."""
         table = self._tables.projection(projection)
@@ -173,6 +175,9 @@ class SqliteStore:
         if after is not None:
             where.append(f"(e.key, e.id) {'<' if descending else '>'} (?, ?)")
             values += [table.encode(after[0]), after[1]]
+        if sieve:
+            where.append(f"(e.value IS NULL OR {' OR '.join([BEYOND_ASCII, *[HAS] * len(sieve)])})")
+            values += sieve
         with self._database.reading(snapshot=True) as connection:
             last, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone()
             if since is not None:
@@ -187,7 +192,7 @@ class SqliteStore:
                 f"LEFT JOIN doctype t ON t.num = d.doctype WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
             )
             found = connection.execute(sql, (*values, -1 if limit is None else limit, skip)).fetchall()
-        return [_row(one, epoch) for one in found]
+        return _rows(found, epoch)
 
     def total(self, projection: str, prefix: Key = ()) -> Total:
         """See `DocumentStore.total`."""
@@ -527,11 +532,14 @@ class SqliteStore:
             return 0
 
 
-def _row(found: Sequence[Any], epoch: str) -> Row:
-    name, id, rev, value, seq, gone, doctype = found
-    key = tuple(jsons.load(name))
-    seq_text = "" if seq is None else f"{seq}-{epoch}"
-    return Row(key, Ref(doctype or "", id), rev or "", None if value is None else jsons.load(value), seq_text, bool(gone))
+def _rows(found: Sequence[Sequence[Any]], epoch: str) -> list[Row]:
+    """Rows of a projection; their keys and values are parsed at once, as there may be thousands."""
+    keys = jsons.load(b"[%b]" % b",".join([name for name, *_ in found]))
+    values = jsons.load(b"[%b]" % b",".join([b"null" if value is None else value for _, _, _, value, *_ in found]))
+    return [
+        Row(tuple(key), Ref(doctype or "", id), rev or "", value, "" if seq is None else f"{seq}-{epoch}", bool(gone))
+        for (_, id, rev, _, seq, gone, doctype), key, value in zip(found, keys, values, strict=True)
+    ]
 
 
 def _attempt(step: Callable[[Any], Any], argument: Any) -> Any:
