@@ -48,6 +48,7 @@ def create_app(stack: Stack) -> Flask:
         file_lists,
         files,
         flagship,
+        jobs,
         oauth,
         permissions,
         realtime,
@@ -57,6 +58,7 @@ def create_app(stack: Stack) -> Flask:
         settings,
         status,
         sync,
+        triggers,
         uploads,
         versions,
     )
@@ -72,7 +74,7 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(Exception, _unexpected)
     of_files = (file_lists, files, downloads, references, versions)
     of_auth = (auth, sessions, oauth, flagship, permissions)
-    modules = (apps, assets, *of_auth, data, *of_files, realtime, replication, settings, status, sync, uploads)
+    modules = (apps, assets, *of_auth, data, *of_files, realtime, replication, settings, status, sync, uploads, jobs, triggers)
     for service in [service for module in modules for service in _services(module)]:
         app.register_blueprint(service)
     return app

@@ -7,7 +7,18 @@ from flask import Response, request
 from blueprints import _jsonapi
 from blueprints._request import ErrorShape
 from cozyd import errors, jsons
-from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Invalid, NotFound, RangeNotSatisfiable, Unauthorized, Unavailable
+from cozyd.errors import (
+    BadRequest,
+    BadToken,
+    CozyError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RangeNotSatisfiable,
+    TriggerUnparsable,
+    Unauthorized,
+    Unavailable,
+)
 
 WritePage = Callable[[CozyError], Response]
 
@@ -61,7 +72,7 @@ def _write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
 
 def _by_accept(error: CozyError) -> bool:
     """Errors about who is asking, and unknown routes, have no service's shape."""
-    if isinstance(error, Unauthorized | BadToken | RangeNotSatisfiable):
+    if isinstance(error, Unauthorized | BadToken | RangeNotSatisfiable | TriggerUnparsable):
         return True
     return (isinstance(error, Forbidden) and error.detail == error.title) or error.error == "no_route"
 

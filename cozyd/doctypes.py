@@ -9,13 +9,16 @@ from cozyd.auth.sets import PROJECTIONS as PERMISSION_PROJECTIONS
 from cozyd.documents.doctype import Doctype, IndexDefinition
 from cozyd.documents.store import Projection, Stored
 from cozyd.files.rows import PROJECTIONS as FILES_PROJECTIONS
+from cozyd.jobs.job import JOBS
 from cozyd.jobs.job import PROJECTIONS as JOB_PROJECTIONS
+from cozyd.jobs.trigger import TRIGGERS
 from cozyd.pim import groups, ical
 from cozyd.pim.record import GROUPS
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
 from cozyd.pim.rows import follow_up
 
 INSTANCES = "instances"
+NOTIFICATIONS = "io.cozy.notifications"
 
 
 def _hosts(stored: Stored) -> Sequence[tuple[tuple[str], str]]:
@@ -57,6 +60,17 @@ _TABLE = (
         lenient=True,
     ),
     Doctype(GROUPS, ripple=groups.ripple, lenient=True),
+    Doctype(
+        JOBS,
+        protected=frozenset(("by-worker-and-state", "by-trigger-id", "by-queued-at")),
+        indexes=(
+            IndexDefinition("by-worker-and-state", ("worker", "state")),
+            IndexDefinition("by-trigger-id", ("trigger_id", "queued_at")),
+            IndexDefinition("by-queued-at", ("queued_at",)),
+        ),
+    ),
+    Doctype(TRIGGERS, protected=frozenset(("by-worker-and-type",)), indexes=(IndexDefinition("by-worker-and-type", ("worker", "type")),)),
+    Doctype(NOTIFICATIONS, protected=frozenset(("by-source-id",)), indexes=(IndexDefinition("by-source-id", ("source_id", "created_at")),)),
     Doctype(ical.EVENTS, normalise=ical.normalise_event, follow_up=follow_up, lenient=True),
     Doctype(ical.TODOS, normalise=ical.normalise_todo, follow_up=follow_up, lenient=True),
     Doctype(ical.JOURNALS, normalise=ical.normalise_journal, follow_up=follow_up, lenient=True),

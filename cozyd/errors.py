@@ -95,6 +95,10 @@ class NotFound(CozyError):
         super().__init__(detail, source=source, error=error)
 
 
+class TriggerUnparsable(BadRequest):
+    """The arguments of a trigger cannot be read; answered as text, as the reference does."""
+
+
 class JobFailed(CozyError):
     """A worker could not do its job; the text becomes the job's error.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cozyd.cache import Cache
 from cozyd.config import Mail
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
-from cozyd.documents.store import Change, Doc, DocumentStore, Ref, Write
+from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Ref, Write
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
@@ -55,12 +55,12 @@ class Drivers:
     :param keeping: how many contents of a file are kept.
     :param vapid: what push services know the server by.
     :param table: the workers.
-    :param wrote: is told the domain of each commit; never raises, never blocks.
     :param push_contact: whom they may write to; empty: the instance.
     :param pusher: tells the subscriptions of WebDAV-Push.
     :param common: documents of tenant `global`.
     :param contexts: name -> what the configuration says of it.
     :param flat: whether apps live on flat hosts, `alice-drive.example.org`.
+    :param wrote: is told the domain of each commit, `plan` of each that changes triggers; they never raise, never block.
     """
 
     blobs: BlobStore
@@ -87,6 +87,7 @@ class Drivers:
     contexts: Mapping[str, Mapping[str, Any]]
     flat: bool
     apps: AppsHouse
+    plan: Callable[[str], None]
 
 
 class Instance:
@@ -132,7 +133,7 @@ class Instance:
         accounts = Doctype(ACCOUNTS, seal=self._seal_account)
         files = Doctype(FILES, follow_up=self._work_of_file)
         table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts, FILES: files}
-        return Documents(self._store, table, tell=self._tell, new_id=self._drivers.new_id)
+        return Documents(self._store, table, tell=self._tell, new_id=self._drivers.new_id, react=self._react)
 
     def _work_of_file(self, change: Change) -> Sequence[Write]:
         """The jobs that a new content asks for, in the commit that brings it; their ids make twice the same once."""
@@ -150,12 +151,24 @@ class Instance:
         self._drivers.wrote(self.domain)
         self._drivers.pusher.note(self.subscriptions, changes)
 
+    def _react(self, changes: Sequence[Change], seq: str) -> Batch:
+        return self.jobs.react(changes, seq)
+
     @cached_property
     def jobs(self) -> Jobs:
         """Work to be done later."""
         drivers = self._drivers
-        tenant = {"domain": self.domain, "prefix": self.prefix}
-        return Jobs(self.docs, tenant, drivers.table, drivers.broker, drivers.locks, drivers.cache, drivers.now, skips=self._skips)
+        return Jobs(
+            self.docs,
+            {"domain": self.domain, "prefix": self.prefix},
+            drivers.table,
+            drivers.broker,
+            drivers.locks,
+            drivers.cache,
+            drivers.now,
+            skips=self._skips,
+            plan=partial(drivers.plan, self.domain),
+        )
 
     def _skips(self, worker: Worker, job: Job) -> bool:
         return worker.skips is not None and worker.skips(self, job)
@@ -266,6 +279,10 @@ class Instance:
     def has_flat_apps(self) -> bool:
         """Whether hosts of apps are `name-slug.rest`."""
         return self._drivers.flat
+
+    def counts(self, name: str, window: float) -> int:
+        """Count an event of this tenant's; how many there were in the window of seconds that the first one began."""
+        return self._drivers.cache.hit(f"{name}/{self.prefix}", window)
 
     def hold(self, name: str, *, wait: float = 30) -> AbstractContextManager[Lock]:
         """Hold a name of this tenant's, for a door that looks before it writes.

@@ -39,6 +39,7 @@ from cozyd.instance import Drivers, Instance
 from cozyd.jobs.broker import Broker, LocalBroker
 from cozyd.jobs.patrol import Patrol
 from cozyd.jobs.runner import Runner
+from cozyd.jobs.scheduler import Scheduler
 from cozyd.jobs.worker import Table, queues_of
 from cozyd.locks import LocalLocks, Lock, Locks
 from cozyd.outbound import Outbound
@@ -90,9 +91,10 @@ class Stack:
         self._records = Documents(self._open_global(), {}, new_id=new_id)
         self.broker: Broker = LocalBroker()
         self.runner = Runner(table, self.instance, self.broker.replace)
-        self.patrol = Patrol(self.instance, self.instances)
         outbound = Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities)
         self.apps = AppsHouse.open(config, self.blobs, outbound, cache)
+        self.scheduler = Scheduler(self.instance, now)
+        self.patrol = Patrol(self.instance, self.instances, self.scheduler.plan, shared=self.shared)
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,
@@ -118,6 +120,7 @@ class Stack:
             contexts=config.contexts,
             flat=config.server.subdomains == "flat",
             apps=self.apps,
+            plan=self.scheduler.plan,
         )
         self._hosts: dict[str, str] = {}
         self._recent: OrderedDict[str, Instance] = OrderedDict()
@@ -142,11 +145,13 @@ class Stack:
         """
         self.broker.start(run, queues_of(self.drivers.table))
         self.patrol.start()
+        self.scheduler.start()
 
     def rest(self) -> None:
         """Begin no job any more: this process is going to stop. From any thread or signal."""
         self._jobs_until = time.monotonic() + JOBS_GRACE
         self.patrol.close()
+        self.scheduler.close()
         self.broker.rest()
 
     # -- finding ----------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from cozyd.documents.doctype import Doctype
 from cozyd.documents.mango import Index, design_of
-from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Map, React, Ref, Stored, Write
-from cozyd.errors import Conflict, CozyError, NotFound
+from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Map, React, Ref, Stale, Stored, Write
+from cozyd.errors import Conflict, CozyError, Locked, NotFound
 
 TRIES = 3
+STALE_TRIES = 20
 KEPT, LARGEST_KEPT = 2_000, 8_192
 """How many documents are kept in memory, and the largest text, in bytes."""
 
@@ -24,6 +25,7 @@ class Documents:
     :param table: what the rooms know about doctypes.
     :param tell: is told the changes of each commit, once they are durable; never raises, never blocks.
     :param new_id: gives ids that rise.
+    :param react: what else a commit writes, beside what the doctypes' own rules ask for; may raise `Stale`.
     """
 
     def __init__(
@@ -33,8 +35,11 @@ class Documents:
         *,
         tell: Callable[[Sequence[Change]], None] | None = None,
         new_id: Callable[[], str],
+        react: React | None = None,
     ) -> None:
         self._store = store
+        self._reaction = react
+        self.atomic = store.atomic
         self.table = table
         self.new_id = new_id
         self._tell = tell
@@ -54,12 +59,14 @@ class Documents:
 
     def commit(self, batch: Batch, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
         """Write a batch, all or nothing: see `DocumentStore.commit`."""
-        return self._store.commit([self._normal(write) for write in batch], self._react, while_at=while_at)
+        writes = [self._normal(write) for write in batch]
+        return self._fresh(lambda: self._store.commit(writes, self._react, while_at=while_at))
 
     def commit_each(self, batch: Batch) -> Sequence[Change | CozyError]:
         """Write a batch, each for itself: see `DocumentStore.commit_each`."""
         writes = [self._attempt(write) for write in batch]
-        done = iter(self._store.commit_each([write for write in writes if isinstance(write, Write)], self._react))
+        sound = [write for write in writes if isinstance(write, Write)]
+        done = iter(self._fresh(lambda: self._store.commit_each(sound, self._react)))
         return [next(done) if isinstance(write, Write) else write for write in writes]
 
     def graft(self, doctype: str, docs: Sequence[Doc]) -> Sequence[Change | CozyError | None]:
@@ -67,7 +74,20 @@ class Documents:
         known = self.table.get(doctype)
         if known is not None and known.seal is not None:
             docs = [known.seal(doc) for doc in docs]
-        return self._store.graft(doctype, docs, self._react)
+        return self._fresh(lambda: self._store.graft(doctype, docs, self._react))
+
+    @staticmethod
+    def _fresh(write: Callable[[], T]) -> T:
+        """Write again when a reaction knew too little.
+
+        :raises Locked: what it has to know changes faster than it can be read.
+        """
+        for _ in range(STALE_TRIES):
+            try:
+                return write()
+            except Stale as stale:
+                stale.renew()
+        raise Locked("What reacts to changes is being changed", retry_after=1)
 
     def put(self, doctype: str, body: Doc) -> Stored:
         """Write one document: create it (no `_rev`), under its `_id` or a new one, update it, or delete it (`_deleted`).
@@ -199,11 +219,12 @@ class Documents:
 
     @property
     def _react(self) -> React | None:
-        return self._follow_ups if any(known.follow_up or known.ripple for known in self.table.values()) else None
+        asks = self._reaction is not None or any(known.follow_up or known.ripple for known in self.table.values())
+        return self._follow_ups if asks else None
 
-    def _follow_ups(self, changes: Sequence[Change], _seq: str) -> Batch:
+    def _follow_ups(self, changes: Sequence[Change], seq: str) -> Batch:
         """What the rooms want to have written in the same commit."""
-        found: list[Write] = []
+        found: list[Write] = list(self._reaction(changes, seq)) if self._reaction is not None else []
         for change in changes:
             known = self.table.get(change.new.ref.doctype)
             if known is not None and known.follow_up is not None:

@@ -131,6 +131,14 @@ React = Callable[[Sequence[Change], str], Batch]
 """Pure: the changes of a commit and the last seq of io.cozy.triggers in the same snapshot -> writes of the same commit."""
 
 
+class Stale(Exception):
+    """Raised by a reaction that knows less than the store: the commit is undone, and done anew behind `renew`."""
+
+    def __init__(self, renew: Callable[[], None]) -> None:
+        super().__init__("a reaction has to read again")
+        self.renew = renew
+
+
 @dataclass(frozen=True, slots=True)
 class Projection:
     """A pure function Doc -> rows, kept in the document's own commit.
@@ -339,7 +347,8 @@ class DocumentStore(Protocol):
     def commit(self, batch: Batch, react: React | None = None, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
         """Write a batch: all or nothing where the driver can. Doctypes are made on their first write.
 
-        `react` is called once with all changes; its writes belong to the same commit, and its changes end the answer.
+        `react` is called once with all changes; its writes belong to the same commit, and its changes end the answer. Raises it
+        `Stale`, an atomic store has written nothing.
         :param while_at: documents only read, which must still have these revisions.
         :raises Conflict: `refs` lists every stale one, `done` what was written (empty when atomic).
         :raises Invalid, BadRequest, TooLarge: a body that cannot be stored.

@@ -8,7 +8,7 @@ by its revision. A document changes at its four states only: `queued`, `running`
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,8 +21,12 @@ from cozyd.errors import BadRequest, Conflict, CozyError, Forbidden, JobFailed, 
 from cozyd.files.tree import write_time
 from cozyd.jobs.broker import Broker
 from cozyd.jobs.job import BY_STATE, JOBS, NOT_BEFORE, OPEN, TRIES, Job, NewJob
+from cozyd.jobs.reactions import Reactions
+from cozyd.jobs.trigger import CLIENT, PENDING, TRIGGERS, built_in_triggers
+from cozyd.jobs.triggers import Triggers
+from cozyd.jobs.upkeep import Upkeep
 from cozyd.jobs.worker import Table, Worker
-from cozyd.locks import Locks
+from cozyd.locks import Lock, Locks
 
 log = logging.getLogger("cozyd.jobs")
 
@@ -42,6 +46,7 @@ class Jobs:
     :param table: the workers.
     :param broker: is told of each job that may be run.
     :param skips: whether a job need not be stored: its worker's own check.
+    :param plan: is told that triggers have changed; never raises, never blocks.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Jobs:
         now: Callable[[], datetime],
         *,
         skips: Callable[[Worker, Job], bool],
+        plan: Callable[[], None],
     ) -> None:
         self._docs = docs
         self._tenant = tenant
@@ -64,6 +70,12 @@ class Jobs:
         self._cache = cache
         self._now = now
         self._skips = skips
+        self._plan = plan
+        built_in = built_in_triggers(table)
+        self.triggers = Triggers(docs, tenant, built_in, self, now)
+        self.upkeep = Upkeep(docs, self.get, self.abandon, now)
+        self.react = Reactions(tenant, built_in, self.triggers.all, now, atomic=docs.atomic)
+        """Makes the jobs of a commit in the commit itself: see `React`."""
 
     # -- pushing ----------------------------------------------------------------------------------------------------
 
@@ -107,12 +119,12 @@ class Jobs:
         :raises Forbidden: it is reserved to the server.
         """
         if self.worker(name).reserved:
-            raise Forbidden("This worker is reserved", source="worker")
+            raise Forbidden
 
     def _check_limit(self, name: str, worker: Worker) -> None:
         limit = worker.limit
         if limit is not None and self._cache.hit(f"jobs/{self._tenant['prefix']}/{name}", limit.window) > limit.count:
-            raise BadRequest("Rate limit reached", source="worker")
+            raise BadRequest("Rate limit reached")
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -142,8 +154,7 @@ class Jobs:
     def claim(self, id: str) -> Iterator[Job | None]:
         """Hold a job's lease and take it to `running`; None: it is not to be run now, or not by us."""
         try:
-            held = self._locks.hold(f"job/{self._tenant['prefix']}/{id}", wait=0, strict=True)
-            with held:
+            with self._lease(id):
                 yield self._take(id)
         except Locked:
             self._look_again(id)
@@ -152,20 +163,32 @@ class Jobs:
             log.warning("the job %s waits until its lease can be had", id)
             yield None
 
+    def _lease(self, id: str) -> AbstractContextManager[Lock]:
+        return self._locks.hold(f"job/{self._tenant['prefix']}/{id}", wait=0, strict=True)
+
     def _take(self, id: str) -> Job | None:
         try:
             job = self.get(id)
             worker = self._table.get(job.worker)
             if worker is None or job.state not in OPEN or (job.not_before is not None and job.not_before > self._now()):
                 return None
+            if job.tries == 0 and job.event is not None:  # made by a commit, which counted nothing
+                self._check_limit(job.worker, worker)
             if job.state == "running" and (worker.once or job.tries > worker.tries_of(job)):
                 self._end(job, JobFailed(_INTERRUPTED, again=False))
                 return None
-            return self._begin(job)
+            return self.begin(job)
+        except BadRequest as error:
+            self._end(job, error)
+            return None
         except (Conflict, NotFound):
             return None
 
-    def _begin(self, job: Job) -> Job:
+    def begin(self, job: Job) -> Job:
+        """Take a job to `running`.
+
+        :raises Conflict: it has changed since it was read.
+        """
         tries = job.tries + 1
         private: Map | None = {TRIES: tries} if tries > 1 or job.not_before is not None else None
         patch = {"state": "running", "started_at": write_time(self._now())}
@@ -233,12 +256,41 @@ class Jobs:
         self._docs.retry(step)
         return self.get(id)
 
+    def abandon(self, job: Job) -> bool:
+        """Call an open job done that nobody runs; False: somebody does, or it changed meanwhile."""
+        try:
+            with self._lease(job.id):
+                self._end(job, None)
+        except (Locked, Unavailable, Conflict):
+            return False
+        return True
+
+    def end(self, id: str, error: str | None) -> Job:
+        """A client says how a job of the worker `client` ended.
+
+        :param error: None: it went well.
+        :raises NotFound: there is none.
+        :raises Forbidden: it is not a client's.
+        """
+
+        def step() -> None:
+            job = self.get(id)
+            if job.worker != CLIENT:
+                raise Forbidden
+            self._end(job, None if error is None else JobFailed(error, again=False))
+
+        self._docs.retry(step)
+        return self.get(id)
+
     # -- hints ------------------------------------------------------------------------------------------------------
 
     def told(self, changes: Sequence[Change]) -> None:
         """Give a hint of each job that is queued now; called with what was committed here, under the writer's lock."""
         for change in changes:
-            if change.new.ref.doctype == JOBS and change.verb != "DELETED" and b'"queued"' in change.new.text:
+            doctype = change.new.ref.doctype
+            if doctype in (TRIGGERS, PENDING):
+                self._plan()
+            elif doctype == JOBS and change.verb != "DELETED" and b'"queued"' in change.new.text:
                 job = Job.of(change.new)
                 if job.state == "queued":
                     self._wake(job, at=job.not_before)

@@ -20,10 +20,16 @@ class Patrol:
 
     :param instance: gives the instance of a domain.
     :param instances: gives all.
+    :param plan: is told the domain of each tenant that was visited.
+    :param shared: other processes work too, and may die: then each round is among all.
     """
 
-    def __init__(self, instance: Callable[[str], Any], instances: Callable[[], Iterable[Any]]) -> None:
+    def __init__(
+        self, instance: Callable[[str], Any], instances: Callable[[], Iterable[Any]], plan: Callable[[str], None], *, shared: bool
+    ) -> None:
         self._instance = instance
+        self._plan = plan
+        self._all_every = 0.0 if shared else ALL_EVERY
         self._instances = instances
         self._written: set[str] = set()
         self._closed = threading.Event()
@@ -45,7 +51,7 @@ class Patrol:
         all_due = 0.0
         while not self._closed.is_set():
             if time.monotonic() >= all_due:
-                all_due = time.monotonic() + ALL_EVERY
+                all_due = time.monotonic() + self._all_every
                 self._written.clear()
                 self._visit(self._instances())
             else:
@@ -62,8 +68,8 @@ class Patrol:
         except Exception:  # a tenant that was removed meanwhile, a store that is away: the next round comes
             log.warning("a round of the patrol was cut short", exc_info=True)
 
-    @staticmethod
-    def _ask(instance: Any) -> None:
+    def _ask(self, instance: Any) -> None:
+        self._plan(instance.domain)
         try:
             left = instance.jobs.recall()
         except CozyError as error:

@@ -32,6 +32,8 @@ class Worker:
     :param once: never run again when it was interrupted, as what it does must not happen twice: it is `errored` then.
     :param delay: seconds before the second run, doubled before each later one.
     :param limit: pushes beyond it are refused.
+    :param on: changes that it is pushed for by itself, as the arguments of `@event`; the job has the change as its event.
+    :param debounce: seconds within which such changes make one job, which has no event then.
     :param skips: whether a job need not even be stored (the first argument is the instance).
     """
 
@@ -44,6 +46,8 @@ class Worker:
     once: bool = False
     delay: float = 0.06
     limit: Limit | None = None
+    on: str = ""
+    debounce: float = 0
     skips: Callable[[Any, Job], bool] | None = None
 
     def tries_of(self, job: Job) -> int:

@@ -19,16 +19,21 @@ from blueprints._request import Service
 from cozyd.auth import Credentials
 from cozyd.auth.links import Maker, Wanted
 from cozyd.instance import Instance
+from cozyd.jobs.triggers import NewTrigger
 from cozyd.permissions import Principal, parse_scope
 from cozyd.server.wsgi import Front
 from cozyd.stack import Stack
 from dav import mounts
 from tests.support.stack import Clock, open_stack
+from workers import TABLE as TABLE_OF_WORKERS
 
 TABLE = Path(__file__).parent.parent / "authorization.toml"
 KINDS = ("anonymous", "owner", "app", "client", "stranger", "link", "device", "cli", "foreign")
 """`client` has the rules it needs, `stranger` is one without; `link` reads one document and one folder; `foreign` is of another tenant."""
-SCOPE = "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.* io.cozy.settings io.cozy.sessions io.cozy.oauth.clients"
+SCOPE = (
+    "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.* io.cozy.settings io.cozy.sessions io.cozy.oauth.clients "
+    "io.cozy.jobs io.cozy.triggers"
+)
 ROOT = "io.cozy.files.root-dir"
 METHODS = ("GET", "HEAD", "PROPFIND", "REPORT", "OPTIONS", "POST", "MKCOL", "LOCK", "COPY", "MOVE", "PATCH", "PUT", "DELETE")
 DAV = {
@@ -37,6 +42,7 @@ DAV = {
 }
 PLACES = {
     "<path:name>": "styles/page.css",
+    "<worker>": "client",
     "<doctype>": "io.cozy.contacts",
     "<slug>": "drive",
     "<secret>": "unknown",
@@ -57,6 +63,7 @@ BODIES: Mapping[str, Any] = {
     "POST /permissions": {
         "data": {"attributes": {"permissions": {"a": {"type": "io.cozy.contacts", "verbs": ["GET"], "values": ["one"]}}}}
     },
+    "POST /jobs/triggers": {"data": {"attributes": {"type": "@daily", "worker": "client"}}},
     "POST /permissions/exists": {"data": [{"type": "io.cozy.contacts", "id": "one"}]},
     "PATCH /permissions/<id>": {
         "data": {"attributes": {"permissions": {"a": {"type": "io.cozy.contacts", "verbs": ["GET"], "values": ["two"]}}}}
@@ -113,7 +120,8 @@ class Tenant:
             return rule.replace("<path>", "Shared/" if "files" in rule else "me/calendar/")
         for place, value in PLACES.items():
             rule = rule.replace(place, value)
-        name = "link" if rule.startswith("/permissions") else "client" if rule.startswith("/auth") else "file"
+        kinds = {"/permissions": "link", "/auth": "client", "/jobs/triggers": "trigger", "/jobs/webhooks": "hook", "/jobs": "job"}
+        name = next((kind for prefix, kind in kinds.items() if rule.startswith(prefix)), "file")
         if rule in ("/files/<id>", "/files/<id>/relationships/contents", "/files/<id>/size"):
             name = "folder"
         return rule.replace("<id>", self.ids[name])
@@ -133,7 +141,9 @@ def _plant(instance: Instance) -> dict[str, str]:
     maker = Maker(Principal("cli", "", parse_scope(SCOPE)), "")
     link = instance.auth.links.create(maker, Wanted({"permissions": rules}, names=("a",)))
     client = instance.auth.clients.register({"redirect_uris": ["app://x"], "client_name": "N", "software_id": "x"})
-    return {"folder": folder.id, "file": file.id, "link": link.ref.id, "client": client.id, "code": link.doc["codes"]["a"]}
+    triggers = [instance.jobs.triggers.create(NewTrigger(type, worker="client")).id for type in ("@daily", "@webhook")]
+    jobs = {"trigger": triggers[0], "hook": triggers[1], "job": instance.jobs.push("client", {}).id}
+    return jobs | {"folder": folder.id, "file": file.id, "link": link.ref.id, "client": client.id, "code": link.doc["codes"]["a"]}
 
 
 def _headers(stack: Stack, tenant: Tenant) -> dict[str, str]:
@@ -196,7 +206,7 @@ def table() -> dict[str, dict[str, int]]:
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, int]]]:
     """Route -> kind -> status, as it is."""
-    stack = open_stack(tmp_path_factory.mktemp("matrix") / "data", Clock())
+    stack = open_stack(tmp_path_factory.mktemp("matrix") / "data", Clock(), TABLE_OF_WORKERS)
     found: dict[str, dict[str, int]] = {}
     for kind in KINDS:
         tenant = Tenant(stack, kind)

@@ -75,3 +75,8 @@ class Workshop:
         for gate in self.gates.values():
             gate.set()
         self.stack.close()
+
+
+def noted(run: Any = lambda _instance, _job: None, *, limit: int = 0) -> Worker:
+    """A worker that does nothing; None: a client's."""
+    return Worker(run, limit=Limit(limit) if limit else None)

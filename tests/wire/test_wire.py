@@ -59,7 +59,11 @@ def play(server: Served) -> dict[str, str]:
 
 def names() -> list[str]:
     found: list[str] = list(json.loads((HERE / "expected.json").read_text()))
-    return [name for name in found if name.startswith(("apps/", "data/", "files/", "auth/", "permissions/", "settings/")) or name in MISC]
+    return [
+        name
+        for name in found
+        if name.startswith(("apps/", "data/", "files/", "auth/", "permissions/", "settings/", "jobs/")) or name in MISC
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in names() if not LATER.match(name)])
@@ -67,9 +71,9 @@ def test_the_step_holds(outcome: dict[str, str], name: str):
     assert name not in outcome, outcome.get(name)
 
 
-def test_at_least_190_steps_hold(outcome: dict[str, str]):
+def test_at_least_230_steps_hold(outcome: dict[str, str]):
     total = len(json.loads((HERE / "expected.json").read_text()))
-    assert total - len(outcome) >= 190
+    assert total - len(outcome) >= 230
 
 
 def test_the_list_of_open_steps_is_true(outcome: dict[str, str]):

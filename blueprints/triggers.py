@@ -1,0 +1,120 @@
+"""`/jobs/triggers`: what makes jobs (docs/http/jobs.md)."""
+
+from flask import Response, request
+
+from blueprints import _jsonapi
+from blueprints._jobs import attributes, job_resource, trigger_resource
+from blueprints._request import Service, allow, asks, instance, number, principal
+from cozyd.errors import BadRequest, Forbidden
+from cozyd.jobs.trigger import TRIGGERS, Trigger
+from cozyd.jobs.triggers import HISTORY, NewTrigger
+from cozyd.permissions import Action
+
+service = Service("triggers", __name__, url_prefix="/jobs/triggers")
+
+STATE = "io.cozy.triggers.state"
+
+
+@service.get("", access=asks("GET"))
+def show_all() -> Response:
+    """The triggers, of some workers and types alone."""
+    workers, types = ([name for name in request.args.get(key, "").split(",") if name] for key in ("Worker", "Type"))
+    try:
+        allow("GET", TRIGGERS)
+    except Forbidden:
+        if len(workers) != 1:
+            raise
+        allow("GET", TRIGGERS, {"worker": workers[0]})
+    triggers = instance().jobs.triggers
+    found = [
+        trigger_resource(one, state=triggers.state(one.id))
+        for one in triggers.all()
+        if (not workers or one.worker in workers) and (not types or one.type in types)
+    ]
+    return _jsonapi.answer(found, meta={"count": len(found)})
+
+
+@service.post("", access=asks("POST"))
+def create() -> Response:
+    """Make a trigger."""
+    given = attributes()
+    asking = principal()
+    new = NewTrigger(
+        given.get("type"),
+        given.get("arguments") or "",
+        given.get("worker") or "",
+        given["message"] if given.get("message") is not None else given.get("worker_arguments"),
+        given.get("debounce") or "",
+        given.get("options"),
+        asking.id if asking.kind in ("app", "konnector", "client") else "",
+    )
+    draft = instance().jobs.triggers.draft(new)
+    allow("POST", TRIGGERS, draft)
+    if asking.kind != "cli":
+        instance().jobs.may_push(draft["worker"])
+    return _jsonapi.answer(trigger_resource(instance().jobs.triggers.create(new)), status=201)
+
+
+@service.get("/<id>", access=asks("GET"))
+def show(id: str) -> Response:
+    """A trigger with its state."""
+    trigger = _allowed(id, "GET", konnector=True)
+    return _jsonapi.answer(trigger_resource(trigger, state=instance().jobs.triggers.state(id)))
+
+
+@service.get("/<id>/state", access=asks("GET"))
+def show_state(id: str) -> Response:
+    """How its last jobs went."""
+    _allowed(id, "GET", konnector=True)
+    state = instance().jobs.triggers.state(id)
+    return _jsonapi.answer(_jsonapi.resource(STATE, id, state, links={"self": f"/jobs/triggers/{id}/state"}))
+
+
+@service.get("/<id>/jobs", access=asks("GET"))
+def show_jobs(id: str) -> Response:
+    """Its last jobs, the newest first."""
+    _allowed(id, "GET")
+    jobs = instance().jobs.triggers.history(id, number("Limit", HISTORY) or HISTORY)
+    return _jsonapi.answer([job_resource(job) for job in jobs], meta={"count": len(jobs)})
+
+
+@service.patch("/<id>", access=asks("PATCH"))
+def patch(id: str) -> Response:
+    """Change when it fires, or what it asks for."""
+    _allowed(id, "PATCH", konnector=True)
+    given = attributes()
+    arguments, message = given.get("arguments") or None, given.get("message")
+    if arguments is None and message is None:
+        raise BadRequest("Only arguments and message can be patched")
+    if arguments is not None and not isinstance(arguments, str):
+        raise BadRequest("arguments are a text")
+    changed = instance().jobs.triggers.patch(id, arguments=arguments, message=... if message is None else message)
+    return _jsonapi.answer(trigger_resource(changed, state=instance().jobs.triggers.state(id)))
+
+
+@service.post("/<id>/launch", access=asks("POST"))
+def launch(id: str) -> Response:
+    """Make a job by hand, now."""
+    _allowed(id, "POST")
+    return _jsonapi.answer(job_resource(instance().jobs.triggers.launch(id)), status=201)
+
+
+@service.delete("/<id>", access=asks("DELETE"))
+def delete(id: str) -> Response:
+    """Delete a trigger."""
+    _allowed(id, "DELETE", konnector=True)
+    instance().jobs.triggers.delete(id)
+    return Response(status=204)
+
+
+def _allowed(id: str, action: Action, *, konnector: bool = False) -> Trigger:
+    """A trigger that may be seen, or changed.
+
+    :param konnector: whether a konnector may always, when it is its own.
+    """
+    trigger = instance().jobs.triggers.get(id)
+    asking = principal()
+    owns = isinstance(trigger.message, dict) and trigger.message.get("konnector") == asking.id
+    if not (konnector and asking.kind == "konnector" and owns):
+        allow(action, TRIGGERS, trigger.doc)
+    return trigger

@@ -1,0 +1,88 @@
+"""`Reactions`: the jobs that a commit makes by itself, in the commit's own transaction (docs/jobs.md).
+
+What runs here holds the writer's lock: nothing is read, nothing waits. The triggers are known from memory; when the store says that
+they have changed since, the commit is undone, they are read again, and it is done anew.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from cozyd import jsons
+from cozyd.documents.store import Batch, Change, Ref, Stale, Write
+from cozyd.files.tree import write_time
+from cozyd.jobs.job import JOBS
+from cozyd.jobs.trigger import PENDING, Trigger, id_of
+
+_Book = Mapping[str, Sequence[Trigger]]
+
+
+class Reactions:
+    """One tenant's.
+
+    :param tenant: `domain` and `prefix`.
+    :param built_in: triggers that come with the workers.
+    :param read: gives the tenant's own.
+    :param atomic: whether the store can undo a commit; else triggers are read where they are needed.
+    """
+
+    def __init__(
+        self,
+        tenant: Mapping[str, str],
+        built_in: Sequence[Trigger],
+        read: Callable[[], Sequence[Trigger]],
+        now: Callable[[], datetime],
+        *,
+        atomic: bool,
+    ) -> None:
+        self._tenant = tenant
+        self._built_in = built_in
+        self._read = read
+        self._now = now
+        self._atomic = atomic
+        self._book: _Book = {}
+        self._seq: str | None = None
+
+    def __call__(self, changes: Sequence[Change], seq: str) -> Batch:
+        """See `React`.
+
+        :raises Stale: the triggers have changed since they were read.
+        """
+        if not self._atomic:
+            seq = seq.partition("-")[0]  # the rest of CouchDB's may differ for one state
+        if seq != self._seq:
+            if self._atomic:
+                raise Stale(lambda: self._renew(seq))
+            self._renew(seq)
+        if not self._book:
+            return ()
+        return [write for change in changes if change.seq for write in self._writes(change)]
+
+    def _renew(self, seq: str) -> None:
+        """Read the triggers, which are as they were at this seq, or newer."""
+        book: dict[str, list[Trigger]] = {}
+        for trigger in (*self._built_in, *self._read()):
+            for doctype in dict.fromkeys(rule.doctype for rule in trigger.rules):
+                book.setdefault(doctype, []).append(trigger)
+        self._book, self._seq = book, seq
+
+    def _writes(self, change: Change) -> Iterator[Write]:
+        for trigger in self._book.get(change.new.ref.doctype, ()):
+            if trigger.matches(change):
+                yield self._window(trigger) if trigger.debounce else self._job(trigger, change)
+
+    def _window(self, trigger: Trigger) -> Write:
+        """The first hit opens the window; it is there already for the others."""
+        return Write(Ref(PENDING, trigger.id), body={"until": write_time(self._now() + trigger.debounce)})
+
+    def _job(self, trigger: Trigger, change: Change) -> Write:
+        """A job that exists already when the same change is told twice."""
+        ref = change.new.ref
+        body = trigger.job(event=event_of(change, self._tenant)).fields(self._tenant, self._now())
+        return Write(Ref(JOBS, id_of(trigger.id, ref.doctype, ref.id, change.new.rev)), body=body)
+
+
+def event_of(change: Change, tenant: Mapping[str, str]) -> bytes:
+    """A change as a job's worker gets it; the documents go into it as the texts they are."""
+    head = jsons.dump({**tenant, "verb": change.verb})
+    old = b"" if change.old is None else b',"old":' + change.old.render()
+    return head[:-1] + b',"doc":' + change.new.render() + old + b"}"
