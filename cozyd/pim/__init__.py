@@ -12,10 +12,11 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
 from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed
 from cozyd.locks import Lock, Locks
-from cozyd.pim import groupcards, ical, ranges, split, vcard
+from cozyd.pim import groupcards, ical, photo, ranges, split, vcard
 from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
 from cozyd.pim.content import Component, make
 from cozyd.pim.linking import Linking
+from cozyd.pim.photos import Photos, noted
 from cozyd.pim.record import CONTACTS, GROUPS, KIND_OF, new_record, record_of
 from cozyd.pim.resource import text
 from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR
@@ -39,6 +40,7 @@ class Pim:
         self._now = now
         self._new_id = new_id
         self._linking = Linking(docs, new_id, now)
+        self.photos = Photos(docs, now)
         known = Collections(docs, self._hold, new_id)
         self.collections, self.collection, self.has = known.all, known.get, known.has
         self.make, self.change, self.remove = known.make, known.change, known.remove
@@ -137,6 +139,7 @@ class Pim:
         if known is None:
             self._linking.waiting_for(uid, body)
         made, names = self._linking.of_card(parsed, body)
+        body |= noted(body, photo.read(parsed))
         return made, {"groups": names} if names else {}
 
     def add_all(self, collection: Collection, raw: bytes) -> Sequence[tuple[str, Row | CozyError]]:

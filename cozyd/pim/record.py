@@ -31,6 +31,12 @@ def base_of(kind: str, fields: Map) -> dict[str, str]:
 def new_record(kind: str, href: str, uid: str, raw: bytes, fields: Map, mtime: str) -> dict[str, Any]:
     """The private record of a text that a client has sent."""
     found: dict[str, Any] = {"href": href, "uid": uid, "comp": kind, "base": base_of(kind, fields), "mtime": mtime}
+    return with_raw(found, raw)
+
+
+def with_raw(record: Map, raw: bytes) -> dict[str, Any]:
+    """The same record with another text."""
+    found = {name: value for name, value in record.items() if name not in ("raw", "raw64")}
     try:
         return found | {"raw": raw.decode()}
     except UnicodeDecodeError:

@@ -1,11 +1,12 @@
 """The text of a document as DAV serves it: a pure function of the document and its private data (docs/pim.md)."""
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from cozyd.documents.store import Doc, Stored
-from cozyd.pim import groupcards, groups, ical, vcard
+from cozyd.pim import groupcards, groups, ical, photo, vcard
 from cozyd.pim.content import Component
 from cozyd.pim.fields import digest, look, text_of
 from cozyd.pim.record import EPOCH, GROUPS, KIND_OF, raw_of, record_of
@@ -20,7 +21,7 @@ def text(stored: Stored) -> bytes:
     if words:
         doc = doc | {vcard.CATEGORIES: words}
     if not record:
-        return _created(kind, doc, stored.ref.id)
+        return _created(kind, doc, stored.ref.id, stored.private.get("photo"))
     raw = raw_of(record)
     changed = _changed(kind, doc, record.get("base", {}))
     if not changed:
@@ -42,7 +43,11 @@ def _changed(kind: str, doc: Doc, base: Mapping[str, str]) -> set[str]:
     return {path for path, known in base.items() if digest(read(doc, path)) != known}
 
 
-def _created(kind: str, doc: Doc, id: str) -> bytes:
+def _created(kind: str, doc: Doc, id: str, picture: str | None) -> bytes:
+    if kind == "VCARD" and picture:
+        card = vcard.parse(vcard.create(doc, id))
+        photo.write(card, base64.b64decode(picture))
+        return card.render()
     if kind == "VCARD":
         return vcard.create(doc, id)
     return ical.create(doc, kind, id, _updated(doc) or EPOCH)
