@@ -9,10 +9,14 @@ give_up() {
 }
 wanted="chromium:chromium rclone:rclone litmus:litmus cadaver:cadaver wrk:wrk node:nodejs npm:npm
 swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container swift-object-server:swift-object
-memcached:memcached redis-server:redis-server mount.davfs:davfs2 unzip:unzip 7z:p7zip-full"
+memcached:memcached redis-server:redis-server mount.davfs:davfs2 unzip:unzip 7z:p7zip-full khard:khard
+dbus-run-session:dbus gio:libglib2.0-bin /usr/libexec/gvfsd-dav:gvfs-backends /usr/libexec/evolution-source-registry:evolution-data-server
+/usr/lib/*/girepository-1.0/ECal-2.0.typelib:gir1.2-ecal-2.0 /usr/lib/*/girepository-1.0/EBook-1.2.typelib:gir1.2-ebook-1.2
+/usr/lib/python3/dist-packages/gi/__init__.py:python3-gi"
 missing=""
 for pair in $wanted; do
-  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+  # shellcheck disable=SC2086
+  command -v "${pair%%:*}" >/dev/null 2>&1 || ls ${pair%%:*} >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -1,59 +1,17 @@
 """vdirsyncer between a folder and the server: both ways, deletions, conflicts."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.serving import Served, run
+from tests.support.serving import Served
+from tests.support.vdirsyncer import Syncer
 
 CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{name}\r\nN:{name};;;;\r\nX-ODD;X-P=1:keep, me\r\nEND:VCARD\r\n"
 EVENT = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:{uid}\r\nDTSTAMP:20260101T000000Z\r\n"
     "DTSTART:20260301T090000Z\r\nDTEND:20260301T100000Z\r\nSUMMARY:{name}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
 )
-
-
-class Syncer:
-    """One vdirsyncer pair."""
-
-    def __init__(self, served: Served, folder: Path, kind: str) -> None:
-        self.local = folder / "local"
-        self.config = folder / "config"
-        password = served.password(name=f"vdirsyncer {kind}")
-        extension = {"carddav": ".vcf", "caldav": ".ics"}[kind]
-        collection = {"carddav": "contacts", "caldav": "calendar"}[kind]
-        (self.local / collection).mkdir(parents=True)
-        self.folder = self.local / collection
-        self.config.write_text(
-            f"""[general]
-status_path = "{folder}/status"
-[pair one]
-a = "here"
-b = "there"
-collections = ["{collection}"]
-conflict_resolution = "b wins"
-[storage here]
-type = "filesystem"
-path = "{self.local}"
-fileext = "{extension}"
-[storage there]
-type = "{kind}"
-url = "{served.base}/sync/dav/"
-username = "me"
-password = "{password}"
-"""
-        )
-
-    def __call__(self, *arguments: str) -> str:
-        program = Path(sys.executable).parent / "vdirsyncer"
-        done = run([str(program), "-c", str(self.config), *arguments], timeout=60, input="y\n" * 20)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def files(self) -> dict[str, str]:
-        """Name -> text of what lies here."""
-        return {path.name: path.read_bytes().decode() for path in self.folder.iterdir()}
 
 
 @pytest.mark.parametrize(("kind", "form", "field"), [("carddav", CARD, "FN"), ("caldav", EVENT, "SUMMARY")])
