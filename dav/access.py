@@ -128,6 +128,10 @@ class Visit:
 
     def writes(self, collection: Collection) -> bool:
         """Whether it may change what is in a collection."""
+        return not collection.read_only and self.manages(collection)
+
+    def manages(self, collection: Collection) -> bool:
+        """Whether it may change the collection itself: its name, its color, whether it is there."""
         return all(self.may("PUT", doctype) for doctype in collection.components.values())
 
 

@@ -68,7 +68,7 @@ def change(visit: Visit, seen: Seen, tree: Element | None, start_response: Start
     if tree is None or tree.tag != f"{D}propertyupdate":
         raise BadRequest("A PROPPATCH has a propertyupdate")
     collection = seen.collection
-    if collection is None or not visit.writes(collection):
+    if collection is None or not visit.manages(collection):
         raise Forbidden("This may not be changed", source="need-privileges")
     changes = _changes(tree, made=False)
     if changes.kind is not None:

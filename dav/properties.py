@@ -150,7 +150,9 @@ def _own(name: str) -> Make:
 
 
 def _privileges_of(seen: Seen) -> str:
-    return _privileges(writes=seen.visit.writes(seen.of()))
+    writes, manages = seen.visit.writes(seen.of()), seen.visit.manages(seen.of())
+    own = "<D:privilege><D:write-properties/></D:privilege>" if manages and not writes else ""
+    return _privileges(writes=writes) + own
 
 
 _COLLECTION: dict[str, Make] = _EVERYWHERE | {

@@ -56,7 +56,7 @@ class Rights(rights.BaseRights):
             known = _visitor().collection(parts[1])
         except NotFound:
             return ""
-        return "rw" if _visitor().writes(known) else "r"
+        return "rw" if _visitor().manages(known) else "r"
 
 
 class Collection(storage.BaseCollection):

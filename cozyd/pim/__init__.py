@@ -12,7 +12,7 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
 from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed
 from cozyd.locks import Lock, Locks
-from cozyd.pim import groupcards, ical, photo, ranges, split, vcard
+from cozyd.pim import groupcards, ical, photo, ranges, split, vcard, vcard21
 from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
 from cozyd.pim.content import Component, make
 from cozyd.pim.linking import Linking
@@ -116,6 +116,7 @@ class Pim:
             self._check_uid(collection, href, uid, row)
             known = self._docs.get(row.ref) if row is not None else None
             batch: list[Write] = []
+            _check_writable(known)
             if known is not None and known.ref.doctype != doctype:  # an event that becomes a todo is another document
                 batch, known = [Write(known.ref, rev=known.rev, deleted=True)], None
             ref = known.ref if known is not None else Ref(doctype, self._new_id())
@@ -149,6 +150,8 @@ class Pim:
         """
         found: list[tuple[str, Row | CozyError]] = []
         end = ".vcf" if collection.kind == "book" else ".ics"
+        if collection.kind == "book":
+            raw = vcard21.upgraded(raw)
         for one in split.objects(raw, collection.kind):
             href = self._new_id() + end
             try:
@@ -180,6 +183,7 @@ class Pim:
             if row is None:
                 raise NotFound("There is no such resource")
             stored = self._docs.get(row.ref)
+            _check_writable(stored)
             if row.ref.doctype == GROUPS:
                 self._commit(*self._linking.unlinked(row.ref.id), Write(row.ref, rev=stored.rev, deleted=True))
                 return
@@ -223,6 +227,7 @@ class Pim:
             if there is not None and not overwrite:
                 raise PreconditionFailed("Something is there already")
             stored = self._docs.get(row.ref)
+            _check_writable(stored)
             batch = [Write(there.ref, rev=there.rev, deleted=True)] if there is not None and there.ref != row.ref else []
             if to.id != collection.id:
                 self._check_twin(to, name, row.value["uid"])
@@ -324,6 +329,12 @@ def _parsed(raw: bytes, *, is_card: bool) -> tuple[str, str, Component]:
         return "VCARD", vcard.uid_of(card), card
     calendar = ical.parse(raw)
     return ical.kind_of(calendar), ical.uid_of(calendar), calendar
+
+
+def _check_writable(stored: Stored | None) -> None:
+    """:raises Forbidden: whoever makes the document says that nobody else changes it."""
+    if stored is not None and stored.doc.get("readOnly") is True:
+        raise Forbidden("This one is only to be read", source="need-privileges")
 
 
 def _fields(doctype: str, parsed: Component) -> Map:

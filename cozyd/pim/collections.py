@@ -30,6 +30,7 @@ class Collection:
     :param components: component -> doctype of what may be in it.
     :param token: moves exactly when something in it does.
     :param props: `name`, `color`, `order`, `description`, `timezone` as text, where they are set.
+    :param read_only: what is in it is not changed through DAV.
     :param dead: properties that mean nothing to us, by the door's names.
     """
 
@@ -39,6 +40,7 @@ class Collection:
     token: str
     props: Mapping[str, str] = field(default_factory=dict)
     dead: Mapping[str, str] = field(default_factory=dict)
+    read_only: bool = False
 
 
 def sync_token(collection: Collection) -> str:
@@ -143,7 +145,7 @@ class Collections:
         components = {"VCARD": CONTACTS} if kind == "book" else chosen or _USUAL
         props = {name: str(doc[name]) for name in _PROPERTIES[:-1] if doc.get(name) not in (None, "")}
         dead = stored.private.get("dead") or {}
-        return Collection(stored.ref.id, kind, components, self._token(stored.ref.id), props, dead)
+        return Collection(stored.ref.id, kind, components, self._token(stored.ref.id), props, dead, doc.get("readOnly") is True)
 
     def _token(self, id: str) -> str:
         return self._docs.total(DAV, (id,)).seq

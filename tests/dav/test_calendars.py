@@ -599,3 +599,32 @@ def test_properties_behind_a_property_and_principals_by_name(alice: Client):
 
     assert b"<D:displayname>wire</D:displayname>" in found("WIR")
     assert b"<D:response>" not in found("nobody")
+
+
+def test_what_is_only_to_be_read_is_not_changed_and_says_so(served: Served, alice: Client):
+    scope = ("io.cozy.calendar.calendars", "io.cozy.calendar.events", "io.cozy.contacts")
+    app = Client(served, host=f"localhost:{served.port}", scope=scope)
+    id = app.api("POST", "/data/io.cozy.calendar.calendars/", {"name": "School", "readOnly": True}).json["id"]
+    doc = {
+        "label": "Exam",
+        "start": "2026-01-05",
+        "relationships": {"calendar": {"data": {"_id": id, "_type": "io.cozy.calendar.calendars"}}},
+    }
+    exam = app.api("POST", "/data/io.cozy.calendar.events/", doc).json["id"]
+    path = f"{HOME}{id}/"
+    assert b"SUMMARY:Exam" in alice.dav("GET", f"{path}{exam}.ics").body
+    refused = [
+        alice.dav("PUT", f"{path}x.ics", event("x", "DTSTART:20260101T100000Z")),
+        alice.dav("DELETE", f"{path}{exam}.ics"),
+        alice.dav("MOVE", f"{path}{exam}.ics", Destination=f"{HOME}calendar/{exam}.ics"),
+        alice.dav("POST", path, event("y", "DTSTART:20260101T100000Z"), Content_Type="text/calendar"),
+    ]
+    assert [one.status for one in refused] == [403] * 4
+    assert all(b"<D:need-privileges/>" in one.body for one in refused)
+    privileges = propfind(alice, path, "<current-user-privilege-set/>").body
+    assert b"<D:write-content/>" not in privileges
+    assert b"<D:write-properties/>" in privileges
+    renamed = "<set><prop><displayname>My school</displayname></prop></set>"
+    assert b"200 OK" in alice.dav("PROPPATCH", path, f"<propertyupdate {NS}>{renamed}</propertyupdate>").body
+    kept = app.api("POST", "/data/io.cozy.contacts/", {"fullname": "Kept", "readOnly": True}).json["id"]
+    assert alice.dav("DELETE", f"{HOME}contacts/{kept}.vcf").status == 403
