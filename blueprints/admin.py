@@ -1,98 +1,119 @@
-"""The operator's application: instances, tokens, device passwords (docs/http/instances.md).
+"""The operator's application: the life of instances (docs/http/instances.md).
 
-It listens on a socket file that only the operator's user can open, so that it asks for no credentials itself; the `cozyd`
-command is its client. Parameters come in the query, as tools of the reference send them.
+The `cozyd` command is its client. Parameters come in the query, as tools of the reference send them. On the socket file, which
+only the operator's user can open, it asks for no credentials; on a port it does (`cozyd/server/operator.py`).
 """
 
-from typing import Any, cast
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from blueprints import _errors, _jsonapi, admin_apps, admin_files
+from blueprints import _errors, _instances, _jsonapi, admin_access, admin_apps, admin_features, admin_files
 from blueprints._admin import absolute_path, reported, stack
-from blueprints._request import Service, flag, public
+from blueprints._documents import answer as json_answer
+from blueprints._request import Service, flag, number, public
 from cozyd import backup, jsons, migration
-from cozyd.auth.values import Device, Reach
-from cozyd.errors import BadRequest, CozyError, Invalid
-from cozyd.files.tree import write_time
-from cozyd.instance import Instance
+from cozyd.documents.store import Doc, Stored
+from cozyd.errors import BadRequest, CozyError, NotFound
+from cozyd.records import SECRETS
 from cozyd.stack import Stack
 
 service = Service("instances", __name__, url_prefix="/instances")
 
-_SECRETS = frozenset(
-    ("passphrase_hash", "session_secret", "oauth_secret", "cli_secret", "register_token", "passphrase_reset_token", "_id", "_rev")
-)
-
 
 def create_admin_app(opened: Stack) -> Flask:
-    """The application behind the admin's socket file."""
+    """The application of the operator."""
     app = Flask("cozyd-admin", static_folder=None, template_folder=None)
     app.extensions["cozyd"] = opened
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
+    for module in (admin_features, admin_access, admin_apps, admin_files):
+        app.register_blueprint(module.service)
     app.register_blueprint(service)
-    app.register_blueprint(admin_files.service)
-    app.register_blueprint(admin_apps.service)
     return app
 
 
 @service.get("", access=public)
 def list_instances() -> Response:
-    """All instances, by domain."""
-    return _jsonapi.answer([_resource(instance) for instance in stack().instances()])
+    """The instances by domain, all or a page of them."""
+    limit = number("page[limit]", 0, high=10_000) or None
+    after, skip = request.args.get("page[cursor]", ""), number("page[skip]", 0) or 0
+    found = stack().tenancy.records(after=after, skip=skip, limit=None if limit is None else limit + 1)
+    links = {}
+    if limit is not None and len(found) > limit:
+        found = found[:limit]
+        links["next"] = f"/instances?page[limit]={limit}&page[cursor]={found[-1].doc['domain']}"
+    return _jsonapi.answer([_resource(stored) for stored in found], links=links, meta={"count": len(found)})
+
+
+@service.get("/count", access=public)
+def count_instances() -> Response:
+    """How many there are."""
+    return json_answer({"count": len(stack().tenancy.records())})
 
 
 @service.post("", access=public)
 def add_instance() -> Response:
     """Make an instance."""
-    asked = request.args
-    made = stack().create(
-        asked.get("Domain", ""),
-        passphrase=asked.get("Passphrase"),
-        email=asked.get("Email", ""),
-        public_name=asked.get("PublicName", ""),
-        aliases=_names(asked.get("DomainAliases", "")),
-        locale=asked.get("Locale") or "en",
-        quota=_bytes(asked.get("DiskQuota")),
-    )
-    return _jsonapi.answer(_resource(made, with_token=True), status=201)
+    opened = stack()
+    wanted = _instances.new_instance(request.args, opened.config)
+    made = opened.create(request.args.get("Domain", ""), wanted)
+    return _jsonapi.answer(_resource(opened.tenancy.record(made.domain), with_token=True), status=201)
 
 
 @service.get("/<domain>", access=public)
 def show_instance(domain: str) -> Response:
     """One instance, with what her files take."""
-    instance = stack().instance(domain)
-    used, quota = instance.files.usage()
-    return _jsonapi.answer(_resource(instance), meta={"used": str(used)} | ({"quota": str(quota)} if quota else {}))
+    return _shown(domain, with_usage=True)
 
 
 @service.patch("/<domain>", access=public)
 def modify_instance(domain: str) -> Response:
-    """Change an instance: aliases, locale, quota, passphrase."""
-    passphrase = request.args.get("Passphrase")
-    changes: dict[str, Any] = {}
-    if "DomainAliases" in request.args:
-        changes["domain_aliases"] = _names(request.args["DomainAliases"]) or None
-    if request.args.get("Locale"):
-        changes["locale"] = request.args["Locale"]
-    if "DiskQuota" in request.args:
-        quota = _bytes(request.args["DiskQuota"])
-        changes["disk_quota"] = str(quota) if quota else None
-    if not changes and passphrase is None:
+    """Change an instance: what is not asked for stays."""
+    asked, opened = request.args, stack()
+    settings = _instances.settings_changes(asked)
+    changes = _instances.record_changes(asked) | _instances.quota_change(asked)
+    if "DomainAliases" in asked:
+        changes["domain_aliases"] = _instances.names(asked["DomainAliases"]) or None
+    passphrase, new = asked.get("Passphrase"), asked.get("NewDomain", "")
+    if not (settings or changes or new) and passphrase is None:
         raise BadRequest("Nothing to change was given")
-    changed = stack().modify(domain, **changes) if changes else stack().instance(domain)
+    opened.tenancy.change(domain, settings, changes)
+    if new:
+        domain = opened.tenancy.rename(domain, new).domain
     if passphrase is not None:
-        changed = stack().set_passphrase(domain, passphrase)
-    return _jsonapi.answer(_resource(changed))
+        opened.set_passphrase(domain, passphrase)
+    return _shown(domain)
 
 
 @service.delete("/<domain>", access=public)
 def remove_instance(domain: str) -> Response:
-    """Remove every byte of an instance."""
-    stack().destroy(domain)
-    return Response(status=204)
+    """Remove every byte of an instance; with `Progress`, steps come as lines of JSON."""
+    if not flag("Progress"):
+        stack().destroy(domain)
+        return Response(status=204)
+    return reported({"step": step} for step in stack().tenancy.destroy(domain))
+
+
+@service.get("/<domain>/prefix", access=public)
+def prefix(domain: str) -> Response:
+    """The tenant's name in stores."""
+    return json_answer(stack().tenancy.record(domain).doc["prefix"])
+
+
+@service.get("/contexts", access=public)
+def contexts() -> Response:
+    """What the configuration says of each context."""
+    return json_answer([_context(name) for name in stack().config.contexts])
+
+
+@service.get("/contexts/<name>", access=public)
+def context(name: str) -> Response:
+    """What it says of one."""
+    if name not in stack().config.contexts:
+        raise NotFound(f"There is no context {name}")
+    return json_answer(_context(name))
 
 
 @service.post("/<domain>/backup", access=public)
@@ -115,75 +136,30 @@ def move_documents(domain: str) -> Response:
     return reported(steps)
 
 
-@service.post("/token", access=public)
-def make_token() -> Response:
-    """A token for scripts (`cli`), or shaped as an app's; plain text."""
-    asked = request.args
-    auth = stack().instance(asked.get("Domain", "")).auth
-    audience = asked.get("Audience", "cli")
-    if audience == "cli":
-        token = auth.cli_token(asked.get("Scope", ""))
-    elif audience in ("app", "webapp") and asked.get("Subject"):
-        token = auth.app_token(asked["Subject"], asked.get("Scope", ""))
-    else:
-        raise BadRequest("Audience must be cli, or app with a Subject", source="Audience")
-    return Response(token, content_type="text/plain; charset=utf-8")
+# -- inside -------------------------------------------------------------------------------------------------------------
 
 
-@service.get("/<domain>/passwords", access=public)
-def list_passwords(domain: str) -> Response:
-    """Her device passwords, without the passwords."""
-    return _jsonapi.answer([_device(device) for device in stack().instance(domain).auth.devices.all()])
+def _shown(domain: str, *, with_usage: bool = False) -> Response:
+    stored = stack().tenancy.record(domain)
+    meta: Doc = {}
+    if with_usage:
+        try:
+            used, quota = stack().instance(domain).files.usage()
+            meta = {"used": str(used)} | ({"quota": str(quota)} if quota else {})
+        except NotFound:  # its removal was interrupted
+            meta = {}
+    return _jsonapi.answer(_resource(stored, with_token=with_usage), meta=meta)
 
 
-@service.post("/<domain>/passwords", access=public)
-def add_password(domain: str) -> Response:
-    """A new device password; `attributes.password` is never shown again."""
-    reach = cast(list[Reach], _names(request.args.get("Reach", "")))
-    auth = stack().instance(domain).auth
-    device, password = auth.devices.add(request.args.get("Name", ""), reach, request.args.get("ReadOnly") == "true")
-    made = _device(device)
-    made["attributes"]["password"] = password
-    return _jsonapi.answer(made, status=201)
+def _resource(stored: Stored, *, with_token: bool = False) -> _jsonapi.Resource:
+    shown = {name: value for name, value in stored.doc.items() if name not in SECRETS and not name.startswith("_")}
+    if with_token and not stored.doc.get("onboarding_finished") and stored.doc.get("register_token"):
+        shown["register_token"] = stored.doc["register_token"]
+    return _jsonapi.resource("instances", stored.ref.id, shown, rev=stored.rev, links={"self": f"/instances/{stored.ref.id}"})
 
 
-@service.delete("/<domain>/passwords/<id>", access=public)
-def remove_password(domain: str, id: str) -> Response:
-    """Revoke a device password."""
-    stack().instance(domain).auth.devices.remove(id)
-    return Response(status=204)
-
-
-def _resource(instance: Instance, *, with_token: bool = False) -> _jsonapi.Resource:
-    shown = {name: value for name, value in instance.doc.items() if name not in _SECRETS}
-    if with_token and not instance.doc.get("onboarding_finished"):
-        shown["register_token"] = instance.doc["register_token"]
-    return _jsonapi.resource("instances", instance.domain, shown, rev=str(instance.doc.get("_rev", "")))
-
-
-def _device(device: Device) -> _jsonapi.Resource:
-    shown: dict[str, Any] = {"name": device.name, "reach": list(device.reach), "read_only": device.read_only}
-    times = {"created_at": write_time(device.created_at), "last_used": write_time(device.last_used) if device.last_used else None}
-    return _jsonapi.resource("io.cozy.devices", device.id, shown | times)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _bytes(text: str | None) -> int | None:
-    """A size in bytes, or with a unit: `10GB`, `512 MiB`; -1 or nothing means no limit.
-
-    :raises Invalid: it is none.
-    """
-    if not text or text == "-1":
-        return None
-    plain = text.strip().upper().removesuffix("B").removesuffix("I").strip()
-    power = {"K": 10, "M": 20, "G": 30, "T": 40}.get(plain[-1:], 0)
-    number = plain[:-1].strip() if power else plain
-    if not number.isdigit():
-        raise Invalid(f"{text!r} is no size", source="DiskQuota")
-    return int(number) << power
+def _context(name: str) -> dict[str, Any]:
+    return {"context": name, "config": stack().config.contexts[name], "registries": []}
 
 
 def _no_route(error: HTTPException) -> Response:

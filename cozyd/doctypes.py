@@ -16,22 +16,21 @@ from cozyd.pim import groups, ical
 from cozyd.pim.record import GROUPS
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
 from cozyd.pim.rows import follow_up
+from cozyd.records import former_domains
 
 INSTANCES = "instances"
 NOTIFICATIONS = "io.cozy.notifications"
 
 
 def _hosts(stored: Stored) -> Sequence[tuple[tuple[str], str]]:
-    """Every host an instance answers to, its old domain included."""
+    """Every host an instance answers to, its former domains included."""
     doc = stored.doc
-    names = [doc["domain"], *doc.get("domain_aliases", ())]
-    if doc.get("old_domain"):
-        names.append(doc["old_domain"])
+    names = [doc["domain"], *doc.get("domain_aliases", ()), *former_domains(doc)]
     return [((name,), doc["domain"]) for name in dict.fromkeys(names)]
 
 
 _HOSTS_VIEW = (
-    "function (doc) { var names = [doc.domain].concat(doc.domain_aliases || [], doc.old_domain || []); "
+    "function (doc) { var names = [doc.domain].concat(doc.domain_aliases || [], doc.old_domain || [], doc.former_domains || []); "
     "names.forEach(function (name, at) { if (names.indexOf(name) === at) { emit(name) } }) }"
 )
 
@@ -43,7 +42,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     Projection(
         "hosts",
         of={INSTANCES: _hosts},
-        reads=frozenset(("domain", "domain_aliases", "old_domain")),
+        reads=frozenset(("domain", "domain_aliases", "old_domain", "former_domains")),
         unique=True,
         view=_HOSTS_VIEW,
         scalar=True,

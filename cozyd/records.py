@@ -7,8 +7,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cozyd.auth import passwords
-from cozyd.auth.values import Kdf
 from cozyd.errors import Invalid
 
 LOCALES = ("en", "fr", "de", "es")
@@ -21,10 +19,17 @@ AUTH_MODES = ("basic", "two_factor_mail", "two_factor_oidc")
 
 _HOST = re.compile(r"(?P<name>[^\W_][\w-]*(\.[^\W_][\w-]*)*)(:(?P<port>[0-9]{1,5}))?")
 
+_PREFIX = re.compile(r"cozy[0-9a-f]{32}")
+
 
 def prefix_of(domain: str) -> str:
     """The tenant's name: `cozy` and the first 32 hex digits of the domain's SHA-256."""
     return "cozy" + hashlib.sha256(domain.encode()).hexdigest()[:32]
+
+
+def is_prefix(name: Any) -> bool:
+    """Whether a tenant may have this name: no other leads to another place on a disk or in a store."""
+    return isinstance(name, str) and _PREFIX.fullmatch(name) is not None
 
 
 def check_host(host: str) -> str:
@@ -64,18 +69,6 @@ def known_locale(locale: str) -> str:
     return locale
 
 
-def with_passphrase(passphrase: str, kdf: Kdf) -> dict[str, Any]:
-    """What a record keeps of a passphrase.
-
-    :param passphrase: in clear.
-    :raises Invalid: it is empty.
-    """
-    if not passphrase:
-        raise Invalid("A passphrase cannot be empty", source="passphrase")
-    kept = passwords.keep(passwords.derive(passphrase, kdf))
-    return {"passphrase_hash": kept, "password_defined": True, "onboarding_finished": True}
-
-
 def secret(length: int) -> str:
     """So many random bytes, in base64."""
     return b64encode(secrets.token_bytes(length)).decode()
@@ -99,6 +92,29 @@ def new_record(domain: str, aliases: Sequence[str], locale: str, quota: int | No
     if quota:
         record["disk_quota"] = str(quota)
     return record
+
+
+def former_domains(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Domains that an instance had: they lead to it, and its tokens of then are good.
+
+    The first, `old_domain`, is the one it was made on: clients derive the passphrase with it.
+    """
+    return (*filter(None, [record.get("old_domain")]), *record.get("former_domains", ()))
+
+
+def size_of(text: str | None) -> int | None:
+    """A size in bytes, or with a unit: `10GB`, `512 MiB`; -1 or nothing means no limit.
+
+    :raises Invalid: it is none.
+    """
+    if not text or text == "-1":
+        return None
+    plain = text.strip().upper().removesuffix("B").removesuffix("I").strip()
+    power = {"K": 10, "M": 20, "G": 30, "T": 40}.get(plain[-1:], 0)
+    number = plain[:-1].strip() if power else plain
+    if not number.isdecimal() or not number.isascii() or len(number) > 18:
+        raise Invalid(f"{text!r} is no size", source="DiskQuota")
+    return int(number) << power
 
 
 def auth_mode(record: Mapping[str, Any]) -> str:

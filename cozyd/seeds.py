@@ -3,9 +3,14 @@
 The order is the reference's (docs/http/instances.md): official lists rely on it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from cozyd.auth import BITWARDEN, passwords
 from cozyd.documents import Documents
+from cozyd.documents.store import Write
 from cozyd.instance import Instance
+from cozyd.settings import INSTANCE
 
 DATABASES = (
     "io.cozy.files",
@@ -28,19 +33,32 @@ CONTACTS = "io.cozy.contacts"
 CONTACTS_BY_EMAIL = "function (doc) { (doc.email || []).forEach(function (one) { if (one.address) { emit(one.address, null) } }) }"
 
 
-def plant(instance: Instance, *, email: str, public_name: str) -> None:
+def plant(instance: Instance, document: Mapping[str, Any]) -> None:
     """Fill an empty tenant.
 
-    :param email: the owner's address, empty when unknown.
-    :param public_name: how others see her.
+    :param document: what the settings document says: `email`, `public_name`...
     """
     docs = instance.docs
     for doctype in DATABASES:
         docs.make(doctype)
     _indexes(docs)
-    _settings(docs, email, public_name)
-    _own_contact(instance, email, public_name)
-    instance.files.seed(str(instance.doc.get("locale", "en")))
+    _settings(docs, document)
+    _own_contact(instance, document)
+    wanted = {name: instance.context.get(f"init_{name}_folder") is not False for name in ("administrative", "photos")}
+    instance.files.seed(str(instance.doc.get("locale", "en")), **wanted)
+
+
+def tell_address(instance: Instance) -> None:
+    """Have the owner's own contact tell her domain, after it changed."""
+    docs = instance.docs
+
+    def write() -> None:
+        for stored in docs.all(CONTACTS).rows:
+            if stored.doc.get("me") is True:
+                rest = [one for one in stored.doc.get("cozy") or () if isinstance(one, dict) and not one.get("primary")]
+                docs.commit([Write(stored.ref, patch={"cozy": [_address(instance), *rest]}, rev=stored.rev)])
+
+    docs.retry(write)
 
 
 def _indexes(docs: Documents) -> None:
@@ -51,20 +69,24 @@ def _indexes(docs: Documents) -> None:
     docs.put(CONTACTS, {"_id": "_design/contacts-by-email", "language": "javascript", "views": {"contacts-by-email": view}})
 
 
-def _settings(docs: Documents, email: str, public_name: str) -> None:
-    settings = {"public_name": public_name, "email": email}
-    docs.put("io.cozy.settings", {"_id": "io.cozy.settings.instance"} | {name: value for name, value in settings.items() if value})
+def _settings(docs: Documents, document: Mapping[str, Any]) -> None:
+    docs.put(INSTANCE.doctype, {**document, "_id": INSTANCE.id})
     docs.put(BITWARDEN.doctype, {"_id": BITWARDEN.id, "passphrase_kdf_iterations": passwords.ITERATIONS})
 
 
-def _own_contact(instance: Instance, email: str, public_name: str) -> None:
+def _own_contact(instance: Instance, document: Mapping[str, Any]) -> None:
+    name, email = str(document.get("public_name", "")), document.get("email")
     own = {
         "me": True,
-        "fullname": public_name,
-        "displayName": public_name,
-        "cozy": [{"url": instance.url("").rstrip("/"), "primary": True}],
+        "fullname": name,
+        "displayName": name,
+        "cozy": [_address(instance)],
         "indexes": {"byFamilyNameGivenNameEmailCozyUrl": email or instance.domain},
     }
     if email:
         own["email"] = [{"address": email, "primary": True}]
     instance.docs.put(CONTACTS, own)
+
+
+def _address(instance: Instance) -> dict[str, Any]:
+    return {"url": instance.url("").rstrip("/"), "primary": True}

@@ -1,35 +1,32 @@
 """`Stack`: the process's object graph; finds, creates, deletes instances. Built once, passed along, never a global."""
 
+import contextlib
 import fcntl
 import logging
 import os
 import re
-import shutil
 import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from cozyd import doctypes, seeds
+from cozyd import doctypes
 from cozyd.apps.house import AppsHouse
-from cozyd.auth import passwords
 from cozyd.auth.attempts import Gate
 from cozyd.auth.passphrase import NewPassphrase
 from cozyd.auth.tokens import VerifiedTokens
-from cozyd.auth.values import Kdf
 from cozyd.cache import Cache, LocalCache
 from cozyd.config import Config, secret_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
 from cozyd.documents.sqlite import SqliteBackend
-from cozyd.documents.store import DocumentBackend, DocumentStore, Ref, Write
+from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
 from cozyd.errors import Conflict, Gone, Locked, NotFound, Unavailable
 from cozyd.files import lock_name
 from cozyd.files.blobs import LocalBlobs
@@ -41,11 +38,12 @@ from cozyd.jobs.patrol import Patrol
 from cozyd.jobs.runner import Runner
 from cozyd.jobs.scheduler import Scheduler
 from cozyd.jobs.worker import Table, queues_of
-from cozyd.locks import LocalLocks, Lock, Locks
+from cozyd.locks import LocalLocks, Locks
 from cozyd.outbound import Outbound
 from cozyd.pim.pusher import Pusher
 from cozyd.realtime import Hub, LocalHub
-from cozyd.records import check_host, known_locale, new_record, other_hosts, to_unicode, with_passphrase
+from cozyd.records import former_domains, to_unicode
+from cozyd.tenancy import NewInstance, Tenancy
 from cozyd.webpush import VapidKeys
 
 if TYPE_CHECKING:
@@ -75,11 +73,12 @@ class Stack:
     :param now: the clock, aware UTC.
     """
 
+    _jobs_until: float | None = None  # when running jobs have to end, once the process stops
+
     def __init__(self, config: Config, table: Table = MappingProxyType({}), *, now: Callable[[], datetime] = _utc_now) -> None:
         self.config = config
         self.now = now
         self._lock = threading.Lock()
-        self._jobs_until: float | None = None
         self.shared = bool(config.redis.url)
         """Whether other processes serve the same data."""
         self._folder_lock = _lock_folder(config.storage.path, shared=self.shared)
@@ -122,6 +121,7 @@ class Stack:
             apps=self.apps,
             plan=self.scheduler.plan,
         )
+        self.tenancy = Tenancy(config, self._records, self._backend, self.drivers, self.instance, self._forget)
         self._hosts: dict[str, str] = {}
         self._recent: OrderedDict[str, Instance] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[str, Instance] = weakref.WeakValueDictionary()
@@ -166,7 +166,7 @@ class Stack:
         name = host.lower()
         domain = self._hosts.get(name) or self._find_domain(to_unicode(name))
         instance = self._instance(domain)
-        if instance.doc.get("old_domain") == name:
+        if name in former_domains(instance.doc):
             raise Gone("The instance has a new address", location=domain)
         return instance
 
@@ -178,10 +178,11 @@ class Stack:
         return self._instance(self._find_domain(to_unicode(domain.lower())))
 
     def instances(self) -> Iterator[Instance]:
-        """All instances, by domain."""
+        """All instances, by domain; not those whose removal was interrupted."""
         for row in self._records.rows("hosts"):
             if row.key[0] == row.value:
-                yield self._instance(row.value)
+                with contextlib.suppress(NotFound):
+                    yield self._instance(row.value)
 
     def locate_app(self, host: str) -> tuple[Instance, str]:
         """The instance and the slug that a host of apps is for, by her main domain.
@@ -203,71 +204,20 @@ class Stack:
 
     # -- life of an instance ----------------------------------------------------------------------------------------
 
-    def create(
-        self,
-        domain: str,
-        *,
-        passphrase: str | None = None,
-        email: str = "",
-        public_name: str = "",
-        aliases: Sequence[str] = (),
-        locale: str = "en",
-        quota: int | None = None,
-    ) -> Instance:
-        """Make an instance with all that a new one has.
+    def create(self, domain: str, wanted: NewInstance | None = None, *, passphrase: str | None = None, **options: Any) -> Instance:
+        """Make an instance with all that a new one has: see `Tenancy.create`.
 
+        :param wanted: what its operator wants; or, of that,
         :param passphrase: in clear; None: she chooses it later.
-        :param locale: one of `LOCALES`.
-        :param quota: bytes her files may take.
-        :raises Invalid: a host name that cannot be one, an unknown language, an empty passphrase.
-        :raises Conflict: a host name is taken.
+        :param options: as `NewInstance` has them.
         """
-        domain = check_host(domain)
-        record = new_record(domain, other_hosts(aliases, domain), known_locale(locale), quota)
-        if passphrase is not None:
-            record |= with_passphrase(passphrase, Kdf(f"me@{domain.split(':', 1)[0]}", passwords.ITERATIONS))
-        with self._one_at_a_time():
-            self._make(record, email, public_name or domain.split(".", 1)[0].split(":", 1)[0])
-        log.info("instance %s created", domain)
-        return self._instance(domain)
-
-    def _make(self, record: dict[str, Any], email: str, public_name: str) -> None:
-        self._check_free([record["domain"], *record.get("domain_aliases", ())])
-        prefix = record["prefix"]
-        self._backend.destroy(prefix)  # what an interrupted creation left behind
-        self._destroy_contents(prefix)
-        instance = Instance(lambda: record, self._backend.create(prefix), self.drivers, record.update)
-        seeds.plant(instance, email=email, public_name=public_name)
-        self._records.put(doctypes.INSTANCES, record | {"_id": prefix})
+        if wanted is None:
+            wanted = NewInstance(passphrase=None if passphrase is None else NewPassphrase(passphrase), **options)
+        return self.tenancy.create(domain, wanted)
 
     def modify(self, domain: str, **changes: Any) -> Instance:
-        """Change the record of an instance.
-
-        :param changes: `domain_aliases`, `locale`, `disk_quota`...; None removes one.
-        :raises NotFound, Invalid, Conflict: as `instance` and `create`.
-        """
-        instance = self.instance(domain)
-        if changes.get("domain_aliases"):
-            changes["domain_aliases"] = other_hosts(changes["domain_aliases"], instance.domain)
-        if changes.get("locale"):
-            known_locale(changes["locale"])
-
-        with self._one_at_a_time():
-            self._check_free(changes.get("domain_aliases") or (), mine=instance.domain)
-            self._amend(instance.domain, **changes)
-        with self._lock:
-            self._hosts.clear()
-        return self._instance(instance.domain)
-
-    def _amend(self, domain: str, **changes: Any) -> None:
-        """Replace fields of a record; None removes one."""
-        patch = {name: ... if value is None else value for name, value in changes.items()}
-
-        def write() -> None:
-            stored = self._records.get(self._ref(domain))
-            self._records.commit([Write(stored.ref, patch=patch, rev=stored.rev)])
-
-        self._records.retry(write)
+        """Change the record of an instance: see `Tenancy.modify`."""
+        return self._instance(self.tenancy.modify(domain, **changes))
 
     def set_passphrase(self, domain: str, passphrase: str) -> Instance:
         """Give an instance a passphrase, in place of the one it has; every session and app token ends with it.
@@ -281,22 +231,16 @@ class Stack:
         return self._instance(instance.domain)
 
     def destroy(self, domain: str) -> None:
-        """Remove every byte of an instance; can be called again when it was interrupted.
+        """Remove every byte of an instance: see `Tenancy.destroy`."""
+        for _ in self.tenancy.destroy(domain):
+            continue
 
-        :raises NotFound: there is none.
-        """
-        instance = self.instance(domain)
-        self.modify(instance.domain, deleting=True)
+    def _forget(self, domain: str) -> None:
+        """Host names have changed; one of them, or what it named, is not known here any more."""
         with self._lock:
             self._hosts.clear()
-            self._recent.pop(instance.domain, None)
-            self._alive.pop(instance.domain, None)
-        with self._one_at_a_time():
-            self._backend.destroy(instance.prefix)
-            self._destroy_contents(instance.prefix)
-            stored = self._records.get(self._ref(instance.domain))
-            self._records.delete(stored.ref, stored.rev)
-        log.info("instance %s destroyed", instance.domain)
+            self._recent.pop(domain, None)
+            self._alive.pop(domain, None)
 
     # -- backups ----------------------------------------------------------------------------------------------------
 
@@ -308,9 +252,12 @@ class Stack:
     def check_restorable(self, record: Mapping[str, Any]) -> None:
         """Whether an instance may come back under this record.
 
-        :raises Conflict: another instance has one of its host names.
+        :raises Conflict: another instance has one of its host names, or its place.
         """
-        self._check_free([record["domain"], *record.get("domain_aliases", ())], mine=record["domain"])
+        self.tenancy.check_free([record["domain"], *record.get("domain_aliases", ())], mine=record["domain"])
+        for instance in self.instances():
+            if instance.prefix == record["prefix"] and instance.domain != record["domain"]:
+                raise Conflict(f"{instance.domain} lies where {record['domain']} was")
 
     def reinstate(self, record: Mapping[str, Any], documents: Path) -> Instance:
         """Put documents and record of a backup in the place of an instance, or make it; its contents are there already.
@@ -322,7 +269,7 @@ class Stack:
         """
         prefix = record["prefix"]
         ref = next((row.ref for row in self._records.rows("hosts", (record["domain"],))), Ref(doctypes.INSTANCES, prefix))
-        with self._one_at_a_time(), self.drivers.locks.hold(lock_name(prefix), wait=60):
+        with self.tenancy.one_at_a_time(), self.drivers.locks.hold(lock_name(prefix), wait=60):
             self.check_restorable(record)
             self._backend.restore(prefix, str(documents))
             known = self._records.get_many(ref.doctype, [ref.id])[0]
@@ -331,10 +278,6 @@ class Stack:
                 self._hosts.clear()
         log.info("instance %s restored", record["domain"])
         return self._instance(record["domain"])
-
-    def _destroy_contents(self, prefix: str) -> None:
-        self.drivers.blobs.destroy(prefix)
-        shutil.rmtree(self.drivers.uploads / prefix, ignore_errors=True)
 
     def collect_uploads(self) -> None:
         """Remove what came of uploads that nobody went on with."""
@@ -370,10 +313,6 @@ class Stack:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _one_at_a_time(self) -> AbstractContextManager[Lock]:
-        """Instances are made, renamed and removed one after the other: who makes one clears its place first."""
-        return self.drivers.locks.hold("instances", wait=60, strict=True)
-
     def _open_global(self) -> DocumentStore:
         try:
             return self._backend.open(GLOBAL)
@@ -407,23 +346,10 @@ class Stack:
             return found
 
     def _open_instance(self, domain: str) -> Instance:
-        ref = self._ref(domain)
+        ref = self.tenancy.ref(domain)
         prefix = self._records.get(ref).doc["prefix"]
-        store, amend = self._backend.open(prefix), partial(self._amend, domain)
+        store, amend = self._backend.open(prefix), partial(self.tenancy.amend, domain)
         return Instance(lambda: self._records.get(ref).doc, store, self.drivers, amend)
-
-    def _check_free(self, hosts: Sequence[str], *, mine: str = "") -> None:
-        for host in hosts:
-            rows = self._records.rows("hosts", (host,), limit=1)
-            if rows and rows[0].value != mine:
-                raise Conflict(f"{host} belongs to an instance already")
-
-    def _ref(self, domain: str) -> Ref:
-        """The record of a domain: of an instance that another server made, its id says nothing."""
-        rows = self._records.rows("hosts", (domain,), limit=1)
-        if not rows:
-            raise NotFound("Instance not found")
-        return rows[0].ref
 
 
 def open_documents(config: Config, locks: Locks, address: str) -> DocumentBackend:

@@ -111,7 +111,7 @@ class Bearer:
             raise BadToken
         record = self._record()
         claims = self._verified.read(token, lambda audience: secret_of(record, audience))
-        if claims.issuer not in (record["domain"], record.get("old_domain")):
+        if claims.issuer not in (record["domain"], record.get("old_domain"), *record.get("former_domains", ())):
             raise BadToken
         if claims.life is not None and claims.issued_at + claims.life < self._now():
             raise BadToken(expired=True)

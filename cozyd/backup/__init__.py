@@ -17,7 +17,7 @@ from cozyd.errors import BadRequest, Invalid, NotFound
 from cozyd.files import lock_name
 from cozyd.files.tree import write_time
 from cozyd.instance import Instance
-from cozyd.records import check_host, prefix_of
+from cozyd.records import check_host, is_prefix
 from cozyd.stack import Stack
 
 FORMAT = 1
@@ -128,7 +128,7 @@ def _record(source: Source, domain: str) -> dict[str, Any]:
             record = jsons.load_object(path.read_bytes())
     except (BadRequest, KeyError) as cause:
         raise Invalid("The backup is damaged: it has no record of the instance") from cause
-    if record.get("domain") != domain or record.get("prefix") != prefix_of(domain) or "documents" not in head:
+    if record.get("domain") != domain or not is_prefix(record.get("prefix")) or "documents" not in head:
         raise Invalid("The backup is damaged: its record is of another instance")
     return {name: value for name, value in record.items() if name not in ("_id", "_rev")}
 

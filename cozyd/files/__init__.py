@@ -376,11 +376,15 @@ class Files(Lookup):
 
     # -- well-known folders -----------------------------------------------------------------------------------------
 
-    def seed(self, locale: str) -> None:
-        """Make the root, the trash and the first folders of a new instance."""
-        self._docs.commit(seeds.roots(write_time(self._now())))
+    def seed(self, locale: str, *, administrative: bool = True, photos: bool = True) -> None:
+        """Make the root, the trash and the first folders of a new instance.
+
+        :param administrative: whether there is a folder for papers; without it the root stands for it.
+        :param photos: whether there is a folder for photos.
+        """
+        self._docs.commit(seeds.roots(write_time(self._now()), papers=not administrative))
         home = self.dir(ROOT_DIR)
-        for name, fields in seeds.folders(locale):
+        for name, fields in seeds.folders(locale, administrative=administrative, photos=photos):
             self.mkdir(home, name, fields=fields)
 
     def shared_drives(self) -> Dir:

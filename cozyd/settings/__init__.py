@@ -108,6 +108,17 @@ class Settings:
         if changes:
             self._around.amend(**changes)
 
+    def merge(self, attributes: Mapping[str, Any]) -> None:
+        """Change some of the instance settings, as the operator may.
+
+        :raises Invalid, BadRequest: as `replace`.
+        """
+        document, changes = owner.taken_apart(attributes, self._around.record(), self.document(), "")
+        if document:
+            self.note(**document)
+        if changes:
+            self._around.amend(**changes)
+
     def note(self, **fields: Any) -> None:
         """Change members of the settings document; `...` removes one."""
 
