@@ -124,7 +124,7 @@ class Visit:
 
     def reads(self, collection: Collection) -> bool:
         """Whether it may read what is in a collection."""
-        return all(self.may("GET", doctype) for doctype in collection.components.values())
+        return all(self.may("GET", doctype) for doctype in collection.doctypes)
 
     def writes(self, collection: Collection) -> bool:
         """Whether it may change what is in a collection."""

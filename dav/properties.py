@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from cozyd.files.tree import read_time
-from cozyd.pim import Collection, ical, vcard
+from cozyd.pim import Collection, birthdays, ical, vcard
 from cozyd.pim.collections import sync_token
 from cozyd.pim.instances import MOST_INSTANCES
 from dav import push, xml
@@ -22,7 +22,7 @@ MEDIA = {
     "VTODO": "text/calendar; charset=utf-8; component=VTODO",
     "VJOURNAL": "text/calendar; charset=utf-8; component=VJOURNAL",
 }
-NAMES = {"contacts": "Contacts", "calendar": "Calendar"}
+NAMES = {"contacts": "Contacts", "calendar": "Calendar", birthdays.ID: "Birthdays"}
 
 Make = Callable[["Seen"], str | None]
 

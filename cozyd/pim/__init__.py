@@ -19,7 +19,7 @@ from cozyd.pim.linking import Linking
 from cozyd.pim.photos import Photos, noted
 from cozyd.pim.record import CONTACTS, GROUPS, KIND_OF, new_record, record_of
 from cozyd.pim.resource import text
-from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR
+from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR, served_at
 from cozyd.pim.times import utc_text
 
 __all__ = ["LONGEST_HREF", "Collection", "Kind", "Pim"]
@@ -88,7 +88,7 @@ class Pim:
     def texts(self, rows: Sequence[Row]) -> Mapping[str, bytes]:
         """Texts by href of the rows of one collection; what has gone meanwhile is left out."""
         docs = self._documents(rows)
-        return {row.key[1]: text(docs[row.ref]) for row in rows if row.ref in docs}
+        return {row.key[1]: served_at(row.key, docs[row.ref]) for row in rows if row.ref in docs}
 
     def _documents(self, rows: Sequence[Row]) -> dict[Ref, Stored]:
         found: dict[Ref, Stored] = {}
@@ -116,7 +116,7 @@ class Pim:
             self._check_uid(collection, href, uid, row)
             known = self._docs.get(row.ref) if row is not None else None
             batch: list[Write] = []
-            _check_writable(known)
+            _check_writable(collection, known)
             if known is not None and known.ref.doctype != doctype:  # an event that becomes a todo is another document
                 batch, known = [Write(known.ref, rev=known.rev, deleted=True)], None
             ref = known.ref if known is not None else Ref(doctype, self._new_id())
@@ -183,7 +183,7 @@ class Pim:
             if row is None:
                 raise NotFound("There is no such resource")
             stored = self._docs.get(row.ref)
-            _check_writable(stored)
+            _check_writable(collection, stored)
             if row.ref.doctype == GROUPS:
                 self._commit(*self._linking.unlinked(row.ref.id), Write(row.ref, rev=stored.rev, deleted=True))
                 return
@@ -227,7 +227,7 @@ class Pim:
             if there is not None and not overwrite:
                 raise PreconditionFailed("Something is there already")
             stored = self._docs.get(row.ref)
-            _check_writable(stored)
+            _check_writable(collection, stored)
             batch = [Write(there.ref, rev=there.rev, deleted=True)] if there is not None and there.ref != row.ref else []
             if to.id != collection.id:
                 self._check_twin(to, name, row.value["uid"])
@@ -331,9 +331,9 @@ def _parsed(raw: bytes, *, is_card: bool) -> tuple[str, str, Component]:
     return ical.kind_of(calendar), ical.uid_of(calendar), calendar
 
 
-def _check_writable(stored: Stored | None) -> None:
-    """:raises Forbidden: whoever makes the document says that nobody else changes it."""
-    if stored is not None and stored.doc.get("readOnly") is True:
+def _check_writable(collection: Collection, stored: Stored | None) -> None:
+    """:raises Forbidden: whoever makes the collection, or the document, says that nobody else changes it."""
+    if collection.read_only or (stored is not None and stored.doc.get("readOnly") is True):
         raise Forbidden("This one is only to be read", source="need-privileges")
 
 

@@ -9,7 +9,7 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Stored, Write
 from cozyd.errors import Conflict, Forbidden, NotFound
 from cozyd.locks import Lock
-from cozyd.pim import ical
+from cozyd.pim import birthdays, ical
 from cozyd.pim.record import CONTACTS
 from cozyd.pim.rows import DAV, DEFAULT_BOOK, DEFAULT_CALENDAR
 
@@ -41,6 +41,11 @@ class Collection:
     props: Mapping[str, str] = field(default_factory=dict)
     dead: Mapping[str, str] = field(default_factory=dict)
     read_only: bool = False
+
+    @property
+    def doctypes(self) -> frozenset[str]:
+        """What has to be readable by whoever reads it."""
+        return frozenset(self.components.values()) | (frozenset((CONTACTS,)) if self.id == birthdays.ID else frozenset())
 
 
 def sync_token(collection: Collection) -> str:
@@ -106,6 +111,8 @@ class Collections:
         if self.has(id):
             raise Conflict("The collection exists")
         body = _body(kind, props)
+        if id == birthdays.ID:
+            body |= {"readOnly": True, "source": {"type": "birthdays"}, "components": ["VEVENT"]}
         stored = self._docs.commit([Write(Ref(DOCTYPE[kind], id), body=body, private={"dead": dict(dead or {})})])[0].new
         return self._collection(kind, stored)
 
@@ -135,7 +142,8 @@ class Collections:
             raise Forbidden("This collection cannot be removed", source="need-privileges")
         stored = self._docs.get(Ref(DOCTYPE[collection.kind], collection.id))
         with self._hold(collection.id):
-            members = [Write(row.ref, rev=row.rev, deleted=True) for row in self._docs.rows(DAV, (collection.id,))]
+            rows = self._docs.rows(DAV, (collection.id,)) if collection.id != birthdays.ID else ()
+            members = [Write(row.ref, rev=row.rev, deleted=True) for row in rows]
             self._docs.commit([*members, Write(stored.ref, rev=stored.rev, deleted=True)])
 
     def _collection(self, kind: Kind, stored: Stored) -> Collection:
@@ -145,7 +153,15 @@ class Collections:
         components = {"VCARD": CONTACTS} if kind == "book" else chosen or _USUAL
         props = {name: str(doc[name]) for name in _PROPERTIES[:-1] if doc.get(name) not in (None, "")}
         dead = stored.private.get("dead") or {}
-        return Collection(stored.ref.id, kind, components, self._token(stored.ref.id), props, dead, doc.get("readOnly") is True)
+        return Collection(
+            stored.ref.id,
+            kind,
+            components,
+            self._token(stored.ref.id),
+            props,
+            dead,
+            doc.get("readOnly") is True or stored.ref.id == birthdays.ID,
+        )
 
     def _token(self, id: str) -> str:
         return self._docs.total(DAV, (id,)).seq

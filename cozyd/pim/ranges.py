@@ -7,7 +7,7 @@ from cozyd.documents.store import Map, Ref, Row, Stored
 from cozyd.errors import CozyError
 from cozyd.pim import ical, instances, occurrence
 from cozyd.pim.recurrence import TooComplex
-from cozyd.pim.resource import text
+from cozyd.pim.rows import event_at, served_at
 from cozyd.pim.times import ENDLESS, WIDENED
 from cozyd.pim.zones import to_utc
 
@@ -26,7 +26,7 @@ def touching(
     near = [row for row in rows if not row.gone and _overlaps(row.value, first, last)]
     near = [row for row in near if not row.value.get("floats") or _floats_into(row.value, low, high, zone)]
     docs = read([row for row in near if row.value.get("recurs")])
-    return [row for row in near if row.ref not in docs or _happens(docs[row.ref], row.value["comp"], low, high, zone)]
+    return [row for row in near if row.ref not in docs or _happens(row, docs[row.ref], low, high, zone)]
 
 
 def _text(moment: datetime) -> str:
@@ -57,12 +57,12 @@ def _wall(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=None)
 
 
-def _happens(stored: Stored, kind: str, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
+def _happens(row: Row, stored: Stored, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
     try:
-        found = occurrence.happens_between(stored.doc, kind, _within(low), _within(high), zone)
+        found = occurrence.happens_between(event_at(row.key, stored), row.value["comp"], _within(low), _within(high), zone)
         if found is not None:
             return found
-        return bool(instances.of(ical.parse(text(stored)), _within(low), _within(high), zone))
+        return bool(instances.of(ical.parse(served_at(row.key, stored)), _within(low), _within(high), zone))
     except (TooComplex, instances.TooMany, ArithmeticError, ValueError, TypeError, AttributeError, CozyError):
         return True  # better shown than lost; an app may store anything
 

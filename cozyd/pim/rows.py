@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from cozyd.documents.store import Change, Key, Projection, Stored, Write
-from cozyd.pim import groups, ical, occurrence, words
+from cozyd.documents.store import Change, Doc, Key, Projection, Stored, Write
+from cozyd.pim import birthdays, groups, ical, occurrence, words
 from cozyd.pim.fields import text_of
-from cozyd.pim.record import CONTACTS, GROUPS, KIND_OF, record_of
+from cozyd.pim.record import CONTACTS, EPOCH, GROUPS, KIND_OF, record_of
 from cozyd.pim.resource import etag, modified, text
 
 log = logging.getLogger("cozyd.pim")
@@ -61,12 +61,29 @@ def _listing(stored: Stored) -> Iterable[tuple[Key, Any]]:
     kind = KIND_OF[stored.ref.doctype]
     value: dict[str, Any] = {"uid": uid_of(stored), "etag": etag(served), "size": len(served), "mtime": modified(stored), "comp": kind}
     if kind != "VCARD":
-        value |= _times(stored, kind)
-    return (((collection_of(stored), href_of(stored)), value),)
+        value |= _times(stored.doc, kind)
+    return [((collection_of(stored), href_of(stored)), value), *_birthdays(stored)]
 
 
-def _times(stored: Stored, kind: str) -> dict[str, Any]:
-    doc = stored.doc
+def _birthdays(stored: Stored) -> Iterable[tuple[Key, Any]]:
+    """Rows of the calendar that is made from contacts."""
+    for one in birthdays.kinds_of(stored) if stored.ref.doctype == CONTACTS else ():
+        served = birthdays.text(stored, one)
+        value = {"uid": birthdays.uid_of(stored, one), "etag": etag(served), "size": len(served), "mtime": EPOCH, "comp": "VEVENT"}
+        yield (birthdays.ID, birthdays.href_of(stored, one)), value | _times(birthdays.event(stored, one), "VEVENT")
+
+
+def served_at(key: Key, stored: Stored) -> bytes:
+    """The text under a row's address."""
+    return birthdays.text(stored, birthdays.kind_at(key[1])) if key[0] == birthdays.ID else text(stored)
+
+
+def event_at(key: Key, stored: Stored) -> Doc:
+    """The event or todo under a row's address, as JSON."""
+    return birthdays.event(stored, birthdays.kind_at(key[1])) if key[0] == birthdays.ID else stored.doc
+
+
+def _times(doc: Doc, kind: str) -> dict[str, Any]:
     bounds = doc.get("bounds") or occurrence.bounds(doc, kind) or {}
     found: dict[str, Any] = {"start": bounds.get("start"), "end": bounds.get("end")}
     if doc.get("rrule") or doc.get("overrides"):
@@ -77,7 +94,11 @@ def _times(stored: Stored, kind: str) -> dict[str, Any]:
 
 
 def _uids(stored: Stored) -> Iterable[tuple[Key, Any]]:
-    return (((collection_of(stored), uid_of(stored)), href_of(stored)),) if _is_listed(stored) else ()
+    if not _is_listed(stored):
+        return
+    yield (collection_of(stored), uid_of(stored)), href_of(stored)
+    for one in birthdays.kinds_of(stored) if stored.ref.doctype == CONTACTS else ():
+        yield (birthdays.ID, birthdays.uid_of(stored, one)), birthdays.href_of(stored, one)
 
 
 def _words(stored: Stored) -> Iterable[tuple[Key, Any]]:
@@ -87,7 +108,9 @@ def _words(stored: Stored) -> Iterable[tuple[Key, Any]]:
         found = words.words_of(_served(stored), card=KIND_OF[stored.ref.doctype] == "VCARD")
     except Exception:  # noqa: BLE001 - as in `_listing`, which has said so
         return ()
-    return (((collection_of(stored), href_of(stored)), found),)
+    made = birthdays.kinds_of(stored) if stored.ref.doctype == CONTACTS else ()
+    more = [((birthdays.ID, birthdays.href_of(stored, one)), words.words_of(birthdays.text(stored, one), card=False)) for one in made]
+    return [((collection_of(stored), href_of(stored)), found), *more]
 
 
 _OF = dict.fromkeys(KIND_OF, _listing)

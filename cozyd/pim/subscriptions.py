@@ -16,9 +16,9 @@ from xml.sax.saxutils import escape
 from cozyd.documents import Documents
 from cozyd.documents.store import Change, Ref, Stored, Write
 from cozyd.errors import BadGateway, Conflict, Forbidden, Gone, NotFound, TooLarge, Unavailable
-from cozyd.pim import Pim
+from cozyd.pim import Pim, birthdays
 from cozyd.pim.collections import DOCTYPE, sync_token
-from cozyd.pim.record import KIND_OF
+from cozyd.pim.record import CONTACTS, KIND_OF
 from cozyd.pim.rows import collection_of
 from cozyd.pim.times import from_json, utc_text
 from cozyd.webpush import Subscription, WebPush
@@ -81,6 +81,8 @@ def touches(changes: Iterable[Change]) -> list[Touch]:
             for one in (change.old, change.new):
                 if one is not None:
                     found[collection_of(one), True] = None
+            if doctype == CONTACTS:
+                found[birthdays.ID, True] = None
         elif doctype in DOCTYPE.values():
             found |= dict.fromkeys(_of_collection(change))
     skipped = quiet.get()
