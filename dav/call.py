@@ -121,7 +121,8 @@ class Call:
             path = unquote(parts.path, errors="strict")
         except ValueError:
             return None
-        if parts.netloc and parts.netloc.lower() not in self._hosts:
+        host = parts.netloc.rpartition("@")[2].lower()  # GVFS leaves the user's name in it
+        if host and host not in self._hosts:
             return None
         if path != self.prefix and not path.startswith(self.prefix + "/"):
             return None

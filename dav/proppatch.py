@@ -3,6 +3,7 @@
 What a client sets and the server has no use for (a dead property) is kept with the document as the XML of its element.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,13 +13,14 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from cozyd.errors import BadRequest
-from cozyd.files import Dir
+from cozyd.files import Dir, File, Node
 from cozyd.files.tree import write_time
 from dav import xml
 from dav.call import Call
 
 _D = "{DAV:}"
 EXECUTABLE = "{http://apache.org/dav/props/}executable"
+CHECKSUMS = "{http://owncloud.org/ns}checksums"
 WIN32 = "{urn:schemas-microsoft-com:}"
 _CHANGED = frozenset((f"{_D}getlastmodified", f"{_D}lastmodified", f"{WIN32}Win32LastModifiedTime"))
 """Set by clients that carry the time of a file over: Windows by its own name, rclone by the second."""
@@ -27,7 +29,7 @@ _OURS = (
     "quota-available-bytes sync-token current-user-principal current-user-privilege-set owner acl group"
 )
 PROTECTED = frozenset(_D + name for name in _OURS.split()) | {
-    "{http://owncloud.org/ns}checksums",
+    CHECKSUMS,
     "{http://owncloud.org/ns}id",
     "{http://owncloud.org/ns}fileid",
     "{http://owncloud.org/ns}permissions",
@@ -63,14 +65,14 @@ def proppatch(call: Call) -> Iterable[bytes]:
         node = call.files.at(call.path)
         call.check_conditions()
         call.check_locks(call.path)
-        outcome = _judge(tree, is_folder=isinstance(node, Dir))
+        outcome = _judge(tree, node)
         if not outcome.refused:
             call.notes.put(node, outcome.notes, outcome.fields)
     address = call.prefix + call.path.rstrip("/") + ("/" if isinstance(node, Dir) else "")
     return xml.answer_multistatus(call.start_response, [_response(address, outcome)])
 
 
-def _judge(tree: Element, *, is_folder: bool) -> Outcome:
+def _judge(tree: Element, node: Node) -> Outcome:
     """What the instructions come to, in their order."""
     outcome = Outcome()
     for instruction in tree:
@@ -79,15 +81,18 @@ def _judge(tree: Element, *, is_folder: bool) -> Outcome:
         for properties in instruction.iterfind(f"{_D}prop"):
             for element in properties:
                 outcome.names.append(element.tag)
-                _take(outcome, element, is_set=instruction.tag == f"{_D}set", is_folder=is_folder)
+                _take(outcome, element, node, is_set=instruction.tag == f"{_D}set")
     if not outcome.names:
         raise BadRequest("No property is named")
     return outcome
 
 
-def _take(outcome: Outcome, element: Element, *, is_set: bool, is_folder: bool) -> None:
+def _take(outcome: Outcome, element: Element, node: Node, *, is_set: bool) -> None:
     name = element.tag
-    if name in PROTECTED or (name == EXECUTABLE and (is_folder or not is_set)):
+    if name == CHECKSUMS and is_set:
+        if not _is_checksum_of(node, "".join(element.itertext()).strip()):
+            outcome.refused[name] = _NOT_VALID
+    elif name in PROTECTED or (name == EXECUTABLE and (isinstance(node, Dir) or not is_set)):
         outcome.refused[name] = _FORBIDDEN
     elif name in _CHANGED and is_set:
         moment = read_moment("".join(element.itertext()))
@@ -99,6 +104,11 @@ def _take(outcome: Outcome, element: Element, *, is_set: bool, is_folder: bool) 
         outcome.fields["executable"] = "".join(element.itertext()).strip() == "T"
     else:
         outcome.notes[name] = _kept(element) if is_set else None
+
+
+def _is_checksum_of(node: Node, text: str) -> bool:
+    """Whether a file has the checksum a client sets: rclone says it again when it sets a time, ownCloud forgets it then."""
+    return isinstance(node, File) and text.lower() == f"md5:{base64.b64decode(node.blob.md5).hex()}"
 
 
 def _kept(element: Element) -> str:

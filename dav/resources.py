@@ -164,7 +164,7 @@ def _destination(visit: Visit, seen: Seen, environ: Environ) -> tuple[Collection
     given = urlsplit(environ.get("HTTP_DESTINATION", "").strip())
     if not given.path:
         raise BadRequest("There is no Destination")
-    if given.netloc and given.netloc.lower() != environ.get("HTTP_HOST", "").lower():
+    if given.netloc and given.netloc.rpartition("@")[2].lower() != environ.get("HTTP_HOST", "").lower():
         raise BadGateway("The Destination is on another server")
     path = unquote(given.path)
     parts = path.removeprefix(f"{seen.root}/").split("/")

@@ -1,6 +1,6 @@
 """GNOME Evolution's data server (Debian's evolution-data-server), driven over its bus by `evolution/flow.py` as Evolution's window does.
 
-Its requests one by one are in `test_dav_transcripts.py`.
+Its discovery, and its work without sync tokens, are in `test_transcript_evolution.py`.
 """
 
 import json
