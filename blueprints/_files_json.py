@@ -16,8 +16,9 @@ from cozyd.permissions import FILES, ROOT_DIR
 
 PAGE = 30
 FORMATS = ("tiny", "small", "medium", "large")
-_HIDDEN = ("_id", "_rev", "internal_vfs_id", "referenced_by")
-_LEFT_OUT_WHEN_EMPTY = ("tags", "metadata", "cozyMetadata", "not_synchronized_on", "restore_path")
+_HIDDEN = frozenset(("_id", "_rev", "internal_vfs_id"))
+_HIDDEN_OF_FILES = _HIDDEN | {"referenced_by"}
+_LEFT_OUT_WHEN_EMPTY = frozenset(("tags", "metadata", "cozyMetadata", "not_synchronized_on", "restore_path", "referenced_by"))
 
 
 def short(files: Files, node: Node, *, empty: list[Any] | None = None, path: str | None = None) -> Resource:
@@ -26,15 +27,10 @@ def short(files: Files, node: Node, *, empty: list[Any] | None = None, path: str
     :param empty: what stands for an empty list of references; the reference answers null or [].
     :param path: of a file, where lists show it.
     """
-    doc = node.stored.doc
-    attributes = dict(doc)
-    for name in _HIDDEN:
-        attributes.pop(name, None)
-    if isinstance(node, Dir) and doc.get("referenced_by"):
-        attributes["referenced_by"] = doc["referenced_by"]
-    for name in _LEFT_OUT_WHEN_EMPTY:
-        if name in attributes and not attributes[name]:
-            del attributes[name]
+    hidden = _HIDDEN_OF_FILES if isinstance(node, File) else _HIDDEN
+    attributes = {
+        name: value for name, value in node.stored.doc.items() if name not in hidden and (value or name not in _LEFT_OUT_WHEN_EMPTY)
+    }
     if path is not None:
         attributes["path"] = path
     found = {"type": FILES, "id": node.id, "attributes": attributes, "meta": {"rev": node.rev}}

@@ -23,8 +23,9 @@ from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Ref, Write
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
+from cozyd.files.contents import Contents
 from cozyd.files.links import Links
-from cozyd.files.thumbnails import work_of
+from cozyd.files.thumbnails import Thumbnails, work_of
 from cozyd.files.uploads import Uploads
 from cozyd.files.versions import Keeping
 from cozyd.jobs import Jobs
@@ -174,19 +175,25 @@ class Instance:
         return worker.skips is not None and worker.skips(self, job)
 
     @cached_property
+    def contents(self) -> Contents:
+        """The contents of her files, wherever they lie."""
+        return Contents(self.docs, self._drivers.blobs, self.prefix)
+
+    @cached_property
     def files(self) -> Files:
         """The file system."""
         drivers = self._drivers
         links = Links(drivers.cache, self.prefix, lambda: str(self.doc.get("session_secret", "")).encode(), drivers.now)
         return Files(
             self.docs,
-            drivers.blobs,
+            self.contents,
             self.prefix,
             drivers.locks,
             self.quota,
             drivers.now,
             drivers.new_id,
             links=links,
+            thumbnails=Thumbnails(drivers.blobs, self.prefix),
             address=self.url,
             keeping=drivers.keeping,
         )
@@ -195,13 +202,13 @@ class Instance:
     def uploads(self) -> Uploads:
         """Files that come in several requests."""
         drivers = self._drivers
-        return Uploads(self.files, drivers.blobs, self.prefix, drivers.uploads / self.prefix, drivers.now, drivers.new_id)
+        return Uploads(self.files, self.contents, drivers.uploads / self.prefix, drivers.now, drivers.new_id)
 
     @cached_property
     def checkup(self) -> Checkup:
         """What looks whether documents and contents agree."""
         drivers = self._drivers
-        return Checkup(self.docs, drivers.blobs, self.prefix, drivers.locks, drivers.now, drivers.new_id)
+        return Checkup(self.docs, self.contents, self.prefix, drivers.locks, drivers.now, drivers.new_id)
 
     @cached_property
     def pim(self) -> Pim:

@@ -4,8 +4,9 @@ The instance stays where it was, whole, until the operator changes `storage.docu
 after a cut, a move goes on; run again after more was written, it brings over what is new.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from cozyd import doctypes
@@ -13,6 +14,7 @@ from cozyd.config import without_secrets
 from cozyd.documents.store import DocumentBackend, DocumentStore, Stored
 from cozyd.documents.transfer import Transfer
 from cozyd.errors import Conflict, Invalid, NotFound
+from cozyd.files.blobs import BlobStore
 from cozyd.stack import GLOBAL, Stack, open_documents
 
 KINDS = ("couchdb", "sqlite")
@@ -45,7 +47,8 @@ def migrate(stack: Stack, domain: str, to: str, *, url: str = "", leave_attachme
         stores = _open(source, prefix), _open(target, prefix)
         transfer = Transfer(*stores, made=VIEWS, leave_attachments=leave_attachments or to == "couchdb")
         equal: dict[str, Any] = {}
-        for step in _until_equal(transfer):
+        move = partial(_move_contents, stores[0], stack.blobs, prefix) if not stores[1].holds_contents else None
+        for step in _until_equal(transfer, move):
             if step["step"] == "equal":
                 equal = step
             else:
@@ -54,17 +57,32 @@ def migrate(stack: Stack, domain: str, to: str, *, url: str = "", leave_attachme
         yield equal | {"step": "done", "domain": record.doc["domain"], "documents_at": without_secrets(addresses[1])}
 
 
-def _until_equal(transfer: Transfer) -> Iterator[dict[str, Any]]:
-    """Copy and compare; once more when the source was written to meanwhile."""
-    for _ in range(PASSES - 1):
+def _until_equal(transfer: Transfer, move_contents: Callable[[], None] | None) -> Iterator[dict[str, Any]]:
+    """Copy and compare; once more when the source was written to meanwhile. Contents come after the documents that name them,
+    as a commit writes both: whatever was compared has its contents.
+    """
+    for attempt in range(1, PASSES + 1):
         try:
             yield from transfer.copy()
+            if move_contents is not None:
+                move_contents()
             yield from transfer.compare()
         except Conflict:
+            if attempt == PASSES:
+                raise
             continue
         return
-    yield from transfer.copy()
-    yield from transfer.compare()
+
+
+def _move_contents(source: DocumentStore, blobs: BlobStore, area: str) -> None:
+    """Small contents that lie beside the documents go to the blob store: the other kind of store cannot hold them."""
+    there = {key for key, _, _ in blobs.list(area)}
+    for key in [key for key, _, _ in source.contents() if key not in there]:
+        data = source.content(key)
+        if data is not None:  # else it was removed since
+            with blobs.new(area, key, size=len(data)) as blob:
+                blob.write(data)
+                blob.seal()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from cozyd.documents.doctype import Doctype
 from cozyd.documents.mango import Index, design_of
-from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Map, React, Ref, Stale, Stored, Write
+from cozyd.documents.store import Batch, Change, ContentEdits, Doc, DocumentStore, Map, React, Ref, RowCount, Stale, Stored, Write
 from cozyd.errors import Conflict, CozyError, Locked, NotFound
 
 TRIES = 3
@@ -54,13 +54,21 @@ class Documents:
         self.local, self.set_local, self.info = store.local, store.set_local, store.info
         self.doctypes, self.make, self.drop, self.purge = store.doctypes, store.make, store.drop, store.purge
         self.check, self.tidy = store.check, store.tidy
+        self.holds_contents, self.content, self.contents = store.holds_contents, store.content, store.contents
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
-    def commit(self, batch: Batch, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
+    def commit(
+        self,
+        batch: Batch,
+        *,
+        while_at: Sequence[tuple[Ref, str]] = (),
+        while_counts: Sequence[RowCount] = (),
+        contents: ContentEdits | None = None,
+    ) -> Sequence[Change]:
         """Write a batch, all or nothing: see `DocumentStore.commit`."""
         writes = [self._normal(write) for write in batch]
-        return self._fresh(lambda: self._store.commit(writes, self._react, while_at=while_at))
+        return self._fresh(lambda: self._store.commit(writes, self._react, while_at=while_at, while_counts=while_counts, contents=contents))
 
     def commit_each(self, batch: Batch) -> Sequence[Change | CozyError]:
         """Write a batch, each for itself: see `DocumentStore.commit_each`."""

@@ -6,6 +6,7 @@ driver. All methods are synchronous, thread-safe and bound to one tenant. On the
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from cozyd import jsons
@@ -126,6 +127,20 @@ class Change:
         return self.leaf or self.new
 
 
+@dataclass(slots=True)
+class ContentEdits:
+    """What a commit does with small contents of files, beside its documents (docs/storage.md).
+
+    :param put: key -> bytes. :param copied: new key -> the key it has the bytes of. :param removed: keys; absent ones are fine.
+    """
+
+    put: dict[str, bytes] = field(default_factory=dict)
+    copied: dict[str, str] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+
+RowCount = tuple[str, Key, int]
+"""How many rows a projection has under a key prefix."""
 Batch = Sequence[Write]
 React = Callable[[Sequence[Change], str], Batch]
 """Pure: the changes of a commit and the last seq of io.cozy.triggers in the same snapshot -> writes of the same commit."""
@@ -344,12 +359,31 @@ class DocumentStore(Protocol):
         :raises NotFound: the doctype was never made.
         """
 
-    def commit(self, batch: Batch, react: React | None = None, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
+    holds_contents: ClassVar[bool]
+    """Small contents of files can lie beside the documents, written in the commit of the documents that name them."""
+
+    def content(self, key: str) -> bytes | None:
+        """A small content, None where there is none."""
+
+    def contents(self) -> Iterator[tuple[str, int, datetime]]:
+        """Key, size and time of every small content."""
+
+    def commit(
+        self,
+        batch: Batch,
+        react: React | None = None,
+        *,
+        while_at: Sequence[tuple[Ref, str]] = (),
+        while_counts: Sequence[RowCount] = (),
+        contents: ContentEdits | None = None,
+    ) -> Sequence[Change]:
         """Write a batch: all or nothing where the driver can. Doctypes are made on their first write.
 
         `react` is called once with all changes; its writes belong to the same commit, and its changes end the answer. Raises it
         `Stale`, an atomic store has written nothing.
         :param while_at: documents only read, which must still have these revisions.
+        :param while_counts: what was counted, and must still be so: nothing came there or went. Only where the driver is `atomic`.
+        :param contents: belongs to the commit; only where the driver `holds_contents`.
         :raises Conflict: `refs` lists every stale one, `done` what was written (empty when atomic).
         :raises Invalid, BadRequest, TooLarge: a body that cannot be stored.
         :raises StorageFull, Unavailable: nothing was written.

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from cozyd.documents import Documents
-from cozyd.documents.store import Doc, Ref, Write
+from cozyd.documents.store import Change, ContentEdits, Doc, Ref, RowCount, Write
 from cozyd.errors import BadRequest, Conflict, Invalid, NotFound
 from cozyd.files import metadata, seeds, tree
-from cozyd.files.blobs import Blob, BlobStore, drop
+from cozyd.files.blobs import Blob
+from cozyd.files.contents import Contents
 from cozyd.files.copies import Copies
 from cozyd.files.kinds import class_of, guess_mime
 from cozyd.files.links import Links
@@ -22,6 +23,7 @@ from cozyd.files.lookup import NOT_FOUND, Lookup
 from cozyd.files.moves import Moves
 from cozyd.files.provenance import Author, Metadata
 from cozyd.files.references import References
+from cozyd.files.subtree import TreeEdit
 from cozyd.files.thumbnails import PICTURED, Thumbnails, keys_of
 from cozyd.files.tree import TRASH_DIR, Dir, File, Node, Version, node_of, write_time
 from cozyd.files.upload import Content, Room, Upload
@@ -46,7 +48,7 @@ def lock_name(area: str) -> str:
 class Files(Lookup):
     """One tenant's files.
 
-    :param area: the tenant's area in the blob store.
+    :param area: the tenant's name, of her lock.
     :param quota: bytes her files may take, None: no limit.
     :param links: the secrets that open one file without a token.
     :param address: of the instance, for what documents say of their origin.
@@ -55,7 +57,7 @@ class Files(Lookup):
     def __init__(
         self,
         docs: Documents,
-        blobs: BlobStore,
+        contents: Contents,
         area: str,
         locks: Locks,
         quota: Callable[[], int | None],
@@ -63,19 +65,21 @@ class Files(Lookup):
         new_id: Callable[[], str],
         *,
         links: Links,
+        thumbnails: Thumbnails,
         address: Callable[[], str],
         keeping: Keeping,
     ) -> None:
-        super().__init__(docs, blobs, area, quota, now)
+        super().__init__(docs, contents, quota, now)
+        self._area = area
         self._locks = locks
         self._new_id = new_id
         self._address = address
         self._moves = Moves(self, self._subtree)
-        self._copies = Copies(self, blobs, area, new_id)
+        self._copies = Copies(self, contents, new_id)
         self.links = links
-        self.versions = Versions(docs, blobs, area, self._held, now, keeping)
+        self.versions = Versions(docs, contents, self._held, now, keeping)
         self.references = References(docs, self._held)
-        self.thumbnails = Thumbnails(blobs, area)
+        self.thumbnails = thumbnails
 
     def author(self, **more: Any) -> Author:
         """Who changes something now; by default nobody in particular.
@@ -95,7 +99,7 @@ class Files(Lookup):
         room = self._room(lambda: self.versions.plan(replaces, "").freed(replaces) if replaces else 0)
         room.check(size or 0)
         key = f"{replaces.id if replaces else self._new_id()}/{secrets.token_hex(8)}"
-        return Upload(self._blobs.new(self._area, key, size=size), room)
+        return Upload(self._contents.new(key, size=size), room)
 
     def put(
         self,
@@ -107,12 +111,15 @@ class Files(Lookup):
         fields: Mapping[str, Any] | None = None,
         author: Author | None = None,
         exact: bool = False,
+        resumable: bool = False,
     ) -> File:
         """Make a file of a sealed blob, or give one its next content; the replaced one becomes a version, or goes.
 
         Whoever comes last wins, and what is replaced is the content of that moment.
         :param fields: further members of the document: mime, tags, executable, created_at, updated_at, metadata...
         :param exact: the file has still to be as `replaces` has it.
+        :param resumable: it comes of an upload that may be finished later: a taken name gets a number, and the content stays
+            when no file can be made of it.
         :raises Conflict: the name is taken, or the file changed meanwhile.
         :raises NotFound: the parent, or the file that is replaced, is gone or in the trash.
         :raises QuotaExceeded: there is no room left.
@@ -120,14 +127,16 @@ class Files(Lookup):
         try:
             with self._held():
                 if replaces is None:
+                    name = self.free_name(parent, name) if resumable else name
                     batch, home, doomed = self._making(parent, tree.check_name(name), blob, fields or {}, author)
                 else:
                     batch, home, doomed = self._replacing(replaces, blob, fields or {}, author, exact=exact)
-                stored = self._docs.commit(batch, while_at=[(home.stored.ref, home.rev)])[0].new
+                while_at = [(home.stored.ref, home.rev)]
+                stored = self._contents.commit(batch, while_at=while_at, made=[blob], doomed=doomed)[0].new
         except BaseException:
-            drop(self._blobs, self._area, [blob.key])
+            if not resumable:
+                self.discard(blob)
             raise
-        drop(self._blobs, self._area, doomed)
         return _file(node_of(stored))
 
     def _making(self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None) -> _Prepared:
@@ -167,7 +176,8 @@ class Files(Lookup):
 
     def discard(self, blob: Blob) -> None:
         """Remove a sealed blob that no document will name."""
-        drop(self._blobs, self._area, [blob.key])
+        if blob.data is None:
+            self._contents.drop([blob.key])
 
     # -- folders ----------------------------------------------------------------------------------------------------
 
@@ -235,9 +245,9 @@ class Files(Lookup):
                 raise BadRequest("What is in the trash is restored, not moved")
             self._moves.check_place(node, home, name, replaces)
             changes["cozyMetadata"] = author.changed(node.stored.doc.get("cozyMetadata") or {}) | (changes.get("cozyMetadata") or {})
-            batch = self._clearing(replaces, author)
-            batch += self._moves.moving(node, home, name, {key: ... if value is None else value for key, value in changes.items()})
-            changed = self._docs.commit(batch, while_at=[(home.stored.ref, home.rev)])
+            edit = self._clearing(replaces, author)
+            edit.add(self._moves.moving(node, home, name, {key: ... if value is None else value for key, value in changes.items()}))
+            changed = self._commit(edit, home)
             return node_of(next(change.new for change in changed if change.new.ref.id == node.id))
 
     def relabel(self, file: File, *, metadata: Metadata, tags: Sequence[str], author: Author) -> File:
@@ -272,11 +282,15 @@ class Files(Lookup):
         :raises BadRequest: it is there already, or is the root.
         """
         with self._held():
-            batch = self._moves.trashing(node, author or self.author(), by)
-            return node_of(self._docs.commit(batch)[0].new)
+            return node_of(self._commit(self._moves.trashing(node, author or self.author(), by))[0].new)
 
-    def _clearing(self, replaces: Node | None, author: Author) -> list[Write]:
-        return self._moves.trashing(replaces, author, None) if replaces is not None else []
+    def _clearing(self, replaces: Node | None, author: Author) -> TreeEdit:
+        return self._moves.trashing(replaces, author, None) if replaces is not None else TreeEdit()
+
+    def _commit(self, edit: TreeEdit, home: Dir | None = None) -> Sequence[Change]:
+        """:raises Conflict: the folder it goes to has changed, or something came into one that was looked through."""
+        while_at = [(home.stored.ref, home.rev)] if home is not None else ()
+        return self._docs.commit(edit.writes, while_at=while_at, while_counts=edit.counts)
 
     def restore(self, node: Node, *, author: Author | None = None) -> Node:
         """Take a node out of the trash, to where it was; folders that are gone are made again.
@@ -293,8 +307,7 @@ class Files(Lookup):
             name = self._moves.free_name(home, tree.restored_name(node.name))
             tree.check_depth(home.below(name))
             more = {"restore_path": ..., "cozyMetadata": author.changed(node.stored.doc.get("cozyMetadata") or {})}
-            batch = self._moves.moving(node, home, name, more)
-            return node_of(self._docs.commit(batch, while_at=[(home.stored.ref, home.rev)])[0].new)
+            return node_of(self._commit(self._moves.moving(node, home, name, more), home)[0].new)
 
     def erase(self, node: Node) -> None:
         """Remove a node with all below and all versions, for good.
@@ -305,17 +318,18 @@ class Files(Lookup):
         if node.id in (ROOT_DIR, TRASH_DIR):
             raise BadRequest("The root and the trash cannot be removed")
         with self._held():
-            doomed = [*(self._subtree.nodes(node) if isinstance(node, Dir) else ()), node]
+            below, counts = self._subtree.nodes(node) if isinstance(node, Dir) else ((), ())
+            doomed = [*below, node]
             if len(doomed) <= _AT_ONCE:
-                self._erase(doomed)
+                self._erase(doomed, counts)
                 return
             if not node.trashed:
-                self._docs.commit(self._moves.trashing(node, self.author(), None))
+                self._commit(self._moves.trashing(node, self.author(), None))
         self._erase_slowly([one.id for one in doomed])
 
     def clear_trash(self) -> None:
         """Remove all that is in the trash, for good."""
-        self._erase_slowly([node.id for node in self._subtree.nodes(self.dir(TRASH_DIR))])
+        self._erase_slowly([node.id for node in self._subtree.nodes(self.dir(TRASH_DIR))[0]])
 
     def _erase_slowly(self, ids: Sequence[str]) -> None:
         """Remove what is in the trash piece by piece, children first, so that other writers do not wait for all of it."""
@@ -324,13 +338,12 @@ class Files(Lookup):
                 found = self.get_many(ids[start : start + _AT_ONCE])
                 self._erase([node for node in found if node is not None and node.trashed])
 
-    def _erase(self, nodes: Sequence[Node]) -> None:
+    def _erase(self, nodes: Sequence[Node], counts: Sequence[RowCount] = ()) -> None:
         files = [node for node in nodes if isinstance(node, File)]
         versions = self.versions.of_many(files)
         gone: list[Node | Version] = [*nodes, *versions]
-        self._docs.commit([Write(one.stored.ref, rev=one.rev, deleted=True) for one in gone])
-        contents = [*(file.blob.key for file in files), *(version.blob.key for version in versions)]
-        drop(self._blobs, self._area, contents + _pictures(files))
+        doomed = [*(file.blob.key for file in files), *(version.blob.key for version in versions), *_pictures(files)]
+        self._contents.commit([Write(one.stored.ref, rev=one.rev, deleted=True) for one in gone], while_counts=counts, doomed=doomed)
 
     # -- copies -----------------------------------------------------------------------------------------------------
 
@@ -352,18 +365,21 @@ class Files(Lookup):
         :raises Conflict: the name is taken. QuotaExceeded: there is no room left.
         """
         made: list[str] = []
+        edits = ContentEdits()
         author = author or self.author()
         try:
             with self._held():
                 home = self._moves.usable(parent.id)
                 self._moves.check_free(home, tree.check_name(name), but=[replaces] if replaces is not None else ())
                 self._room().check(self._copies.size(node, home, deep=deep))
-                batch = self._copies.writes(node, home, name, made, author, deep=deep, fields=fields or {})
+                batch = self._copies.writes(node, home, name, (made, edits), author, deep=deep, fields=fields or {})
                 clearing = self._clearing(replaces, author)
-                changed = self._docs.commit([*clearing, *batch], while_at=[(home.stored.ref, home.rev)])
-                return node_of(changed[len(clearing)].new)
+                while_at = [(home.stored.ref, home.rev)]
+                writes = [*clearing.writes, *batch]
+                changed = self._contents.commit(writes, while_at=while_at, while_counts=clearing.counts, edits=edits)
+                return node_of(changed[len(clearing.writes)].new)
         except BaseException:
-            drop(self._blobs, self._area, made)
+            self._contents.drop(made)
             raise
 
     def free_name(self, home: Dir, name: str) -> str:

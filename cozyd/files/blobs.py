@@ -6,22 +6,19 @@ file's id>/<name>`, temporary files below `<folder>/tmp` on the same disk.
 """
 
 import io
-import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, cast
+from typing import BinaryIO, ClassVar, Protocol, Self, cast
 
-from cozyd.errors import CozyError, NotFound, RangeNotSatisfiable, StorageFull, Unavailable
+from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, Unavailable
 from cozyd.files.spool import OwnFolder, Spool, translated
-
-log = logging.getLogger("cozyd.files")
 
 PIECE = 1 << 20
 PLACE_TRIES = 100
@@ -36,11 +33,13 @@ class Blob:
     :param key: `<file id>/<internal id>`: the Swift object's name, the version's id.
     :param size: bytes.
     :param md5: base64.
+    :param data: the bytes of a small one, which become durable with the document that names it (`contents.py`).
     """
 
     key: str
     size: int
     md5: str
+    data: bytes | None = None
 
 
 class NewBlob(AbstractContextManager["NewBlob"], Protocol):
@@ -61,6 +60,9 @@ class NewBlob(AbstractContextManager["NewBlob"], Protocol):
 
 class BlobStore(Protocol):
     """Contents by area (a tenant's prefix) and key."""
+
+    keeps_small: ClassVar[bool]
+    """Whether it is for small contents too; else those lie beside the documents, where the document store can hold them."""
 
     @property
     def temporary(self) -> Path:
@@ -167,14 +169,6 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def drop(blobs: BlobStore, area: str, keys: Sequence[str]) -> None:
-    """Delete contents that no document names any more. Where the store is away they stay for fsck: what was written is written."""
-    try:
-        blobs.delete(area, keys)
-    except CozyError as error:
-        log.warning("%d contents that nothing names stay until fsck: %s", len(keys), error)
-
-
 def is_key(text: str) -> bool:
     """Whether a content may have this key; no other can lead out of an area."""
     return _KEY.fullmatch(text) is not None
@@ -185,6 +179,8 @@ class LocalBlobs:
 
     :param folder: made when it is not there; what dead processes left in its temporary folder is removed.
     """
+
+    keeps_small: ClassVar[bool] = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from cozyd.documents import Documents
 from cozyd.documents.store import FeedRow
 from cozyd.errors import Conflict, NotFound
-from cozyd.files.blobs import PIECE, BlobStore
+from cozyd.files.blobs import PIECE
+from cozyd.files.contents import Contents
 from cozyd.files.fsck import Entry, Finding, Kind, Look, compare, entry_of, mismatch
 from cozyd.files.mending import Mender
 from cozyd.files.rows import DISK_USAGE, VERSIONS_USAGE
@@ -49,20 +50,20 @@ class Mended:
 class Checkup:
     """One tenant's.
 
-    :param area: the tenant's area in the blob store.
+    :param area: the tenant's name, of her lock.
     """
 
     def __init__(
         self,
         docs: Documents,
-        blobs: BlobStore,
+        contents: Contents,
         area: str,
         locks: Locks,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
-        self._docs, self._blobs, self._area, self._now = docs, blobs, area, now
-        self._mender = Mender(docs, blobs, area, locks, now, new_id)
+        self._docs, self._contents, self._now = docs, contents, now
+        self._mender = Mender(docs, contents, area, locks, now, new_id)
 
     def run(
         self, *, mend: bool = False, contents: bool = True, orphan_age: timedelta = ORPHAN_AGE
@@ -86,7 +87,7 @@ class Checkup:
     def _look(self, orphan_age: timedelta) -> Generator[Progress, None, Look]:
         """One look; contents first, so that a content whose document is read was there before it."""
         old, seqs = self._now() - orphan_age, self._seqs()
-        contents = {key: (size, time) for key, size, time in self._blobs.list(self._area)}
+        contents = {key: (size, time) for key, size, time in self._contents.list()}
         yield Progress("contents", len(contents), len(contents))
         entries: dict[str, Entry] = {}
         versions: dict[str, Entry] = {}
@@ -147,7 +148,7 @@ class Checkup:
             md5 = hashlib.md5(usedforsecurity=False)
             size = 0
             try:
-                with self._blobs.open(self._area, entry.key) as stream:
+                with self._contents.open(entry.key) as stream:
                     while piece := stream.read(PIECE):
                         md5.update(piece)
                         size += len(piece)

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cozyd.documents.store import Doc, Ref, Write
+from cozyd.documents.store import ContentEdits, Doc, Ref, Write
 from cozyd.errors import PreconditionFailed
 from cozyd.files import tree
-from cozyd.files.blobs import BlobStore
+from cozyd.files.contents import Contents
 from cozyd.files.kinds import class_of, guess_mime
 from cozyd.files.lookup import Lookup
 from cozyd.files.provenance import Author
@@ -15,15 +15,15 @@ from cozyd.files.tree import Dir, File, Node
 from cozyd.permissions import FILES
 
 _NOT_COPIED = frozenset(("referenced_by", "not_synchronized_on", "restore_path", "cozyMetadata"))
+Made = tuple[list[str], ContentEdits]
 
 
 class Copies:
     """Copies contents and computes documents; nothing is committed here."""
 
-    def __init__(self, lookup: Lookup, blobs: BlobStore, area: str, new_id: Callable[[], str]) -> None:
+    def __init__(self, lookup: Lookup, contents: Contents, new_id: Callable[[], str]) -> None:
         self._lookup = lookup
-        self._blobs = blobs
-        self._area = area
+        self._contents = contents
         self._new_id = new_id
 
     def size(self, node: Node, home: Dir, *, deep: bool) -> int:
@@ -37,26 +37,25 @@ class Copies:
             raise PreconditionFailed("Forbidden document copy", source="dir-id")
         return self._lookup.size(node) if deep else 0
 
-    def writes(
-        self, node: Node, home: Dir, name: str, made: list[str], author: Author, *, deep: bool, fields: Mapping[str, Any]
-    ) -> list[Write]:
+    def writes(self, node: Node, home: Dir, name: str, made: Made, author: Author, *, deep: bool, fields: Mapping[str, Any]) -> list[Write]:
         """The writes of a copy, the top one first.
 
-        :param made: gets the key of each content that is copied.
+        :param made: gets the key of each content that is copied, and what the commit has to do with small ones.
         """
         return list(self._writes(node, home.id, home.below(name), name, made, author, deep=deep, fields=fields))
 
     def _writes(
-        self, node: Node, home: str, path: str, name: str, made: list[str], author: Author, *, deep: bool, fields: Mapping[str, Any]
+        self, node: Node, home: str, path: str, name: str, made: Made, author: Author, *, deep: bool, fields: Mapping[str, Any]
     ) -> Iterator[Write]:
         tree.check_depth(path)
         body = {key: value for key, value in node.stored.doc.items() if not key.startswith("_") and key not in _NOT_COPIED}
         body |= {"name": name, "dir_id": home, "created_at": author.at, "updated_at": author.at} | dict(fields)
         id = self._new_id()
         if isinstance(node, File):
-            blob = self._blobs.copy(self._area, node.blob, f"{id}/{secrets.token_hex(8)}")
-            made.append(blob.key)
-            body |= _typed(node, name) | {"internal_vfs_id": blob.key.partition("/")[2], "trashed": False}
+            internal = secrets.token_hex(8)
+            made[0].append(f"{id}/{internal}")
+            self._contents.copy(node.blob, f"{id}/{internal}", made[1])
+            body |= _typed(node, name) | {"internal_vfs_id": internal, "trashed": False}
             yield Write(Ref(FILES, id), body=body | {"cozyMetadata": author.uploaded()}, private=node.stored.private)
             return
         yield Write(Ref(FILES, id), body=body | {"path": path, "cozyMetadata": author.created()}, private=node.stored.private)

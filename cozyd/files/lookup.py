@@ -8,7 +8,8 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Key, Ref, Row, Stored
 from cozyd.errors import NotFound
 from cozyd.files import tree
-from cozyd.files.blobs import Blob, BlobStore
+from cozyd.files.blobs import Blob
+from cozyd.files.contents import Contents
 from cozyd.files.rows import BY_NAME, DISK_USAGE, NAMES, NOT_SYNCHRONIZED, VERSIONS_USAGE
 from cozyd.files.subtree import Subtree
 from cozyd.files.tree import TRASH_DIR, Dir, File, Node, Reference, node_of
@@ -21,14 +22,12 @@ NOT_FOUND = "file does not exist"
 class Lookup:
     """What one tenant's files are now.
 
-    :param area: the tenant's area in the blob store.
     :param quota: bytes her files may take, None: no limit.
     """
 
-    def __init__(self, docs: Documents, blobs: BlobStore, area: str, quota: Callable[[], int | None], now: Callable[[], datetime]) -> None:
+    def __init__(self, docs: Documents, contents: Contents, quota: Callable[[], int | None], now: Callable[[], datetime]) -> None:
         self._docs = docs
-        self._blobs = blobs
-        self._area = area
+        self._contents = contents
         self._quota = quota
         self._now = now
         self._subtree = Subtree(docs)
@@ -173,4 +172,4 @@ class Lookup:
 
     def open(self, blob: Blob, *, start: int = 0, stop: int | None = None) -> BinaryIO:
         """As `read`, of any sealed content."""
-        return self._blobs.open(self._area, blob.key, start=start, stop=stop)
+        return self._contents.open(blob.key, start=start, stop=stop)

@@ -8,7 +8,7 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Stored, Write
 from cozyd.errors import NotFound
 from cozyd.files import tree
-from cozyd.files.blobs import BlobStore
+from cozyd.files.contents import Contents
 from cozyd.files.fsck import Finding
 from cozyd.files.rows import NAMES
 from cozyd.files.thumbnails import file_of
@@ -25,13 +25,13 @@ class Mender:
     def __init__(
         self,
         docs: Documents,
-        blobs: BlobStore,
+        contents: Contents,
         area: str,
         locks: Locks,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
-        self._docs, self._blobs, self._area, self._locks = docs, blobs, area, locks
+        self._docs, self._contents, self._area, self._locks = docs, contents, area, locks
         self._now, self._new_id = now, new_id
         self._by_type: dict[str, Callable[[Finding], None]] = {
             "index_missing_root": self._make_top,
@@ -136,29 +136,21 @@ class Mender:
 
     # -- contents ---------------------------------------------------------------------------------------------------
 
-    def _is_there(self, key: str) -> bool:
-        try:
-            self._blobs.open(self._area, key).close()
-        except NotFound:
-            return False
-        return True
-
     def _drop_content(self, finding: Finding) -> None:
         """Delete a content that no document names, not even since it was looked for."""
         id, _, internal = finding.id.partition("/")
         file = self._find(FILES, id)
         if (file is None or file.doc.get("internal_vfs_id") != internal) and self._find(VERSIONS, finding.id) is None:
-            self._blobs.delete(self._area, [finding.id])
+            self._contents.delete(finding.id)
 
     def _drop_thumbnail(self, finding: Finding) -> None:
         if self._find(FILES, file_of(finding.id)) is None:
-            self._blobs.delete(self._area, [finding.id])
+            self._contents.delete(finding.id)
 
     def _drop_version(self, finding: Finding) -> None:
         stored = self._find(VERSIONS, finding.id)
         if stored is not None:
-            self._docs.commit([Write(stored.ref, rev=stored.rev, deleted=True)])
-            self._blobs.delete(self._area, [stored.ref.id])
+            self._contents.commit([Write(stored.ref, rev=stored.rev, deleted=True)], doomed=[stored.ref.id])
 
     def _without_content(self, finding: Finding) -> None:
         """A file whose content is gone gets the newest of its old ones; one that has none is nothing any more."""
@@ -166,7 +158,7 @@ class Mender:
             self._drop_version(finding)
             return
         stored = self._find(FILES, finding.id)
-        if stored is None or self._is_there(f"{stored.ref.id}/{stored.doc.get('internal_vfs_id')}"):
+        if stored is None or self._contents.is_there(f"{stored.ref.id}/{stored.doc.get('internal_vfs_id')}"):
             return
         version = self._newest_version(stored.ref.id)
         if version is None:
@@ -180,6 +172,6 @@ class Mender:
         """The newest old content that is there."""
         found = self._docs.all(VERSIONS, start=f"{id}/", end=f"{id}0").rows
         for version in sorted(found, key=lambda one: str(one.doc.get("updated_at", "")), reverse=True):
-            if self._is_there(version.ref.id):
+            if self._contents.is_there(version.ref.id):
                 return version
         return None

@@ -10,7 +10,7 @@ from cozyd.files import tree
 from cozyd.files.kinds import class_of, guess_mime
 from cozyd.files.lookup import NOT_FOUND, Lookup
 from cozyd.files.provenance import Author, Metadata
-from cozyd.files.subtree import Subtree
+from cozyd.files.subtree import Subtree, TreeEdit
 from cozyd.files.tree import TRASH_DIR, Dir, File, Node, node_of
 from cozyd.permissions import ROOT_DIR
 
@@ -54,8 +54,8 @@ class Moves:
             raise PreconditionFailed("Forbidden document move", source="dir-id")
         self.check_free(home, name, but=[node] if replaces is None else [node, replaces])
 
-    def moving(self, node: Node, home: Dir, name: str, more: Mapping[str, Any]) -> list[Write]:
-        """The writes that put a node under a name in a folder; the node's own is the first.
+    def moving(self, node: Node, home: Dir, name: str, more: Mapping[str, Any]) -> TreeEdit:
+        """What puts a node under a name in a folder; the node's own write is the first.
 
         :param more: other members that change.
         """
@@ -68,15 +68,16 @@ class Moves:
         if isinstance(node, File):
             if node.trashed != home.trashed:
                 patch["trashed"] = home.trashed
-            return [Write(node.stored.ref, patch=patch, rev=node.rev, about=about)]
+            return TreeEdit([Write(node.stored.ref, patch=patch, rev=node.rev, about=about)])
         path = home.below(name)
         if path == node.path:
-            return [Write(node.stored.ref, patch=patch, rev=node.rev, about=about)]
-        below = self._subtree.moved(node, path, to_trash=home.trashed)
-        return [Write(node.stored.ref, patch=patch | {"path": path}, rev=node.rev, about=about), *below]
+            return TreeEdit([Write(node.stored.ref, patch=patch, rev=node.rev, about=about)])
+        edit = TreeEdit([Write(node.stored.ref, patch=patch | {"path": path}, rev=node.rev, about=about)])
+        edit.add(self._subtree.moved(node, path, to_trash=home.trashed))
+        return edit
 
-    def trashing(self, node: Node, author: Author, by: Metadata | None) -> list[Write]:
-        """The writes that put a node in the trash.
+    def trashing(self, node: Node, author: Author, by: Metadata | None) -> TreeEdit:
+        """What puts a node in the trash.
 
         :raises BadRequest: it is there already, or is the root.
         """

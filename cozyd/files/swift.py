@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, ClassVar, Self, cast
 
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, TooLarge, Unavailable
 from cozyd.files.blobs import PIECE, THUMBNAILS, Blob, NewBlob, is_key
@@ -196,6 +196,8 @@ class SwiftBlobs:
     :param parallel: how many requests to Swift at once; others wait a little, then are told to come back.
     :param page: how many names a listing asks for at once.
     """
+
+    keeps_small: ClassVar[bool] = True
 
     def __init__(self, address: str, folder: Path, *, password: str = "", parallel: int = 6, page: int = 10_000) -> None:
         self._session = Session(Access.parse(address, password), parallel)

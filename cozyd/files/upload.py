@@ -76,4 +76,4 @@ class Upload:
     def seal(self) -> Content:
         """See `NewBlob.seal`."""
         blob = self._blob.seal()
-        return Content(blob.key, blob.size, blob.md5, self._head)
+        return Content(blob.key, blob.size, blob.md5, blob.data, self._head)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 from cozyd.errors import Conflict, NotFound, TooManyRequests
 from cozyd.files import Author, Dir, File, Files, tree
-from cozyd.files.blobs import BlobStore
+from cozyd.files.contents import Contents
 from cozyd.files.metadata import HEAD
 from cozyd.files.parts import Info, Part, Parts, new_id
 from cozyd.files.upload import Content, Room
@@ -20,20 +20,18 @@ MOST = 1000
 class Uploads:
     """One tenant's.
 
-    :param area: hers in the blob store.
     :param folder: hers, for what has come.
     """
 
     def __init__(
         self,
         files: Files,
-        blobs: BlobStore,
-        area: str,
+        contents: Contents,
         folder: Path,
         now: Callable[[], datetime],
         new_file_id: Callable[[], str],
     ) -> None:
-        self._files, self._blobs, self._area = files, blobs, area
+        self._files, self._contents = files, contents
         self._new_file_id = new_file_id
         self.parts = Parts(folder, now)
 
@@ -53,7 +51,7 @@ class Uploads:
         used, quota = self._files.usage()
         Room(used + reserved, quota, freed=self._freed(replaces)).check(length)
         key = f"{replaces.id if replaces else self._new_file_id()}/{secrets.token_hex(8)}"
-        with self._blobs.new(self._area, key, size=length):  # whether the store takes so much
+        with self._contents.new(key, size=length):  # whether the store takes so much
             pass
         return self.parts.create(
             Info(new_id(), key, length, home.id, name, replaces.id if replaces else "", dict(fields), told=told),
@@ -62,7 +60,8 @@ class Uploads:
     def finish(self, part: Part, author: Author) -> File:
         """Make the file of a whole upload: one commit, whatever the size. It can be called again when it was interrupted.
 
-        :raises Conflict: the name was taken meanwhile. NotFound: the folder, or the file to replace, is gone.
+        Where the name was taken meanwhile, the file has another one with a number: no byte that came is in vain.
+        :raises NotFound: the folder, or the file to replace, is gone.
         :raises QuotaExceeded: there is no room left. The upload stays, and can be finished later.
         """
         info = part.info
@@ -70,12 +69,13 @@ class Uploads:
         if file is None:
             home = self._files.dir(info.dir_id)
             old = self._files.file(info.replaces) if info.replaces else None
-            self._check_place(home, info.name, old)
+            if home.trashed:
+                raise NotFound("parent directory is in the trash")
             if part.path.exists():
                 used, quota = self._files.usage()
                 Room(used, quota, freed=self._freed(old)).check(info.length)
             blob = self._sealed(part)
-            file = self._files.put(home, info.name, blob, replaces=old, fields=part.info.fields, author=author)
+            file = self._files.put(home, info.name, blob, replaces=old, fields=part.info.fields, author=author, resumable=True)
         part.path.unlink(missing_ok=True)
         part.save(file=file.id)
         return file
@@ -90,11 +90,14 @@ class Uploads:
         if part.path.exists():
             whole = part.whole()
             part.save(md5=whole.md5)
-            with self._blobs.new(self._area, info.key, size=info.length, type=str(info.fields.get("mime", ""))) as new:
+            with self._contents.new(info.key, size=info.length, type=str(info.fields.get("mime", ""))) as new:
                 new.fill(cast(BinaryIO, whole))
-                new.seal()
-        with self._blobs.open(self._area, info.key) as stream:  # it is there too when a process ended between sealing and commit
-            return Content(info.key, info.length, part.info.md5, stream.read(HEAD))
+                blob = new.seal()
+            if blob.data is not None:
+                whole.close()
+                return Content(blob.key, blob.size, blob.md5, blob.data, blob.data)
+        with self._contents.open(info.key) as stream:  # it is there too when a process ended between sealing and commit
+            return Content(info.key, info.length, part.info.md5, None, stream.read(HEAD))
 
     def _made(self, info: Info) -> File | None:
         """The file that an upload has become."""

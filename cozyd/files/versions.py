@@ -9,7 +9,7 @@ from typing import Any
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Write
 from cozyd.errors import Conflict, NotFound, NoVersion
-from cozyd.files.blobs import BlobStore, drop
+from cozyd.files.contents import Contents
 from cozyd.files.tree import VERSIONS, File, Version, node_of, version_of, write_time
 from cozyd.permissions import FILES
 
@@ -73,15 +73,13 @@ class Versions:
     def __init__(
         self,
         docs: Documents,
-        blobs: BlobStore,
-        area: str,
+        contents: Contents,
         held: Callable[[], AbstractContextManager[Any]],
         now: Callable[[], datetime],
         keeping: Keeping,
     ) -> None:
         self._docs = docs
-        self._blobs = blobs
-        self._area = area
+        self._contents = contents
         self._held = held
         self._now = now
         self._keeping = keeping
@@ -150,8 +148,7 @@ class Versions:
 
         :raises Conflict: it changed meanwhile.
         """
-        self._docs.commit([_gone(version)])
-        drop(self._blobs, self._area, [version.blob.key])
+        self._contents.commit([_gone(version)], doomed=[version.blob.key])
 
     def clear(self) -> None:
         """Remove every earlier content of every file, the tagged ones too."""
@@ -160,8 +157,7 @@ class Versions:
             with self._held():
                 rows = self._docs.all(VERSIONS, start=start, limit=PIECE).rows
                 found = [version_of(stored) for stored in rows if not stored.ref.id.startswith("_")]
-                self._docs.commit([_gone(version) for version in found])
-            drop(self._blobs, self._area, [version.blob.key for version in found])
+                self._contents.commit([_gone(version) for version in found], doomed=[version.blob.key for version in found])
             if len(rows) < PIECE:
                 return
             start = rows[-1].ref.id + "\0"

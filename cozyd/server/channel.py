@@ -72,6 +72,7 @@ class Front(Protocol):
     def welcome(self, environ: dict[str, Any]) -> Buffer | None:
         """Whether a large body may come, and where it goes; None: into a temporary file. On a task thread, before the body.
 
+        `cozyd.room` of the environ is then how many bytes may come of one whose length is not known.
         :raises CozyError: it may not come.
         """
 
@@ -110,6 +111,7 @@ class _Welcome:
         buffer: Buffer | None = None
         try:
             buffer = channel.front.welcome(environ)
+            request.room = environ.get("cozyd.room")
         except CozyError as error:
             refused = error
         except Exception:  # whatever happens, the client gets an answer

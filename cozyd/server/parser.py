@@ -9,7 +9,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 from waitress.utilities import BadRequest
 
-from cozyd.errors import CozyError, StorageFull, TooLarge
+from cozyd.errors import CozyError, QuotaExceeded, StorageFull, TooLarge
 from cozyd.server.parking import Parked
 
 UNLIMITED = 1 << 62
@@ -27,6 +27,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.judged = False
         self.head = b""
         self.largest = UNLIMITED
+        self.room: int | None = None
         self.held_from = 0
         self.refused: CozyError | None = None
         self.parked: Parked | None = None
@@ -81,6 +82,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     def _check_chunks(self, receiver: Any) -> None:
         if self.body_bytes_received > self.largest:
             self._refuse_as_too_large()
+        elif self.room is not None and len(receiver) > self.room:
+            self.refuse(QuotaExceeded("There is not enough room left"))
         elif len(receiver.control_line) + len(receiver.trailer) > LONGEST_CHUNK_LINE:
             self.error = BadRequest("A chunk's size or the trailer is too long")
             self.completed = True

@@ -225,12 +225,19 @@ def _credentials(environ: Environ, *, dav: bool) -> Credentials:
 
 
 def _check_room(instance: Instance, environ: Environ) -> None:
-    """:raises QuotaExceeded: a body of this length does not fit, not even in the place of what it replaces."""
+    """Compare the length of a body with the room there is; one in chunks, of no known length, is told how much may come.
+
+    :raises QuotaExceeded: it does not fit, not even in the place of what it replaces.
+    """
     files = instance.files
     used, quota = files.usage()
     length = int(environ.get("CONTENT_LENGTH") or 0)
-    if quota is not None and used + length > quota and used + length - _freed(files, environ) > quota:
+    if quota is None:
+        return
+    if used + length > quota and used + length - _freed(files, environ) > quota:
         raise QuotaExceeded("There is not enough room left")
+    if "CONTENT_LENGTH" not in environ and not environ["PATH_INFO"].startswith(RESUMABLE):
+        environ["cozyd.room"] = max(0, quota - used + _freed(files, environ))
 
 
 def _freed(files: Files, environ: Environ) -> int:

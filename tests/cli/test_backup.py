@@ -54,11 +54,12 @@ def put(client: Client, id: str, **fields: Any) -> Answer:
 
 
 def fill(client: Client) -> None:
-    """A document, a card with its own bytes, two files."""
+    """A document, a card with its own bytes, a small file and two others."""
     put(client, "one", n=1)
     assert client.dav("PUT", "/sync/dav/me/contacts/marie.vcf", CARD, Content_Type="text/vcard").status == 201
     assert client.dav("PUT", "/sync/files/a.txt", b"first content").status == 201
     assert client.dav("PUT", "/sync/files/b.bin", bytes(range(256)) * 5000).status == 201
+    assert client.dav("PUT", "/sync/files/large.txt", b"first content" * 5000).status == 201
 
 
 def same_as_filled(client: Client) -> bool:
@@ -67,6 +68,7 @@ def same_as_filled(client: Client) -> bool:
         and client.dav("GET", "/sync/dav/me/contacts/marie.vcf").body == CARD.encode()
         and client.dav("GET", "/sync/files/a.txt").body == b"first content"
         and client.dav("GET", "/sync/files/b.bin").body == bytes(range(256)) * 5000
+        and client.dav("GET", "/sync/files/large.txt").body == b"first content" * 5000
     )
 
 
@@ -77,6 +79,7 @@ def spoil(client: Client) -> None:
     put(client, "lost", n=3)
     assert client.dav("DELETE", "/sync/dav/me/contacts/marie.vcf").status in (200, 204)
     assert client.dav("PUT", "/sync/files/a.txt", b"second content").status == 204
+    assert client.dav("PUT", "/sync/files/large.txt", b"second content" * 5000).status == 204
     assert client.dav("DELETE", "/sync/files/b.bin").status == 204
     assert client.dav("PUT", "/sync/files/c.txt", b"new").status == 201
 
@@ -152,7 +155,7 @@ def test_documents_and_contents_agree_whatever_is_written_meanwhile(server: Oper
         while not stop.is_set():
             number += 1
             written.append(number)
-            alice.dav("PUT", f"/sync/files/f{number % 5}.txt", f"content {number}".encode())
+            alice.dav("PUT", f"/sync/files/f{number % 5}.txt", f"content {number}".encode() * (1 + number % 2 * 5000))
             alice.api("POST", f"/data/{NOTES}/", {"n": number})
             if number % 7 == 0:
                 alice.dav("DELETE", f"/sync/files/f{number % 5}.txt")

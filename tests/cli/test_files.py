@@ -152,11 +152,11 @@ def test_the_references_local_storage_is_taken_with_its_trash(command: Command, 
 def test_an_altered_content_is_never_exported(command: Command, tmp_path: Path):
     source = tmp_path / "source"
     source.mkdir()
-    (source / "photo.jpg").write_bytes(b"x" * 1000)
+    (source / "photo.jpg").write_bytes(b"x" * 50_000)
     (source / "other.jpg").write_bytes(b"y" * 1000)
     command("files", "import", str(source), DOMAIN, "/Photos")
     [photo] = [path for path in blobs(command.folder) if path.read_bytes()[:1] == b"x"]
-    photo.write_bytes(b"x" * 999 + b"z")
+    photo.write_bytes(b"x" * 49_999 + b"z")
     done = command("files", "export", DOMAIN, "/Photos", str(tmp_path / "out"))
     assert (done.status, done.err) == (1, "/Photos/photo.jpg: its content was altered\n")
     assert tree_of(tmp_path / "out") == {"other.jpg": b"y" * 1000}
@@ -210,14 +210,14 @@ def test_fsck_tells_what_it_finds_and_mends(command: Command, tmp_path: Path):
     source = tmp_path / "source"
     source.mkdir()
     for name in ("kept", "lost", "bad"):
-        (source / name).write_bytes(name.encode() * 100)
+        (source / name).write_bytes(name.encode() * 20_000)
     command("files", "import", str(source), DOMAIN)
     assert command("fsck", DOMAIN, "--offline").out == f"{DOMAIN}: all is well\n"
     found = {path.read_bytes()[:3]: path for path in blobs(command.folder)}
     orphan = found[b"kep"].parent / ("f" * 16)
     orphan.write_bytes(b"nobody's")
     found[b"los"].unlink()
-    found[b"bad"].write_bytes(b"BAD" * 100)
+    found[b"bad"].write_bytes(b"BAD" * (len(found[b"bad"].read_bytes()) // 3))
     young = command("fsck", DOMAIN)
     assert young.status == 1
     assert "index_missing " not in young.out, "it may be on its way to a document"
@@ -234,7 +234,7 @@ def test_fsck_tells_what_it_finds_and_mends(command: Command, tmp_path: Path):
     mismatch = next(one for one in left if "type" in one)
     assert mismatch["content_mismatch"]["md5sum_index"] != mismatch["content_mismatch"]["md5sum_file"]
     assert (mismatch["domain"], mismatch["is_file"], mismatch["mendable"]) == (DOMAIN, True, False)
-    assert {"step": "bytes", "domain": DOMAIN, "done": 700, "of": 700} in left
+    assert {"step": "bytes", "domain": DOMAIN, "done": 140_000, "of": 140_000} in left
     assert command("fsck", DOMAIN, "--no-contents").status == 0
 
 

@@ -66,6 +66,24 @@ def test_an_instance_moves_there_and_back(command: Command, couchdb: str):
 
 
 @needs_couchdb
+def test_small_contents_that_lie_beside_the_documents_go_along(command: Command, couchdb: str, tmp_path: Path):
+    source, moved = tmp_path / "source", {"COZYD_STORAGE_DOCUMENTS": couchdb}
+    source.mkdir()
+    (source / "small.txt").write_bytes(b"small")
+    (source / "large.txt").write_bytes(b"large" * 10_000)
+    assert command("files", "import", str(source), ALICE, "/Moved").status == 0
+    assert command("migrate", "documents", ALICE, "--to", "couchdb", "--url", couchdb).status == 0
+    assert command("files", "export", ALICE, "/Moved", str(tmp_path / "there"), **moved).status == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == {
+        "small.txt": b"small",
+        "large.txt": b"large" * 10_000,
+    }
+    assert command("migrate", "documents", ALICE, "--to", "sqlite", **moved).status == 0
+    assert command("files", "export", ALICE, "/Moved", str(tmp_path / "back")).status == 0
+    assert command("fsck", ALICE, "--offline").out == f"{ALICE}: all is well\n"
+
+
+@needs_couchdb
 def test_an_unknown_instance_is_told(command: Command, couchdb: str):
     done = command("migrate", "documents", "nobody.localhost", "--to", "couchdb", "--url", couchdb)
     assert (done.status, "no instance of the store" in done.err) == (1, True)

@@ -18,7 +18,9 @@ from tests.support.serving import Served, eventually
 ROOT = "/files/io.cozy.files.root-dir"
 DISK = 16 << 20
 BIG = os.urandom(3_000_000)
-SMALL = b"small" * 100
+SMALL = b"small" * 8000
+"""As much as the server keeps in memory, and not so little that it lies beside the documents."""
+TINY = b"tiny"
 
 
 class Disk:
@@ -97,6 +99,7 @@ def test_a_full_disk_of_contents(disk: Disk, tmp_path: Path):
         assert upload(alice, "before", BIG).status == 201
         disk.fill()
         assert upload(alice, "small", SMALL).status == 507
+        assert upload(alice, "tiny", TINY).status == 201, "it lies beside the documents"
         assert upload(alice, "big", BIG).status == 507
         assert alice.dav("PUT", "/sync/files/dav", BIG).status == 507
         assert alice.dav("PUT", "/sync/files/dav", SMALL).status == 507
@@ -153,7 +156,9 @@ def test_a_full_disk_of_documents(disk: Disk, tmp_path: Path):
         alice = Client(server, scope=("io.cozy.files", "io.cozy.things"))
         assert upload(alice, "before", SMALL).status == 201
         disk.fill()
-        statuses = {document(alice, f"full-{number}", 200_000) for number in range(5)} | {upload(alice, "full", SMALL).status}
+        statuses = {document(alice, f"full-{number}", 200_000) for number in range(5)} | {
+            upload(alice, "full", content).status for content in (SMALL, TINY)
+        }
         assert statuses <= {507, 503}
         assert download(alice, "before").body == SMALL
         assert alice.api("GET", "/files/metadata?Path=/full").status == 404

@@ -8,8 +8,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from cozyd.doctypes import LENIENT, PROJECTIONS
 from cozyd.documents.sqlite import SqliteBackend
 from cozyd.documents.store import DocumentStore, Ref, Write
 from cozyd.errors import Conflict, CozyError
-from cozyd.files import Files
+from cozyd.files import Dir, Files
 from cozyd.files.fsck import Finding
 from cozyd.instance import Instance
 from cozyd.locks import Held, LocalLocks, Lock
 from cozyd.permissions import FILES, ROOT_DIR
 from cozyd.stack import Stack
-from tests.support.files import root, write
+from tests.support.files import everything, root, write
 from tests.support.stack import Clock, open_stack
 
 TENANT = "cozytenant"
@@ -70,8 +70,8 @@ for line in sys.stdin:
 class Other:
     """Another process with the same file open."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-c", OTHER, str(folder), TENANT]
+    def __init__(self, folder: Path, tenant: str = TENANT) -> None:
+        command = [sys.executable, "-c", OTHER, str(folder), tenant]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, do: str, id: str, **given: Any) -> str:
@@ -205,3 +205,118 @@ def test_with_no_lock_no_two_files_have_one_name_and_no_folder_is_in_itself(stac
     found = [one for one in alice.checkup.run() if isinstance(one, Finding)]
     assert found == []
     assert refused, "some came too late"
+
+
+# -- what comes into a folder while it moves ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alice(stack: Stack) -> Instance:
+    """An instance whose writers all believe to hold the lock."""
+    alice = stack.create("alice.localhost")
+    return Instance(lambda: alice.doc, alice._store, replace(stack.drivers, locks=NoLocks()), alice.amend)
+
+
+@pytest.fixture
+def deep(alice: Instance) -> Dir:
+    """`/top/a/b`."""
+    found = alice.files.mkdir_all("/top/a/b")
+    write(alice.files, found, "old.txt")
+    return found
+
+
+STEPS: dict[str, Callable[[Files], Any]] = {
+    "trash": lambda files: files.trash(files.at("/top")),
+    "erase": lambda files: files.erase(files.at("/top")),
+    "rename": lambda files: files.patch(files.at("/top"), name="other"),
+    "move": lambda files: files.patch(files.at("/top/a"), dir_id=ROOT_DIR),
+}
+
+
+def interrupted(alice: Instance, monkeypatch: pytest.MonkeyPatch, step: Callable[[Files], Any], late: Callable[[], object]) -> None:
+    """A step that another one comes before, after all was read and before it is written; it has to be refused."""
+    commit = alice.docs.commit
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(alice.docs, "commit", commit)
+        late()
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(alice.docs, "commit", slow)
+    with pytest.raises(Conflict):
+        step(alice.files)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_folder_that_is_made_below_one_that_moves_goes_with_it(alice: Instance, deep: Dir, monkeypatch: pytest.MonkeyPatch, name: str):
+    interrupted(alice, monkeypatch, STEPS[name], lambda: alice.files.mkdir(deep, "late"))
+    assert findings(alice) == []
+    STEPS[name](alice.files)
+    assert findings(alice) == []
+
+
+@pytest.mark.parametrize("name", ["trash", "erase"])
+def test_a_file_that_is_made_below_a_folder_that_goes_goes_with_it(alice: Instance, deep: Dir, monkeypatch: pytest.MonkeyPatch, name: str):
+    interrupted(alice, monkeypatch, STEPS[name], lambda: write(alice.files, deep, "late.txt"))
+    assert findings(alice) == []
+    STEPS[name](alice.files)
+    assert findings(alice) == []
+    assert all(doc["trashed"] for doc in everything(alice) if doc["type"] == "file")
+
+
+def test_a_file_that_moves_into_a_folder_that_goes_goes_with_it(alice: Instance, deep: Dir, monkeypatch: pytest.MonkeyPatch):
+    file = write(alice.files, alice.files.dir(ROOT_DIR), "moving.txt")
+    interrupted(alice, monkeypatch, STEPS["trash"], lambda: alice.files.patch(file, dir_id=deep.id))
+    alice.files.trash(alice.files.at("/top"))
+    assert findings(alice) == []
+    assert alice.files.file(file.id).trashed
+
+
+def test_of_two_processes_one_makes_a_file_while_the_other_moves_its_folder_to_the_trash(
+    stack: Stack, alice: Instance, deep: Dir, monkeypatch: pytest.MonkeyPatch
+):
+    other = Other(stack.config.storage.path / "documents", alice.prefix)
+    late = FILE | {"dir_id": deep.id, "mime": "text/plain"}
+    interrupted(alice, monkeypatch, STEPS["trash"], lambda: other.ask("commit", "late", body=late, while_at={deep.id: deep.rev}))
+    alice.files.trash(alice.files.at("/top"))
+    assert alice.files.file("late").trashed
+    assert other.ask("commit", "later", body=late | {"name": "later"}, while_at={deep.id: deep.rev}) == "Conflict"
+    other.close()
+
+
+def test_files_made_while_their_folders_come_and_go_are_where_their_folders_are(alice: Instance, deep: Dir):
+    files, top = alice.files, alice.files.at("/top").id
+    stop = threading.Event()
+    made: list[str] = []
+
+    def make(number: int) -> None:
+        step = 0
+        while not stop.is_set():
+            step += 1
+            with suppress(CozyError):
+                made.append(write(files, files.dir(deep.id), f"{number}-{step}").id)
+
+    makers = [threading.Thread(target=make, args=(number,)) for number in range(3)]
+    for maker in makers:
+        maker.start()
+    moved = 0
+    try:
+        for _ in range(2000):
+            with suppress(CozyError):
+                node = files.get(top)
+                files.restore(node) if node.trashed else files.trash(node)
+                moved += 1
+            if moved >= 30 and len(made) >= 30:
+                break
+    finally:
+        stop.set()
+        for maker in makers:
+            maker.join(60)
+    assert moved >= 30, "as often as it was tried again, it went"
+    assert findings(alice) == []
+    trashed = files.get(top).trashed
+    assert {files.file(id).trashed for id in made} == {trashed}
+
+
+def findings(alice: Instance) -> list[str]:
+    return [f"{one.type} {one.path}" for one in alice.checkup.run() if isinstance(one, Finding)]

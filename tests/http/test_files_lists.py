@@ -214,10 +214,10 @@ def test_the_folder_of_shared_drives(alice: Client):
 
 def test_damaged_contents_are_named(fresh: Served):
     alice = Client(fresh, scope=(FILES,))
-    good, bad = uploaded(alice, ROOT_DIR, "good", b"hello"), uploaded(alice, ROOT_DIR, "bad", b"hello")
+    good, bad = (uploaded(alice, ROOT_DIR, name, b"hello" * 10_000) for name in ("good", "bad"))
     assert alice.api("GET", "/files/fsck").json == []
     (path,) = [one for one in fresh.folder.rglob("*") if one.is_file() and one.parent.name == bad["id"]]
-    path.write_bytes(b"jello")
+    path.write_bytes(b"jello" * 10_000)
     (found,) = alice.api("GET", "/files/fsck").json
     assert (found["type"], found["id"], found["is_file"]) == ("content_mismatch", bad["id"], True)
     assert found["content_mismatch"]["md5sum_index"] == good["attributes"]["md5sum"]

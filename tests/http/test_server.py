@@ -134,6 +134,33 @@ def test_what_finds_no_room_is_refused_before_the_body(fresh: Served):
             assert connection.reply().status in (200, 204), "beside the version, it fits in the place of what it replaces"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "sender", "status"),
+    [
+        ("POST", UPLOAD + "endless", "token", 413),
+        ("PUT", "/sync/files/endless", "password", 507),
+        ("PUT", "/sync/files/kept.bin", "password", 507),
+    ],
+)
+def test_a_body_of_no_known_length_ends_where_the_room_does(fresh: Served, method: str, path: str, sender: str, status: int):
+    alice = Client(fresh, scope=("io.cozy.files",))
+    assert alice.dav("PUT", "/sync/files/kept.bin", b"x" * 500_000).status == 201
+    fresh.cli("instances", "set", fresh.domain, "--quota", "2000000")
+    with Raw(fresh.port, timeout=20) as connection:
+        connection.send(head(alice, method, path, "Transfer-Encoding: chunked", sender=sender))
+        with contextlib.suppress(OSError):
+            for _ in range(48):
+                connection.send(b"10000\r\n" + b"y" * 0x10000 + b"\r\n")
+        assert connection.reply().status == status, "though the body has not ended"
+    eventually(lambda: not list((fresh.folder / "blobs" / "tmp").glob("*/*")))
+    assert alice.dav("GET", "/sync/files/kept.bin").body == b"x" * 500_000
+    with Raw(fresh.port) as connection:
+        connection.send(head(alice, "PUT", "/sync/files/fits", "Transfer-Encoding: chunked", sender="password"))
+        for _ in range(20_000):
+            connection.send(b"1\r\nz\r\n")
+        assert connection.send(b"0\r\n\r\n").reply().status == 201, "its framing does not count"
+
+
 def test_an_allowed_body_is_asked_for_and_stored(alice: Client, connect: Callable[[], Raw]):
     content = bytes(range(256)) * 12_000
     connection = connect().send(head(alice, "POST", UPLOAD + "asked.bin", f"Content-Length: {len(content)}", "Expect: 100-continue"))
@@ -326,9 +353,9 @@ def test_each_answer_has_an_id_of_its_own(alice: Client, method: str, path: str,
 
 def test_a_fault_tells_an_id_that_the_log_explains_and_nothing_else(fresh: Served):
     alice = Client(fresh, scope=("io.cozy.files",))
-    assert alice.dav("PUT", "/sync/files/a.txt", b"content").status == 201
+    assert alice.dav("PUT", "/sync/files/a.txt", b"content" * 10_000).status == 201
     id = alice.api("GET", "/files/metadata?Path=/a.txt").json["data"]["id"]
-    (blob,) = [path for path in (fresh.folder / "blobs").rglob("*") if path.is_file() and path.read_bytes() == b"content"]
+    (blob,) = [path for path in (fresh.folder / "blobs").rglob("*") if path.is_file() and path.read_bytes() == b"content" * 10_000]
     blob.unlink()
     blob.mkdir()
     answer = alice.api("GET", f"/files/download/{id}?secret=hidden-in-query")

@@ -394,11 +394,13 @@ def test_many_who_finish_at_once_make_one_file(alice: Client):
 def test_a_name_that_was_taken_meanwhile_costs_no_byte(alice: Client):
     upload = begin(alice, 5, "taken.bin", b"123")
     other = alice.api("POST", f"/files/{ROOT}?Type=file&Name=taken.bin", b"other").json["data"]
-    assert send(alice, upload, 3, b"45").status == 409
-    assert ask(alice, "HEAD", upload).status == 409
-    alice.api("PATCH", f"/files/{other['id']}", {"data": {"id": other["id"], "attributes": {"name": "moved.bin"}}})
-    assert offset_of(alice, upload) == 5
-    assert content(alice, "/taken.bin") == b"12345"
+    sent = send(alice, upload, 3, b"45")
+    assert sent.status == 204
+    made = alice.api("GET", sent.headers["Content-Location"]).json["data"]
+    assert made["attributes"]["name"] == "taken (2).bin"
+    assert (content(alice, "/taken.bin"), content(alice, "/taken%20(2).bin")) == (b"other", b"12345")
+    assert ask(alice, "HEAD", upload).headers["Content-Location"] == sent.headers["Content-Location"]
+    assert other["attributes"]["md5sum"] != made["attributes"]["md5sum"]
 
 
 def killed_and_gone_on(folder: Path, rounds: int) -> None:

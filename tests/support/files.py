@@ -66,7 +66,7 @@ def faults(instance: Instance) -> list[str]:
 
 
 def _content_faults(instance: Instance, nodes: dict[str, Any]) -> Iterator[str]:
-    blobs = {key: size for key, size, _ in instance._drivers.blobs.list(instance.prefix)}
+    blobs = {key: size for key, size, _ in instance.contents.list()}
     wanted = {f"{doc['_id']}/{doc['internal_vfs_id']}": int(doc["size"]) for doc in nodes.values() if doc["type"] == "file"}
     wanted |= {
         stored.ref.id: int(stored.doc["size"]) for stored in instance.docs.all("io.cozy.files.versions").rows if "size" in stored.doc

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from cozyd import jsons
@@ -18,6 +19,7 @@ from cozyd.documents.revtree import Tree
 from cozyd.documents.store import (
     Batch,
     Change,
+    ContentEdits,
     Doc,
     Feed,
     FeedRow,
@@ -30,6 +32,7 @@ from cozyd.documents.store import (
     React,
     Ref,
     Row,
+    RowCount,
     Stored,
     Total,
     Write,
@@ -55,6 +58,7 @@ class CouchStore:
     """
 
     atomic: ClassVar[bool] = False
+    holds_contents: ClassVar[bool] = False
 
     def __init__(self, databases: Databases, projections: Sequence[Projection], lenient: frozenset[str], locks: Locks) -> None:
         self._databases = databases
@@ -213,8 +217,17 @@ class CouchStore:
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def commit(self, batch: Batch, react: React | None = None, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
+    def commit(
+        self,
+        batch: Batch,
+        react: React | None = None,
+        *,
+        while_at: Sequence[tuple[Ref, str]] = (),
+        while_counts: Sequence[RowCount] = (),  # noqa: ARG002 - no commit is atomic here: the lock of the files guards them
+        contents: ContentEdits | None = None,
+    ) -> Sequence[Change]:
         """See `DocumentStore.commit`."""
+        assert contents is None, "this driver holds no contents"
         with self._writing(react):
             commit = self._commit()
             held = commit.load([ref for ref, _ in while_at]) if while_at else {}
@@ -253,6 +266,16 @@ class CouchStore:
             done = [change.new.ref for change in (*before, *changes)]
             raise Conflict(refs=refused, done=done) if refused else errors[0]
         return changes
+
+    @staticmethod
+    def content(_key: str) -> bytes | None:
+        """See `DocumentStore.content`."""
+        return None
+
+    @staticmethod
+    def contents() -> Iterator[tuple[str, int, datetime]]:
+        """See `DocumentStore.contents`."""
+        return iter(())
 
     def commit_each(self, batch: Batch, react: React | None = None) -> Sequence[Change | CozyError]:
         """See `DocumentStore.commit_each`."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cozyd.documents.sqlite import contents
 from cozyd.documents.sqlite.database import Database
 from cozyd.documents.sqlite.restoring import begin_epoch, check_backup, new_epoch, overwrite
 from cozyd.documents.sqlite.rows import Tables
@@ -184,6 +185,7 @@ class SqliteBackend:
         tables = Tables(self._projections)
         with database.writing() as connection:
             connection.execute(BRANCHED)
+            connection.execute(contents.TABLE)
             doctypes = dict(connection.execute("SELECT name, num FROM doctype").fetchall())
             new = tables.load(connection, doctypes)
             transaction = Transaction(connection, tables, doctypes, self._lenient)

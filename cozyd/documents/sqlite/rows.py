@@ -158,6 +158,17 @@ class Rows:
         self._connection = connection
         self._tables = tables
         self.tally = Tally()
+        self._known: dict[tuple[str, frozenset[str]], Sequence[Table]] = {}
+
+    def _moved_by(self, doctype: str, changed: Iterable[str] | None) -> Sequence[Table]:
+        """The tables whose rows a change of these fields can move; asked again for each of thousands of like patches."""
+        tables = self._tables.fed_by(doctype)
+        if changed is None or not tables:
+            return tables
+        at = (doctype, frozenset(changed))
+        if at not in self._known:
+            self._known[at] = [table for table in tables if _looks_at(table, at[1])]
+        return self._known[at]
 
     def replace(
         self, doc: int, old: Stored | None, new: Stored | None, seq: int, *, strict: bool, changed: Iterable[str] | None = None
@@ -174,7 +185,7 @@ class Rows:
         if known is None:
             return
         ref = known.ref
-        tables = [table for table in self._tables.fed_by(ref.doctype) if _looks_at(table, changed)]
+        tables = self._moved_by(ref.doctype, changed)
         if not tables or ref.id.startswith("_design/"):
             return
         wanted = {table.num: (table.lines(new) if new is not None else {}) for table in tables}
@@ -239,10 +250,8 @@ class Rows:
         self.tally.add(table, line.name, line.value, -1, seq or 0)
 
 
-def _looks_at(table: Table, changed: Iterable[str] | None) -> bool:
+def _looks_at(table: Table, changed: frozenset[str]) -> bool:
     """Whether a change of these top-level fields can move the table's rows."""
-    if changed is None:
-        return True
     if table.index is not None:
         return table.index.where is not None or any(path[0] in changed for path in table.index.paths)
     reads = table.projection.reads if table.projection is not None else frozenset()

@@ -6,18 +6,38 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from cozyd import jsons
 from cozyd.documents import edits, mango
 from cozyd.documents.malformed import Malformed
 from cozyd.documents.revtree import Tree, next_local
+from cozyd.documents.sqlite import contents as content_table
 from cozyd.documents.sqlite import upkeep
 from cozyd.documents.sqlite.database import Database
 from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
 from cozyd.documents.sqlite.writing import Transaction
-from cozyd.documents.store import Batch, Change, Doc, Feed, FeedRow, Info, Key, Map, Page, Query, React, Ref, Row, Stored, Total
+from cozyd.documents.store import (
+    Batch,
+    Change,
+    ContentEdits,
+    Doc,
+    Feed,
+    FeedRow,
+    Info,
+    Key,
+    Map,
+    Page,
+    Query,
+    React,
+    Ref,
+    Row,
+    RowCount,
+    Stored,
+    Total,
+)
 from cozyd.errors import Conflict, CozyError, NotFound, SeqGone
 
 SOME_PAGES = 5000
@@ -45,6 +65,7 @@ class SqliteStore:
     """
 
     atomic: ClassVar[bool] = True
+    holds_contents: ClassVar[bool] = True
 
     def __init__(self, database: Database, tables: Tables, doctypes: dict[str, int], lenient: frozenset[str], *, shared: bool) -> None:
         self._database = database
@@ -178,8 +199,9 @@ class SqliteStore:
         if sieve:
             where.append(f"(e.value IS NULL OR {' OR '.join([BEYOND_ASCII, *[HAS] * len(sieve)])})")
             values += sieve
-        with self._database.reading(snapshot=True) as connection:
-            last, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone()
+        feed = table.projection is not None and table.projection.feed
+        with self._database.reading(snapshot=feed) as connection:  # one statement is one state
+            last, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone() if feed else (0, "")
             if since is not None:
                 where.append("e.seq > ?")
                 values.append(self._known_seq(connection, since, last, epoch))
@@ -245,10 +267,20 @@ class SqliteStore:
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def commit(self, batch: Batch, react: React | None = None, *, while_at: Sequence[tuple[Ref, str]] = ()) -> Sequence[Change]:
+    def commit(
+        self,
+        batch: Batch,
+        react: React | None = None,
+        *,
+        while_at: Sequence[tuple[Ref, str]] = (),
+        while_counts: Sequence[RowCount] = (),
+        contents: ContentEdits | None = None,
+    ) -> Sequence[Change]:
         """See `DocumentStore.commit`."""
         with self._transaction() as (transaction, changes):
             stale = [ref for ref, rev in while_at if not transaction.holds(ref, rev)]
+            if not all(transaction.counts(self._tables.projection(name), prefix, count) for name, prefix, count in while_counts):
+                raise Conflict("Something came or went meanwhile")
             for write in batch:
                 try:
                     changes.append(transaction.apply(write))
@@ -258,6 +290,8 @@ class SqliteStore:
                     stale.append(write.ref)
             if stale:
                 raise Conflict(refs=stale)
+            if contents is not None:
+                content_table.edit(transaction.connection, contents)
             self._react(transaction, changes, react)
         return changes
 
@@ -342,6 +376,19 @@ class SqliteStore:
         with self._database.reading(snapshot=True) as connection:
             for doctype in doctypes & self._doctypes.keys():
                 self._tables.load_indexes(connection, doctype, self._doctypes[doctype])
+
+    # -- small contents ---------------------------------------------------------------------------------------------
+
+    def content(self, key: str) -> bytes | None:
+        """See `DocumentStore.content`."""
+        with self._database.reading() as connection:
+            return content_table.get(connection, key)
+
+    def contents(self) -> Iterator[tuple[str, int, datetime]]:
+        """See `DocumentStore.contents`."""
+        with self._database.reading() as connection:
+            found = list(content_table.listed(connection))
+        yield from found
 
     # -- revisions --------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from cozyd.documents import edits, revtree
 from cozyd.documents.mango import index_from_design
 from cozyd.documents.revtree import Tree
 from cozyd.documents.sqlite.rows import Rows, Table, Tables, index_name
-from cozyd.documents.store import Change, Doc, Map, Ref, Stored, Write
+from cozyd.documents.store import Change, Doc, Key, Map, Ref, Stored, Write
 from cozyd.errors import Conflict
 
 STEM_EVERY = 100
@@ -67,6 +67,12 @@ class Transaction:
         """Whether a document still has this revision."""
         row = self._find(ref)
         return row is not None and not row.deleted and row.rev == rev
+
+    def counts(self, table: Table, prefix: Key, count: int) -> bool:
+        """Whether as many rows are under a key prefix as before this transaction."""
+        sql = "SELECT count FROM total WHERE idx = ? AND prefix = ?"
+        row = self.connection.execute(sql, (table.num, table.encode(prefix))).fetchone()
+        return (row[0] if row else 0) == count
 
     def exists(self, ref: Ref) -> bool:
         """Whether there is a live document."""

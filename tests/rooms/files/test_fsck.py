@@ -77,7 +77,7 @@ def path_of(alice: Instance, file: File) -> Path:
 
 
 def test_a_flipped_bit_is_named_and_never_made_good(alice: Instance, files: Files):
-    file = write(files, root(files), "photo.jpg", b"x" * 5000)
+    file = write(files, root(files), "photo.jpg", b"x" * 50_000)
     path = path_of(alice, file)
     whole = path.read_bytes()
     path.write_bytes(whole[:99] + b"\x79" + whole[100:])
@@ -88,19 +88,19 @@ def test_a_flipped_bit_is_named_and_never_made_good(alice: Instance, files: File
     path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("size", [0, 4999, 5001])
+@pytest.mark.parametrize("size", [0, 49_999, 50_001])
 def test_a_content_of_another_length_is_named_without_being_read(alice: Instance, files: Files, size: int):
-    file = write(files, root(files), "cut.bin", b"x" * 5000)
+    file = write(files, root(files), "cut.bin", b"x" * 50_000)
     path_of(alice, file).write_bytes(b"x" * size)
     [found] = [one for one in alice.checkup.run(contents=False) if isinstance(one, Finding)]
     assert (found.type, found.path) == ("content_mismatch", "/cut.bin")
-    assert (found.about["content_mismatch"]["size_index"], found.about["content_mismatch"]["size_file"]) == (5000, size)
-    path_of(alice, file).write_bytes(b"x" * 5000)
+    assert (found.about["content_mismatch"]["size_index"], found.about["content_mismatch"]["size_file"]) == (50_000, size)
+    path_of(alice, file).write_bytes(b"x" * 50_000)
 
 
 def test_a_content_nobody_names_is_deleted_once_it_is_old(alice: Instance, files: Files):
-    with files.new(size=4) as upload:
-        upload.write(b"lost")
+    with files.new(size=40_000) as upload:
+        upload.write(b"lost" * 10_000)
         blob = upload.seal()
     assert findings(alice, orphan_age=timedelta(hours=1)) == []
     assert [one.id for one in alice.checkup.run(orphan_age=AT_ONCE) if isinstance(one, Finding)] == [blob.key]
@@ -109,7 +109,7 @@ def test_a_content_nobody_names_is_deleted_once_it_is_old(alice: Instance, files
 
 
 def test_a_file_whose_content_is_gone_gets_its_newest_version(alice: Instance, files: Files):
-    file = write(files, root(files), "letter.txt", b"third")
+    file = write(files, root(files), "letter.txt", b"third" * 10_000)
     for number, text in (("0" * 16, b"first"), ("1" * 16, b"second")):
         with blobs_of(alice).new(alice.prefix, f"{file.id}/{number}", size=len(text)) as new:
             new.write(text)
@@ -125,15 +125,15 @@ def test_a_file_whose_content_is_gone_gets_its_newest_version(alice: Instance, f
 
 
 def test_a_file_whose_only_content_is_gone_is_none(alice: Instance, files: Files):
-    file = write(files, root(files), "gone.txt", b"only")
+    file = write(files, root(files), "gone.txt", b"only" * 10_000)
     write(files, root(files), "stays.txt", b"this")
     path_of(alice, file).unlink()
     before = files.usage()[0]
     [found] = [one for one in alice.checkup.run() if isinstance(one, Finding)]
-    assert found.about == {"size": 4, "md5sum": file.blob.md5}
+    assert found.about == {"size": 40_000, "md5sum": file.blob.md5}
     assert mend(alice) == ({"filesystem_missing"}, {"filesystem_missing"})
     assert "gone.txt" not in names(files, root(files))
-    assert files.usage()[0] == before - 4
+    assert files.usage()[0] == before - 40_000
 
 
 def test_a_version_without_its_file_goes_with_its_content(alice: Instance):

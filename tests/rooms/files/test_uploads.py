@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def uploads(alice: Instance) -> Uploads:
 def again(alice: Instance) -> Uploads:
     """As another process has them: nothing in memory."""
     drivers = alice._drivers
-    return Uploads(alice.files, drivers.blobs, alice.prefix, drivers.uploads / alice.prefix, drivers.now, drivers.new_id)
+    return Uploads(alice.files, alice.contents, drivers.uploads / alice.prefix, drivers.now, drivers.new_id)
 
 
 def begun(uploads: Uploads, files: Files, name: str = "file.bin", *, sent: int = len(BYTES), replaces: File | None = None) -> str:
@@ -87,12 +88,23 @@ def test_a_next_content_keeps_the_file_and_its_versions(uploads: Uploads, files:
     assert (new.id, content(files, new)) == (old.id, BYTES)
 
 
-def test_a_name_taken_meanwhile_leaves_it_whole(uploads: Uploads, files: Files):
+def test_a_name_taken_meanwhile_gets_a_number(uploads: Uploads, files: Files):
     id = begun(uploads, files)
     other = write(files, root(files), "file.bin", b"other")
-    with pytest.raises(Conflict):
-        finished(uploads, files, id)
-    files.patch(other, name="moved.bin")
+    made = finished(uploads, files, id)
+    assert (made.name, content(files, made), content(files, other)) == ("file (2).bin", BYTES, b"other")
+
+
+def test_whatever_refuses_it_at_the_last_moment_its_bytes_stay(uploads: Uploads, files: Files, monkeypatch: pytest.MonkeyPatch):
+    id = begun(uploads, files)
+
+    def taken(*_: Any, **__: Any) -> Any:
+        raise Conflict
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files._docs, "commit", taken)
+        with pytest.raises(Conflict):
+            finished(uploads, files, id)
     assert content(files, finished(uploads, files, id)) == BYTES
 
 
