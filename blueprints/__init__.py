@@ -46,6 +46,7 @@ def create_app(stack: Stack) -> Flask:
         contacts,
         data,
         downloads,
+        feeds,
         file_lists,
         files,
         flagship,
@@ -75,7 +76,8 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(Exception, _unexpected)
     of_files = (file_lists, files, downloads, references, versions)
     of_auth = (auth, sessions, oauth, flagship, permissions)
-    modules = (apps, assets, *of_auth, contacts, data, *of_files, realtime, replication, settings, status, sync, uploads, jobs, triggers)
+    of_pim = (contacts, feeds)
+    modules = (apps, assets, *of_auth, *of_pim, data, *of_files, realtime, replication, settings, status, sync, uploads, jobs, triggers)
     for service in [service for module in modules for service in _services(module)]:
         app.register_blueprint(service)
     return app

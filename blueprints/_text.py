@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from blueprints import _text_oauth, _text_settings
+from blueprints import _text_links, _text_oauth, _text_settings
 
 _EN = {
     "login.title": "Log in",
@@ -20,6 +20,7 @@ _EN = {
     "error.401": "You are not logged in",
     "error.403": "You may not do this",
     "error.other": "This did not work",
+    "connect.links": "Links to read by, and birthdays",
     "connect.title": "Connect your devices",
     "connect.lead": "Your contacts, calendars and files on every device you have. Make a password for each device: it reaches only what you "
     "choose, and you can revoke it at any time.",
@@ -107,6 +108,7 @@ _FR = {
     "error.401": "Vous n'êtes pas connecté",
     "error.403": "Vous ne pouvez pas faire cela",
     "error.other": "Cela n'a pas fonctionné",
+    "connect.links": "Liens de lecture, et anniversaires",
     "connect.title": "Connectez vos appareils",
     "connect.lead": "Vos contacts, agendas et fichiers sur chacun de vos appareils. Créez un mot de passe par appareil : il n'atteint que ce que "
     "vous choisissez, et vous pouvez le révoquer à tout moment.",
@@ -178,10 +180,10 @@ _FR = {
 }
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {
-    "en": _EN | _text_oauth.EN | _text_settings.EN,
-    "fr": _FR | _text_oauth.FR | _text_settings.FR,
-    "de": _text_oauth.DE | _text_settings.DE,
-    "es": _text_oauth.ES | _text_settings.ES,
+    "en": _EN | _text_links.EN | _text_oauth.EN | _text_settings.EN,
+    "fr": _FR | _text_links.FR | _text_oauth.FR | _text_settings.FR,
+    "de": _text_links.DE | _text_oauth.DE | _text_settings.DE,
+    "es": _text_links.ES | _text_oauth.ES | _text_settings.ES,
 }
 
 

@@ -210,10 +210,15 @@ class Instance:
         drivers = self._drivers
         return Checkup(self.docs, self.contents, self.prefix, drivers.locks, drivers.now, drivers.new_id)
 
+    def _secret(self) -> bytes:
+        """What nobody outside knows, and what no log-in or passphrase changes."""
+        return str(self.doc["oauth_secret"]).encode()
+
     @cached_property
     def pim(self) -> Pim:
         """Address books and calendars."""
-        return Pim(self.docs, self.prefix, self._drivers.locks, self._drivers.now, self._drivers.new_id)
+        drivers = self._drivers
+        return Pim(self.docs, self.prefix, drivers.locks, drivers.now, drivers.new_id, self._secret)
 
     @cached_property
     def webpush(self) -> WebPush:
@@ -225,7 +230,7 @@ class Instance:
     @cached_property
     def subscriptions(self) -> Subscriptions:
         """Who is told of changed address books and calendars."""
-        return Subscriptions(self.docs, self.pim, self.webpush, lambda: str(self.doc["oauth_secret"]).encode(), self.now)
+        return Subscriptions(self.docs, self.pim, self.webpush, self._secret, self.now)
 
     @cached_property
     def auth(self) -> Auth:

@@ -21,7 +21,7 @@ _COZY_CLOSED = (
     "sharings shared accounts.soft_deleted certified.carbon_copy certified.electronic_safe files.sizes triggers.state sharings.answer "
     "sharings.moved support office.url notes.url apps.open auth.confirmations jobs.events sharings.initial_sync notes.events "
     "notes.telepointers files.thumbnails apps.logs devices files.locks oauth.grants "
-    "auth.factors auth.passkeys auth.trusted dav.subscriptions triggers.pending"
+    "auth.factors auth.passkeys auth.trusted dav.subscriptions dav.feeds triggers.pending"
 )
 CLOSED = frozenset({f"io.cozy.{name}" for name in _COZY_CLOSED.split()} | {"instances", "com.bitwarden.profiles"})
 """Doctypes that no app may read or write through `/data`."""

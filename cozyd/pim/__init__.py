@@ -15,6 +15,7 @@ from cozyd.locks import Lock, Locks
 from cozyd.pim import groupcards, ical, photo, ranges, split, vcard, vcard21
 from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
 from cozyd.pim.content import Component, make
+from cozyd.pim.feeds import Feeds
 from cozyd.pim.linking import Linking
 from cozyd.pim.photos import Photos, noted
 from cozyd.pim.record import CONTACTS, GROUPS, KIND_OF, new_record, record_of
@@ -31,9 +32,18 @@ class Pim:
     """One tenant's address books and calendars.
 
     :param tenant: what its names are held under, beside those of other tenants.
+    :param secret: of the instance: what addresses that nobody guesses are made from.
     """
 
-    def __init__(self, docs: Documents, tenant: str, locks: Locks, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        docs: Documents,
+        tenant: str,
+        locks: Locks,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+        secret: Callable[[], bytes],
+    ) -> None:
         self._docs = docs
         self._tenant = tenant
         self._locks = locks
@@ -42,6 +52,7 @@ class Pim:
         self._linking = Linking(docs, new_id, now)
         self.photos = Photos(docs, now)
         known = Collections(docs, self._hold, new_id)
+        self.feeds = Feeds(docs, known, secret, now)
         self.collections, self.collection, self.has = known.all, known.get, known.has
         self.make, self.change, self.remove = known.make, known.change, known.remove
 
@@ -163,12 +174,15 @@ class Pim:
                 found.append((href, error))
         return found
 
-    def exported(self, collections: Sequence[Collection]) -> bytes:
-        """All that is in collections of one kind, as one file."""
+    def exported(self, collections: Sequence[Collection], *, name: str = "") -> bytes:
+        """All that is in collections of one kind, as one file.
+
+        :param name: what it is called; empty: what the one collection is.
+        """
         texts = [text for one in collections for text in self.texts(self.rows(one)).values()]
         if collections[0].kind == "book":
             return b"".join(text if text.endswith(b"\n") else text + b"\r\n" for text in texts)
-        return split.joined(texts, collections[0].props.get("name", "") if len(collections) == 1 else "")
+        return split.joined(texts, name or (collections[0].props.get("name", "") if len(collections) == 1 else ""))
 
     def delete(self, collection: Collection, href: str, *, match: str | None) -> None:
         """Remove what is under an href; a contact that another service syncs goes to the trash.
