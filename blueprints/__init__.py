@@ -4,6 +4,7 @@ Errors are turned into HTTP here and nowhere else: domain exceptions into the sh
 """
 
 import logging
+from importlib import import_module
 from typing import cast
 from urllib.parse import quote
 
@@ -18,6 +19,35 @@ from cozyd.errors import Blocked, CozyError, TermsNotSigned, Unauthorized
 from cozyd.stack import Stack
 
 log = logging.getLogger("cozyd.http")
+
+SERVICES = (
+    "apps",
+    "assets",
+    "auth",
+    "sessions",
+    "oauth",
+    "flagship",
+    "permissions",
+    "contacts",
+    "feeds",
+    "data",
+    "file_lists",
+    "files",
+    "downloads",
+    "references",
+    "versions",
+    "realtime",
+    "replication",
+    "settings",
+    "settings_pages",
+    "public",
+    "status",
+    "sync",
+    "uploads",
+    "jobs",
+    "triggers",
+)
+"""The modules of this folder that have services: a new one has its line here."""
 
 
 class _NoSessions(SessionInterface):
@@ -39,32 +69,6 @@ def create_app(stack: Stack) -> Flask:
 
     :param stack: the process's object graph; requests bring their own instance in `environ["cozyd.instance"]`.
     """
-    from blueprints import (
-        apps,
-        assets,
-        auth,
-        contacts,
-        data,
-        downloads,
-        feeds,
-        file_lists,
-        files,
-        flagship,
-        jobs,
-        oauth,
-        permissions,
-        realtime,
-        references,
-        replication,
-        sessions,
-        settings,
-        status,
-        sync,
-        triggers,
-        uploads,
-        versions,
-    )
-
     app = Flask("cozyd", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # ids may have several
     app.session_interface = _NoSessions()
@@ -74,17 +78,13 @@ def create_app(stack: Stack) -> Flask:
     app.register_error_handler(CozyError, _domain_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
-    of_files = (file_lists, files, downloads, references, versions)
-    of_auth = (auth, sessions, oauth, flagship, permissions)
-    of_pim = (contacts, feeds)
-    modules = (apps, assets, *of_auth, *of_pim, data, *of_files, realtime, replication, settings, status, sync, uploads, jobs, triggers)
-    for service in [service for module in modules for service in _services(module)]:
+    for service in [service for name in SERVICES for service in _services(name)]:
         app.register_blueprint(service)
     return app
 
 
-def _services(module: object) -> list[Service]:
-    return [value for value in vars(module).values() if isinstance(value, Service)]
+def _services(name: str) -> list[Service]:
+    return [value for value in vars(import_module(f"blueprints.{name}")).values() if isinstance(value, Service)]
 
 
 def _before() -> Response | None:

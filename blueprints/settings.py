@@ -6,17 +6,37 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
-from blueprints import _jsonapi, _warnings
+from blueprints import _jsonapi, _pages, _warnings
 from blueprints._answers import redirect
-from blueprints._request import Access, Service, allow, asks, body, instance, known, logged_in, principal, public, rule
+from blueprints._request import (
+    Access,
+    Service,
+    allow,
+    asks,
+    body,
+    body_bytes,
+    credentials,
+    flag,
+    instance,
+    known,
+    logged_in,
+    principal,
+    public,
+    rule,
+)
+from blueprints._targets import target
+from blueprints._text import LANGUAGES
 from cozyd.auth.clients import CLIENTS, Client
-from cozyd.errors import BadToken, CozyError, Forbidden, NotFound, Unauthorized
+from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Invalid, NotFound, TooLarge, Unauthorized
 from cozyd.permissions import FILES, Principal
 from cozyd.settings import INSTANCE
+from cozyd.settings.avatar import LARGEST
 
 service = Service("settings", __name__, url_prefix="/settings")
 
 TYPE = "io.cozy.settings"
+LINKS = 10
+"""How many mails with links are sent in an hour."""
 CLIENTS_SHOWN, MOST_CLIENTS_SHOWN = 100, 1000
 _CREDENTIALS = frozenset(("_id", "_rev", "client_secret", "registration_access_token", "notification_device_token"))
 
@@ -142,6 +162,107 @@ def forget_move() -> Response:
     if logged_in() is None:
         raise Forbidden
     instance().settings.note(moved_from=...)
+    return Response(status=204)
+
+
+@service.post("/email", access=rule("POST", TYPE))
+def change_address() -> Response:
+    """Change her address: who reads the new one is asked to confirm it."""
+    given = body()
+    email, passphrase = given.get("email"), given.get("passphrase")
+    if not isinstance(email, str) or not isinstance(passphrase, str):
+        raise BadRequest("email and passphrase are expected")
+    settings = instance().settings
+    if settings.keeps_address():
+        raise Forbidden("email is managed externally and cannot be changed for this instance")
+    _check_passphrase(passphrase)
+    settings.address.start(email)
+    return Response(status=204)
+
+
+@service.post("/email/resend", access=rule("POST", TYPE))
+def ask_again() -> Response:
+    """Send another link to the address that waits."""
+    auth = instance().auth
+    auth.attempts.limit("address links", LINKS, 3600)
+    instance().settings.address.ask_again()
+    return Response(status=204)
+
+
+@service.delete("/email", access=rule("POST", TYPE))
+def keep_address() -> Response:
+    """Keep the old address."""
+    instance().settings.address.cancel()
+    return Response(status=204)
+
+
+@service.post("/instance/deletion", access=known)
+def ask_for_deletion() -> Response:
+    """Send her a link to the page where she confirms that everything is to be deleted."""
+    asking = principal()
+    if asking.kind != "app" or asking.id != "settings":
+        raise Forbidden
+    here = instance()
+    if not here.email():
+        raise Invalid("There is no address to ask for a confirmation", source="email")
+    here.auth.attempts.limit("deletion links", LINKS, 3600)
+    token = here.auth.once.make("deletion")
+    here.mails.send("account_deletion", {"link": here.url(f"/settings/instance/deletion/confirm?token={token}")})
+    return Response(status=204)
+
+
+@service.get("/clients/limit-exceeded", access=public)
+def limit_exceeded() -> Response:
+    """A page that says that too many devices are connected; with few enough, on to where she wanted to go."""
+    if logged_in() is None:
+        raise Unauthorized("Error Must be authenticated")
+    wanted = target(request.args.get("redirect"))
+    settings = instance().settings
+    usage = settings.clients_usage()
+    if not usage.exceeded:
+        return redirect(wanted, 302)
+    words = _pages.words(LANGUAGES)
+    links = [(words("clients.manage"), instance().app_url("settings", "/#/connectedDevices"))]
+    premium = settings.manager_url("premium") if _may_buy() else ""
+    links += [(words("clients.premium"), premium)] if premium else []
+    text = words("clients.text", count=str(usage.count), limit=str(usage.limit))
+    return _pages.notice("clients.title", text, links=links, new_tab=flag("isFlagship"))
+
+
+def _may_buy() -> bool:
+    """Whether she may be led to where more devices are sold: not from the application of a shop that forbids it."""
+    here = instance()
+    if here.context.get("enable_premium_links") is not True:
+        return False
+    return not flag("isFlagship") or (here.settings.flags().values.get("flagship.iap.enabled") is True and flag("isIapAvailable"))
+
+
+def _check_passphrase(passphrase: str) -> None:
+    """:raises BadRequest: it is not hers.
+    :raises TooManyRequests: too many were tried.
+    """
+    auth, seen = instance().auth, credentials()
+    auth.attempts.count(seen)
+    derived = passphrase if auth.passphrase.is_derived(passphrase) else auth.passphrase.derive(passphrase)
+    try:
+        auth.check_passphrase(derived, seen)
+    except Unauthorized:
+        raise BadRequest("Invalid passphrase") from None
+
+
+@service.put("/avatar", access=rule("PUT", TYPE))
+def put_avatar() -> Response:
+    """Replace her picture."""
+    if (request.content_length or 0) > LARGEST:
+        raise TooLarge("Avatar is too big")
+    instance().settings.avatar.put(body_bytes())
+    return Response(status=204)
+
+
+@service.delete("/avatar", access=rule("PUT", TYPE))
+def remove_avatar() -> Response:
+    """Have no picture."""
+    instance().settings.avatar.remove()
     return Response(status=204)
 
 

@@ -33,7 +33,7 @@ from cozyd.jobs.broker import Broker
 from cozyd.jobs.job import JOBS, Job, NewJob
 from cozyd.jobs.worker import Table, Worker
 from cozyd.locks import Lock, Locks
-from cozyd.mails import SIZE, Mails
+from cozyd.mails import SIZE, Address, Mails
 from cozyd.outbound import Outbound
 from cozyd.permissions import FILES
 from cozyd.pim import Pim
@@ -42,6 +42,7 @@ from cozyd.pim.subscriptions import Subscriptions
 from cozyd.realtime import Hub
 from cozyd.seals import Seal
 from cozyd.settings import Settings, Surroundings
+from cozyd.settings.avatar import Avatar
 from cozyd.webpush import VapidKeys, WebPush
 
 
@@ -267,8 +268,9 @@ class Instance:
         """What the owner and the operator choose."""
         drivers = self._drivers
         able = {"file_versioning": drivers.keeping.most > 0, "flat_subdomains": drivers.flat}
-        around = Surroundings(lambda: self.doc, self.amend, lambda: self.context, drivers.common, able, drivers.now)
-        return Settings(self.docs, self.auth.clients, around)
+        around = Surroundings(lambda: self.doc, self.amend, lambda: self.context, drivers.common, able, self.url, drivers.now)
+        avatar = Avatar(drivers.blobs, self.prefix, lambda: self.doc, self.amend, drivers.new_id)
+        return Settings(self.docs, self.auth.clients, around, avatar, self._mail, drivers.cache)
 
     @cached_property
     def apps(self) -> Apps:
@@ -295,6 +297,9 @@ class Instance:
     def counts(self, name: str, window: float) -> int:
         """Count an event of this tenant's; how many there were in the window of seconds that the first one began."""
         return self._drivers.cache.hit(f"{name}/{self.prefix}", window)
+
+    def _mail(self, template: str, values: Mapping[str, Any], *, to: Address | None = None) -> None:
+        self.mails.send(template, values, to=to)
 
     def hold(self, name: str, *, wait: float = 30) -> AbstractContextManager[Lock]:
         """Hold a name of this tenant's, for a door that looks before it writes.

@@ -10,7 +10,7 @@ from typing import Literal
 
 from cozyd.cache import Cache
 
-Kind = Literal["session", "reset", "magic", "mailed", "confirmed", "oidc", "passkey", "setup", "certify", "delegated"]
+Kind = Literal["session", "reset", "magic", "mailed", "confirmed", "oidc", "passkey", "setup", "certify", "delegated", "deletion"]
 LIVES: dict[Kind, timedelta] = {
     "session": timedelta(days=7),
     "reset": timedelta(minutes=15),
@@ -22,6 +22,7 @@ LIVES: dict[Kind, timedelta] = {
     "setup": timedelta(minutes=15),
     "certify": timedelta(minutes=15),
     "delegated": timedelta(minutes=15),
+    "deletion": timedelta(hours=24),
 }
 """What each kind is for: see the method of `Auth` that makes it."""
 LONGEST = 200

@@ -23,6 +23,8 @@ from cozyd.files.spool import OwnFolder, Spool, translated
 PIECE = 1 << 20
 PLACE_TRIES = 100
 THUMBNAILS = "thumbs"
+AVATARS = "avatar"
+"""First part of the keys of contents that no document of files names: the instance record does."""
 _KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
 
 

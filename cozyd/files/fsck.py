@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from cozyd.documents.store import Stored
+from cozyd.files.blobs import AVATARS
 from cozyd.files.thumbnails import file_of
 from cozyd.files.tree import TRASH_DIR, TRASH_NAME, TRASH_PATH, same_name
 from cozyd.permissions import ROOT_DIR
@@ -214,7 +215,7 @@ def _contents(look: Look, paths: _Paths) -> Iterator[Finding]:
         pictured = look.entries.get(file_of(key))
         if file_of(key) and (pictured is None or pictured.kind != "file") and time < look.old:
             yield Finding("thumbnail_with_no_file", key, kind="content", about={"size": size})
-        elif key not in named and time < look.old and not file_of(key):
+        elif key not in named and time < look.old and not file_of(key) and not key.startswith(f"{AVATARS}/"):
             yield Finding("index_missing", key, kind="content", about={"size": size})
 
 

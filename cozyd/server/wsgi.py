@@ -20,6 +20,7 @@ from cozyd.instance import Instance
 from cozyd.permissions import FILES, Action, Principal
 from cozyd.server import served
 from cozyd.server.channel import Buffer
+from cozyd.settings.avatar import LARGEST as LARGEST_AVATAR
 from cozyd.stack import Stack
 from cozyd.telemetry import about_request
 
@@ -138,6 +139,8 @@ class Front:
             return self._limits.upload
         if path.startswith("/auth/"):
             return self._limits.form
+        if path == "/settings/avatar":
+            return max(self._limits.body, LARGEST_AVATAR)
         return self._limits.body
 
     def held_from(self, path: str) -> int:

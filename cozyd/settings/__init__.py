@@ -8,10 +8,13 @@ from urllib.parse import quote
 
 from cozyd.auth import BITWARDEN
 from cozyd.auth.clients import Client, Clients
+from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Stored, Write
 from cozyd.errors import Invalid, NotFound
 from cozyd.settings import flags, owner, terms
+from cozyd.settings.address import AddressChange, Mail
+from cozyd.settings.avatar import Avatar
 from cozyd.settings.flags import Flags
 
 INSTANCE = Ref("io.cozy.settings", "io.cozy.settings.instance")
@@ -30,6 +33,7 @@ class Surroundings:
     :param context: gives what the configuration says of its context.
     :param common: documents of tenant `global`, for flags of all instances.
     :param able: what the server can do, by the names of clients.
+    :param address: the address of a path of the instance.
     :param now: the clock, aware UTC.
     """
 
@@ -38,6 +42,7 @@ class Surroundings:
     context: Callable[[], Mapping[str, Any]]
     common: Documents
     able: Mapping[str, bool]
+    address: Callable[[str], str]
     now: Callable[[], datetime]
 
 
@@ -66,9 +71,13 @@ class Settings:
     """The settings of one instance.
 
     :param clients: its OAuth clients.
+    :param avatar: the owner's picture.
+    :param mail: sends a mail.
     """
 
-    def __init__(self, docs: Documents, clients: Clients, around: Surroundings) -> None:
+    def __init__(self, docs: Documents, clients: Clients, around: Surroundings, avatar: Avatar, mail: Mail, cache: Cache) -> None:
+        self.avatar = avatar
+        self.address = AddressChange(self.document, self.note, mail, cache, around.address, str(around.record()["domain"]))
         self._docs = docs
         self._clients = clients
         self._around = around
@@ -137,6 +146,10 @@ class Settings:
         names = {INSTANCE: owner.guarded(self._around.context()), BITWARDEN: owner.GUARDED_OF_VAULT}.get(ref)
         known = self._docs.get_many(ref.doctype, [ref.id])[0] if names else None
         return None if known is None else {name: known.doc.get(name) for name in names or ()}
+
+    def keeps_address(self) -> bool:
+        """Whether her address is kept elsewhere, by the service she signed up at."""
+        return bool(self._around.context().get("signup_url"))
 
     def _guarded(self, new: Doc, old: Doc) -> Doc:
         names = owner.guarded(self._around.context())

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cozyd.server.wsgi import Front
 from cozyd.stack import Stack
 from dav import mounts
 from tests.support.stack import Clock
+from workers import TABLE
 
 JSONAPI = "application/vnd.api+json"
 
@@ -29,7 +31,7 @@ class Place:
 
     def __init__(self, folder: Path, **tables: Any) -> None:
         self.clock = Clock()
-        self.stack = Stack(replace(Config(storage=Storage(path=folder)), **tables), now=self.clock)
+        self.stack = Stack(replace(Config(storage=Storage(path=folder)), **tables), TABLE, now=self.clock)
         self.client = WsgiClient(Front(self.stack, create_app(self.stack).wsgi_app, mounts(), self.stack.config.limits), use_cookies=False)
         self._made = 0
 
@@ -74,6 +76,12 @@ class Tenant:
         token = self.instance.auth.app_token(slug, scope, session_id=self.instance.auth.sessions.id_of(cookie))
         return self.ask(method, path, body, token=token, cookie=cookie)
 
+    def letters(self) -> list[tuple[str, str]]:
+        """Addressees and texts of the mails that wait to be sent, oldest first."""
+        jobs = [stored.doc for stored in self.instance.docs.all("io.cozy.jobs").rows if stored.doc.get("worker") == "sendmail"]
+        found = [one for job in jobs for one in self.instance.mails.mailings(job["message"])]
+        return [(",".join(one.recipients), _plain(one.message)) for one in found]
+
     def session(self) -> str:
         """The cookie of a session of the owner."""
         return self.instance.auth.open_session(Credentials(), long_run=True)
@@ -87,3 +95,9 @@ class Tenant:
     def access(self, client: Client, scope: str) -> str:
         """An access token of a client."""
         return self.instance.auth._sign("access", client.id, scope=scope)
+
+
+def _plain(message: EmailMessage) -> str:
+    part = message.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content())
