@@ -141,6 +141,15 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
+class Jobs:
+    """`[jobs]`: who does what is done later (docs/jobs.md)."""
+
+    in_server: str = option(
+        "yes", "Whether `cozyd serve` runs jobs; `no` leaves them to `cozyd worker` processes, which need a Redis.", choices=("yes", "no")
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """`[limits]`: the largest request bodies, in bytes."""
 
@@ -209,6 +218,7 @@ class Config:
     storage: Storage = field(default_factory=Storage)
     redis: Redis = field(default_factory=Redis)
     files: Files = field(default_factory=Files)
+    jobs: Jobs = field(default_factory=Jobs)
     push: Push = field(default_factory=Push)
     mail: Mail = field(default_factory=Mail)
     limits: Limits = field(default_factory=Limits)
@@ -225,6 +235,7 @@ TABLES: Mapping[str, type] = {
     "storage": Storage,
     "redis": Redis,
     "files": Files,
+    "jobs": Jobs,
     "push": Push,
     "mail": Mail,
     "limits": Limits,

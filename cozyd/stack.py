@@ -88,12 +88,12 @@ class Stack:
         self.blobs = open_blobs(config, config.storage.path / "blobs")
         new_id = RisingIds()
         self._records = Documents(self._open_global(), {}, new_id=new_id)
-        self.broker: Broker = LocalBroker()
-        self.runner = Runner(table, self.instance, self.broker.replace)
         outbound = Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities)
         self.apps = AppsHouse.open(config, self.blobs, outbound, cache)
         self.scheduler = Scheduler(self.instance, now)
         self.patrol = Patrol(self.instance, self.instances, self.scheduler.plan, shared=self.shared)
+        self.broker = _broker(self._link, self.patrol.go_round)
+        self.runner = Runner(table, self.instance, self.broker.replace)
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,
@@ -138,12 +138,13 @@ class Stack:
 
     # -- jobs -------------------------------------------------------------------------------------------------------
 
-    def start(self, run: Callable[[str, str], bool]) -> None:
+    def start(self, run: Callable[[str, str], bool], *, here: bool = True) -> None:
         """Run jobs from now on, those first that were left open.
 
         :param run: `workers.run`.
+        :param here: whether in this process; else it makes those that are due, and other processes run them.
         """
-        self.broker.start(run, queues_of(self.drivers.table))
+        self.broker.start(run, queues_of(self.drivers.table) if here else {})
         self.patrol.start()
         self.scheduler.start()
 
@@ -413,6 +414,18 @@ def _services(link: "RedisLink | None") -> tuple[Hub, Locks, Cache]:
     from cozyd.realtime.redis import RedisHub
 
     return RedisHub(link), RedisLocks(link), RedisCache(link)
+
+
+def _broker(link: "RedisLink | None", lost: Callable[[], None]) -> Broker:
+    """What brings hints of jobs to threads: of this process, or of all.
+
+    :param lost: is told when hints may be lost.
+    """
+    if link is None:
+        return LocalBroker()
+    from cozyd.jobs.rq import RqBroker
+
+    return RqBroker(link, lost)
 
 
 def _lock_folder(path: Path, *, shared: bool) -> IO[str]:

@@ -12,6 +12,7 @@ from cozyd.cli.backup import backup, restore
 from cozyd.cli.files import files
 from cozyd.cli.fsck import fsck
 from cozyd.cli.instances import instances, token
+from cozyd.cli.jobs import jobs, triggers, worker
 from cozyd.cli.migrate import migrate
 from cozyd.cli.passwords import passwords
 from cozyd.cli.serving import config_group, serve_command
@@ -32,6 +33,7 @@ def cozyd(context: click.Context, path: Path | None) -> None:
 
 
 cozyd.add_command(serve_command)
+cozyd.add_command(worker)
 cozyd.add_command(config_group)
 cozyd.add_command(instances)
 cozyd.add_command(token)
@@ -41,6 +43,8 @@ cozyd.add_command(backup)
 cozyd.add_command(restore)
 cozyd.add_command(files)
 cozyd.add_command(apps)
+cozyd.add_command(jobs)
+cozyd.add_command(triggers)
 cozyd.add_command(fsck)
 
 

@@ -32,6 +32,8 @@ log = logging.getLogger("cozyd.jobs")
 
 LONGEST_QUEUE = 200
 """How many open jobs of a worker are listed."""
+LEASE = 15.0
+"""Seconds after which the jobs of a process that died are free."""
 HELD_AGAIN_AFTER = 2.0
 """Seconds after which a queued job is looked at again whose lease is held: by a run that is ending, or by a process that died."""
 LARGEST_ERROR = 4_000
@@ -156,15 +158,12 @@ class Jobs:
         try:
             with self._lease(id):
                 yield self._take(id)
-        except Locked:
+        except (Locked, Unavailable):
             self._look_again(id)
-            yield None
-        except Unavailable:
-            log.warning("the job %s waits until its lease can be had", id)
             yield None
 
     def _lease(self, id: str) -> AbstractContextManager[Lock]:
-        return self._locks.hold(f"job/{self._tenant['prefix']}/{id}", wait=0, strict=True)
+        return self._locks.hold(f"job/{self._tenant['prefix']}/{id}", wait=0, ttl=LEASE, strict=True)
 
     def _take(self, id: str) -> Job | None:
         try:
@@ -174,6 +173,8 @@ class Jobs:
                 return None
             if job.tries == 0 and job.event is not None:  # made by a commit, which counted nothing
                 self._check_limit(job.worker, worker)
+            if job.state == "running" and not self._broker.may_reclaim():
+                return None
             if job.state == "running" and (worker.once or job.tries > worker.tries_of(job)):
                 self._end(job, JobFailed(_INTERRUPTED, again=False))
                 return None
@@ -196,7 +197,7 @@ class Jobs:
         return replace(Job.of(change.new), tries=tries)
 
     def _look_again(self, id: str) -> None:
-        """A hint came while somebody holds the lease: a job that is queued all the same must not be forgotten."""
+        """A hint came while the lease could not be had: a job that is queued all the same must not be forgotten."""
         try:
             job = self.get(id)
         except NotFound:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 log = logging.getLogger("cozyd.jobs")
@@ -39,6 +39,9 @@ class Broker(Protocol):
 
         :param queues: name -> how many threads.
         """
+
+    def may_reclaim(self) -> bool:
+        """Whether a job that is running, and whose lease is free, is one whose process died."""
 
     def replace(self, thread: threading.Thread) -> None:
         """Go on without a thread that does not come back."""
@@ -75,9 +78,23 @@ class Crew:
         with self._changed:
             (self._urgent if first else self._others).append((domain, job_id))
             if self._idle:
-                self._changed.notify()
+                self._changed.notify_all()
             elif not self._resting and len(self._threads) < self._size:
                 self._hire()
+
+    def wait_for_room(self, within: float) -> bool:
+        """Whether a thread is free, or becomes so in time."""
+        with self._changed:
+            return self._changed.wait_for(self._has_room, within) and not self._resting
+
+    def _has_room(self) -> bool:
+        waiting = len(self._urgent) + len(self._others)
+        return self._resting or waiting + len(self._threads) - self._idle < self._size
+
+    def left(self) -> Sequence[tuple[str, str]]:
+        """The hints that were not followed, when the crew rests."""
+        with self._changed:
+            return [*self._urgent, *self._others]
 
     def replace(self, thread: threading.Thread) -> None:
         """Go on without a thread."""
@@ -121,6 +138,7 @@ class Crew:
                     self._in_row = 0
                     return self._others.popleft()
                 self._idle += 1
+                self._changed.notify_all()
                 self._changed.wait()
                 self._idle -= 1
             self._threads.discard(threading.current_thread())
@@ -146,6 +164,11 @@ class LocalBroker:
         crew = self._crews.get(queue)
         if crew is not None:
             crew.add(domain, job_id, first=first)
+
+    @staticmethod
+    def may_reclaim() -> bool:
+        """See `Broker.may_reclaim`: leases end with the process."""
+        return True
 
     def start(self, run: Run, queues: Mapping[str, int]) -> None:
         """See `Broker.start`."""

@@ -13,6 +13,8 @@ log = logging.getLogger("cozyd.jobs")
 ROUND_EVERY = 600.0
 ALL_EVERY = 86_400.0
 """Seconds between two rounds among the tenants that were written to, and among all."""
+SECOND_LOOK = 20.0
+"""Seconds after a round among all in which another one follows: leases of processes that died are free by then."""
 
 
 class Patrol:
@@ -21,18 +23,20 @@ class Patrol:
     :param instance: gives the instance of a domain.
     :param instances: gives all.
     :param plan: is told the domain of each tenant that was visited.
-    :param shared: other processes work too, and may die: then each round is among all.
+    :param shared: other processes work too, and may die: then each round is among all, and those of a reason come twice.
     """
 
     def __init__(
         self, instance: Callable[[str], Any], instances: Callable[[], Iterable[Any]], plan: Callable[[str], None], *, shared: bool
     ) -> None:
         self._instance = instance
-        self._plan = plan
-        self._all_every = 0.0 if shared else ALL_EVERY
         self._instances = instances
+        self._plan = plan
+        self._shared = shared
         self._written: set[str] = set()
-        self._closed = threading.Event()
+        self._changed = threading.Condition()
+        self._all_due: list[float] = []
+        self._closed = False
         self._thread = threading.Thread(target=self._walk, name="jobs patrol", daemon=True)
 
     def wrote(self, domain: str) -> None:
@@ -41,28 +45,47 @@ class Patrol:
 
     def start(self) -> None:
         """Begin the first round."""
+        self.go_round()
         self._thread.start()
+
+    def go_round(self) -> None:
+        """Something may be left undone anywhere."""
+        now = time.monotonic()
+        with self._changed:
+            self._all_due = [now, now + SECOND_LOOK] if self._shared else [now]
+            self._changed.notify()
 
     def close(self) -> None:
         """Go round no more."""
-        self._closed.set()
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
     def _walk(self) -> None:
-        all_due = 0.0
-        while not self._closed.is_set():
-            if time.monotonic() >= all_due:
-                all_due = time.monotonic() + self._all_every
-                self._written.clear()
-                self._visit(self._instances())
-            else:
-                written, self._written = self._written, set()
-                self._visit(self._instance(domain) for domain in written)
-            self._closed.wait(ROUND_EVERY)
+        while (everywhere := self._next()) is not None:
+            written, self._written = self._written, set()
+            self._visit(self._instances() if everywhere else (self._instance(domain) for domain in written))
+
+    def _next(self) -> bool | None:
+        """Wait for the next round; whether it is among all. None: there is none any more."""
+        due = time.monotonic() + ROUND_EVERY
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                if self._all_due and self._all_due[0] <= now:
+                    self._all_due.pop(0)
+                    if not self._all_due:
+                        self._all_due = [now + (ROUND_EVERY if self._shared else ALL_EVERY)]
+                    return True
+                if due <= now:
+                    return False
+                self._changed.wait(min(due, *self._all_due) - now)
+        return None
 
     def _visit(self, instances: Iterable[Any]) -> None:
         try:
             for instance in instances:
-                if self._closed.is_set():
+                if self._closed:
                     return
                 self._ask(instance)
         except Exception:  # a tenant that was removed meanwhile, a store that is away: the next round comes

@@ -83,11 +83,30 @@ def serve(config: Config, *, ready: Callable[[Stack], None] | None = None) -> No
         if ready is not None:
             ready(stack)
         workers.attach(stack)
-        stack.start(workers.run)
+        stack.start(workers.run, here=config.jobs.in_server == "yes")
         gc.freeze()  # what is there by now stays: a listing of thousands need not make the collector look through it
         gc.set_threshold(NEW_OBJECTS)
         log.info("listening on http://%s:%s", config.server.host, server.port)
         server.run()
+    finally:
+        stack.close()
+
+
+def work(config: Config) -> None:
+    """Run jobs until SIGTERM or SIGINT, beside the processes that serve.
+
+    :raises Locked: another process has the data folder for itself.
+    """
+    telemetry.set_up(config.log.level, config.log.format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    stack = Stack.open(config, workers.TABLE)
+    try:
+        workers.attach(stack)
+        stack.start(workers.run)
+        log.info("waiting for jobs")
+        stop.wait()
     finally:
         stack.close()
 

@@ -43,6 +43,10 @@ class Served:
     :param folder: the data folder; what is in it is served again.
     """
 
+    program: Sequence[str] = CLI
+    """What is started with `serve`."""
+    command = "serve"
+
     def __init__(self, folder: Path, *, port: int | None = None, environ: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.port = port or free_port()
@@ -92,7 +96,9 @@ class Served:
         """Start the server; seconds until `/status` answered."""
         began = time.monotonic()
         self._log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
-        self.process = subprocess.Popen([*CLI, "serve"], env=self.environ, stdout=self._log, stderr=self._log, start_new_session=True)
+        self.process = subprocess.Popen(
+            [*self.program, self.command], env=self.environ, stdout=self._log, stderr=self._log, start_new_session=True
+        )
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() - began > within:
                 raise RuntimeError(f"the server did not start: {self.log()[-3000:]}")
