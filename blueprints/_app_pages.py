@@ -116,8 +116,7 @@ def tags(domain: str) -> dict[str, str]:
 
 def policy_of(instance: Instance, scheme: str, framers: Sequence[str] = ()) -> str:
     """The Content-Security-Policy of an app's page."""
-    base = instance.domain.partition(".")[2] if instance.has_flat_apps else instance.domain
-    return policy(scheme, instance.domain, base, framers=framers)
+    return policy(scheme, instance.domain, instance.apps_base, framers=framers)
 
 
 def page_headers(instance: Instance, request: Request, framers: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from blueprints._request import same_secret
 from blueprints._text import EVERY_PAGE, LANGUAGES, has_text, text
 from cozyd.errors import BadRequest, CozyError, Forbidden
+from cozyd.instance import Instance
 
 CSRF_COOKIE, CSRF_LIFE = "_csrf", 3600
 POLICY = (
@@ -91,7 +92,7 @@ def security_headers() -> Mapping[str, str]:
     """The headers of every page."""
     secure = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"} if request.is_secure else {}
     return secure | {
-        "Content-Security-Policy": POLICY,
+        "Content-Security-Policy": POLICY.replace("form-action 'self'", f"form-action 'self'{_app_hosts()}"),
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
@@ -99,6 +100,12 @@ def security_headers() -> Mapping[str, str]:
         "Cache-Control": "no-store",
         "Vary": "Cookie, Accept-Language",
     }
+
+
+def _app_hosts() -> str:
+    """Hosts of apps, which the log-in form may lead to: browsers look at the whole way of a form."""
+    found: Instance | None = request.environ.get("cozyd.instance")
+    return f" {request.scheme}://*.{found.apps_base}" if found is not None else ""
 
 
 def error_page(error: CozyError) -> Response:

@@ -290,6 +290,11 @@ class Instance:
         return f"{self._drivers.scheme}://{self.app_host(slug)}{path}"
 
     @property
+    def apps_base(self) -> str:
+        """The domain below which all hosts of her apps are."""
+        return self.domain.partition(".")[2] if self._drivers.flat else self.domain
+
+    @property
     def has_flat_apps(self) -> bool:
         """Whether hosts of apps are `name-slug.rest`."""
         return self._drivers.flat

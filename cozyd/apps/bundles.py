@@ -188,7 +188,7 @@ def _packed(made: Path, name: str) -> Entry:
         import brotli
 
         codings: Mapping[Coding, bytes] = {
-            "br": brotli.compress(data, quality=9 if len(data) < 1 << 20 else 5),
+            "br": brotli.compress(data, quality=9 if len(data) < 1 << 16 else 5),
             "gzip": gzip.compress(data, 6, mtime=0),
         }
         for coding, packed in codings.items():

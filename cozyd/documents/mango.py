@@ -105,7 +105,7 @@ def index_from_design(doc: Doc) -> Sequence[Index]:
         if not isinstance(map_part, Mapping):
             continue
         fields = map_part.get("fields")
-        if not isinstance(fields, Mapping) or not fields:
+        if not isinstance(fields, Mapping):
             continue
         where = map_part.get("partial_filter_selector") or None
         if where is None or _is_selector(where):
@@ -192,8 +192,8 @@ def _demands(node: Node, path: Path) -> bool:
 
 
 def _is_usable(index: Index, node: Node, conditions: Sequence[Conjunct], sort: Sequence[Path], named: tuple[str, ...]) -> bool:
-    if index.where and not (named and _is_named(index, named)):
-        return False  # a partial index leaves documents out: only who names it wants that
+    if (index.where or not index.fields) and not (named and _is_named(index, named)):
+        return False  # one that leaves documents out, or is in no order, is only used by who names it
     demanded = all(path in _IMPLICIT or path in sort or _demands(node, path) for path in index.paths)
     return demanded and _has_order(index, conditions, sort)
 
