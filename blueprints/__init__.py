@@ -22,6 +22,11 @@ log = logging.getLogger("cozyd.http")
 
 SERVICES = (
     "apps",
+    "app_errors",
+    "intents",
+    "registry",
+    "remote",
+    "shortcuts",
     "assets",
     "auth",
     "sessions",

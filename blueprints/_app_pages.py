@@ -11,6 +11,7 @@ from blueprints import _pages
 from cozyd import jsons
 from cozyd.apps.bundles import Bundle
 from cozyd.apps.manifest import localised
+from cozyd.apps.notices import key_of
 from cozyd.apps.policy import policy
 from cozyd.apps.template import Template, parse
 from cozyd.documents.store import Stored
@@ -64,7 +65,8 @@ def texts_of(instance: Instance, app: Stored, token: str, *, is_logged_in: bool)
         "icon": str(doc.get("icon") or ""),
     }
     subdomain = "flat" if instance.has_flat_apps else "nested"
-    flags, capabilities = dict(instance.settings.flags().values), dict(instance.settings.capabilities())
+    reports = {"host": instance.url("/errors"), "projectId": 1, "projectKey": key_of(str(instance.doc["oauth_secret"]), slug)}
+    flags, capabilities = {"errors.airbrake": reports} | dict(instance.settings.flags().values), dict(instance.settings.capabilities())
     data: dict[str, Any] = {
         "token": token,
         "domain": instance.domain,

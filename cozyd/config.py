@@ -165,6 +165,13 @@ class Apps:
     registries: str = option(
         "", "Registries in order, separated by spaces: `local:///folder` or `https://...`; the first that knows a slug owns it."
     )
+    requests: Path = option(
+        Path("~/.config/cozyd/requests"),
+        "A folder of requests to other servers, `<doctype>/request`, that apps may have sent (docs/http/remote.md).",
+    )
+    proxy: str = option(
+        "", "Hosts that apps may fetch from by `/proxy`, separated by spaces: `api.example.org *.openstreetmap.org`. None: it is off."
+    )
     npm: str = option("https://npm.example.org", "The npm registry that `npm:` sources come from.", pattern=r"https?://\S+")
 
 

@@ -276,7 +276,17 @@ class Instance:
     def apps(self) -> Apps:
         """Her web apps and konnectors."""
         drivers = self._drivers
-        return Apps(self.docs, self.auth, drivers.apps, drivers.locks, drivers.cache, self.prefix, drivers.now, lambda: self.context)
+        return Apps(
+            self.docs,
+            self.auth,
+            drivers.apps,
+            drivers.locks,
+            drivers.cache,
+            self.prefix,
+            drivers.now,
+            lambda: self.context,
+            lambda slug: self.app_url(slug, ""),
+        )
 
     def app_host(self, slug: str) -> str:
         """The host an app of hers is served on."""

@@ -43,7 +43,7 @@ def plant(instance: Instance, document: Mapping[str, Any]) -> None:
         docs.make(doctype)
     _indexes(docs)
     _settings(docs, document)
-    _own_contact(instance, document)
+    own_contact(instance, document)
     wanted = {name: instance.context.get(f"init_{name}_folder") is not False for name in ("administrative", "photos")}
     instance.files.seed(str(instance.doc.get("locale", "en")), **wanted)
 
@@ -74,7 +74,8 @@ def _settings(docs: Documents, document: Mapping[str, Any]) -> None:
     docs.put(BITWARDEN.doctype, {"_id": BITWARDEN.id, "passphrase_kdf_iterations": passwords.ITERATIONS})
 
 
-def _own_contact(instance: Instance, document: Mapping[str, Any]) -> None:
+def own_contact(instance: Instance, document: Mapping[str, Any]) -> None:
+    """Her own card, by what her settings say of her."""
     name, email = str(document.get("public_name", "")), document.get("email")
     own = {
         "me": True,

@@ -8,6 +8,7 @@ from cozyd import jsons
 from cozyd.apps.bundles import Bundle
 from cozyd.apps.house import AppsHouse
 from cozyd.apps.installer import DIGEST, Installer, Order
+from cozyd.apps.intents import INTENTS, Intents
 from cozyd.apps.manifest import DOCTYPES, Kind, check_slug
 from cozyd.apps.runs import Run, Tell
 from cozyd.apps.versions import is_newer
@@ -15,10 +16,9 @@ from cozyd.auth import Auth
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Change, Ref, Stored
-from cozyd.errors import BadRequest, NotFound
+from cozyd.errors import BadRequest, CozyError, NotFound
 from cozyd.locks import Locks
 
-INTENTS = "io.cozy.intents"
 LOOKED_EVERY = 600.0
 
 __all__ = ["DOCTYPES", "Apps", "AppsHouse", "Kind", "Order"]
@@ -29,6 +29,7 @@ class Apps:
 
     :param house: what it shares with the others.
     :param context: options of her context.
+    :param address: of an app's host, from its slug.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Apps:
         prefix: str,
         now: Callable[[], datetime],
         context: Callable[[], Mapping[str, Any]],
+        address: Callable[[str], str],
     ) -> None:
         self._docs = docs
         self._auth = auth
@@ -48,6 +50,7 @@ class Apps:
         self._cache = cache
         self._prefix = prefix
         self.registries = house.registries
+        self.intents = Intents(docs, lambda: self.list("webapp"), self._known, address)
         self._installer = Installer(docs, auth.sets, house.sources, house.bundles, locks, prefix, now, context)
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -160,6 +163,13 @@ class Apps:
         return str(doc.get("client", "")).removeprefix(f"{DOCTYPES['webapp']}/") if served else None
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _known(self) -> Sequence[Mapping[str, Any]]:
+        """What registries tell of web apps; nothing when they are away."""
+        try:
+            return self.registries.apps({"filter[type]": "webapp"})
+        except CozyError:
+            return ()
 
     def _tell(self, order: Order, key: str) -> None:
         """Tell realtime, and wake the request that waits."""
