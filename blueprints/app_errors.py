@@ -26,7 +26,7 @@ def report(project: str) -> Response:  # noqa: ARG001  # any number: the key say
         if len(data) > LARGEST:
             raise TooLarge(f"A notice has at most {LARGEST} bytes")
         now = stack().now().isoformat().replace("+00:00", "Z")
-        id = stack().notices.add(instance().prefix, slug, checked(data), now)
+        id = stack().apps.notices.add(instance().prefix, slug, checked(data), now)
     except CozyError as error:
         return _refused(error)
     return _json({"id": id, "url": instance().url(f"/errors/notices/{id}")}, 201)
@@ -41,14 +41,14 @@ def remote_config(version: str, id: str) -> Response:  # noqa: ARG001
 @service.get("/notices", access=owner)
 def notices() -> Response:
     """Her apps' notices, the newest first."""
-    found = stack().notices.list(instance().prefix, limit=number("limit", 100, low=1, high=1000) or 100)
+    found = stack().apps.notices.list(instance().prefix, limit=number("limit", 100, low=1, high=1000) or 100)
     return _json({"notices": [_shown(notice) for notice in found]})
 
 
 @service.get("/notices/<id>", access=owner)
 def notice(id: str) -> Response:
     """One notice."""
-    return _json(_shown(stack().notices.get(instance().prefix, id)))
+    return _json(_shown(stack().apps.notices.get(instance().prefix, id)))
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from cozyd import doctypes
 from cozyd.apps.house import AppsHouse
-from cozyd.apps.notices import Notices
 from cozyd.auth.attempts import Gate
 from cozyd.auth.passphrase import NewPassphrase
 from cozyd.auth.tokens import VerifiedTokens
@@ -95,7 +94,6 @@ class Stack:
         self.patrol = Patrol(self.instance, self.instances, self.scheduler.plan, shared=self.shared)
         self.broker = _broker(self._link, self.patrol.go_round)
         self.runner = Runner(table, self.instance, self.broker.replace)
-        self.notices = Notices(config.storage.path / "errors.log")
         self.drivers = Drivers(
             blobs=self.blobs,
             hub=self.hub,

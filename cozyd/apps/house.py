@@ -7,6 +7,7 @@ from typing import Self
 
 from cozyd.apps.bundles import Bundles
 from cozyd.apps.localregistry import LocalRegistry
+from cozyd.apps.notices import Notices
 from cozyd.apps.registry import Registries, Registry, RemoteRegistry
 from cozyd.apps.registrysource import RegistrySource
 from cozyd.apps.runs import Runs
@@ -29,6 +30,7 @@ class AppsHouse:
     registries: Registries
     sources: Sources
     runs: Runs
+    notices: Notices
     folders: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
@@ -40,7 +42,7 @@ class AppsHouse:
         ordered = [_registry(address, outbound, cache) for address in config.apps.registries.split()]
         registries = Registries(ordered)
         sources = Sources(outbound, RegistrySource(registries, outbound), config.apps.npm)
-        return cls(Bundles(config.storage.path / "apps", blobs), registries, sources, Runs())
+        return cls(Bundles(config.storage.path / "apps", blobs), registries, sources, Runs(), Notices(config.storage.path / "errors.log"))
 
 
 def _registry(address: str, outbound: Outbound, cache: Cache) -> Registry:
