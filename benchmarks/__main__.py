@@ -3,13 +3,37 @@
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import auth, blobs, dav, documents, files, pim, queries, realtime, tree
+from benchmarks import auth, blobs, dav, devices, documents, files, pim, queries, realtime, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
 IDLE_MB, IDLE_CPU, IDLE_SECONDS = 90, 0.5, 20
+
+
+def _pim(server: Served, folder: Path) -> None:
+    pim.measure(server, folder)
+    pim.sizes(server)
+
+
+PARTS: dict[str, Callable[[Served, Path], None]] = {
+    "auth": lambda _, folder: auth.measure(folder),
+    "documents": documents.measure,
+    "queries": lambda server, _: queries.measure(server),
+    "realtime": lambda server, _: realtime.measure(server),
+    "dav": lambda server, _: dav.measure(server),
+    "files": files.measure,
+    "pim": _pim,
+    "devices": lambda server, _: devices.measure(server),
+    "blobs": blobs.measure,
+    "tree": lambda server, _: tree.measure(server, scale=False),
+    "tree-scale": lambda server, _: tree.measure(server, scale=True),
+    "scale": lambda server, _: queries.scale(server),
+}
+SLOW = {"tree-scale", "scale"}
+"""Run only when they are named: they take some minutes each."""
 
 
 def idle_cpu(server: Served) -> float:
@@ -20,9 +44,9 @@ def idle_cpu(server: Served) -> float:
 
 
 def main() -> None:
-    """Run what is named, or all but `scale`, which takes some minutes."""
+    """Run what is named, or all but the slow ones."""
     need("wrk")
-    wanted = set(sys.argv[1:]) or {"memory", "documents", "queries", "realtime", "dav", "files", "tree", "pim", "blobs", "auth"}
+    wanted = set(sys.argv[1:]) or {"memory", *PARTS} - SLOW
     with tempfile.TemporaryDirectory() as folder:
         server = Served(Path(folder) / "data").add_alice()
         first = server.start()
@@ -39,27 +63,9 @@ def main() -> None:
                     ("start to the first /status answer", f"{min(first, later):.2f} s", "< 2 s", verdict(later < 2)),
                 ]
                 table("process", rows)
-            if "auth" in wanted:
-                auth.measure(Path(folder))
-            if "documents" in wanted:
-                documents.measure(server, Path(folder))
-            if "queries" in wanted:
-                queries.measure(server)
-            if "realtime" in wanted:
-                realtime.measure(server)
-            if "dav" in wanted:
-                dav.measure(server)
-            if "files" in wanted:
-                files.measure(server, Path(folder))
-            if "pim" in wanted:
-                pim.measure(server, Path(folder))
-                pim.sizes(server)
-            if "blobs" in wanted:
-                blobs.measure(server, Path(folder))
-            if "tree" in wanted or "tree-scale" in wanted:
-                tree.measure(server, scale="tree-scale" in wanted)
-            if "scale" in wanted:
-                queries.scale(server)
+            for name, measure in PARTS.items():
+                if name in wanted:
+                    measure(server, Path(folder))
         finally:
             server.stop()
 

@@ -160,6 +160,11 @@ class Task(WSGITask):  # type: ignore[misc]
         head: bytes = super().build_response_header()
         return head
 
+    def set_close_on_finish(self) -> None:
+        """As waitress', but for an answer without a body (204, 304): the lack of a length is no reason to close (RFC 9112, section 6.3)."""
+        if self.has_body or self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close":
+            super().set_close_on_finish()
+
     def finish(self) -> None:
         """As waitress'; from here on its thread must not wait for the client to read."""
         super().finish()

@@ -22,7 +22,7 @@ from tests.support.serving import eventually
 
 OVERRIDDEN = {
     HTTPRequestParser: ["parse_header", "received"],
-    WSGITask: ["get_environment", "build_response_header", "finish", "write"],
+    WSGITask: ["get_environment", "build_response_header", "finish", "write", "set_close_on_finish"],
     HTTPChannel: [
         "readable",
         "writable",

@@ -319,6 +319,28 @@ def test_the_tenant_of_an_absolute_target_is_the_target_s(alice: Client, connect
     assert connect().send(text).reply().status == 400, "her token is nobody's at his address"
 
 
+def test_an_answer_without_a_body_leaves_the_connection_open(alice: Client):
+    connection = http.client.HTTPConnection("127.0.0.1", alice.served.port, timeout=20)
+    credentials = {"Host": alice.domain, "Authorization": basic(alice)}
+    connection.request("PUT", "/sync/files/kept-alive.txt", b"one", credentials)
+    made = connection.getresponse()
+    made.read()
+    opened = connection.sock
+    for method, more, status in (
+        ("PUT", {}, 204),
+        ("GET", {"If-None-Match": "*"}, 304),
+        ("DELETE", {}, 204),
+        ("OPTIONS", {}, 200),
+        ("DELETE", {"Connection": "close"}, 404),
+    ):
+        assert connection.sock is opened
+        connection.request(method, "/sync/files/kept-alive.txt", b"two" if method == "PUT" else None, credentials | more)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+    assert connection.sock is None
+
+
 def test_requests_of_one_connection_are_answered_in_order(alice: Client, connect: Callable[[], Raw]):
     names = [f"order-{number}" for number in range(30)]
     for name in names:

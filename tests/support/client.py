@@ -41,10 +41,11 @@ class Client:
         self.host = host or self.domain
         self.token = served.token(*scope, domain=self.domain) if scope else ""
         self.password = served.password(domain=self.domain)
+        self.patience = 30.0
 
     def ask(self, method: str, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
         """A request as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=self.patience)
         data = body.encode() if isinstance(body, str) else body
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
