@@ -35,6 +35,7 @@ SERVICES = (
     "permissions",
     "contacts",
     "feeds",
+    "shares",
     "data",
     "file_lists",
     "files",

@@ -1,6 +1,20 @@
 """The words of the page of links, in every language."""
 
 EN = {
+    "shares.title": "Shared on this server",
+    "shares.none": "You share nothing, and nobody shares anything with you.",
+    "shares.reads": "may read",
+    "shares.writes": "may change it",
+    "shares.revoke": "Stop sharing",
+    "shares.revoke_one": "Stop sharing {name} with {person}",
+    "shares.from": "shared by {person}",
+    "shares.leave": "Remove",
+    "shares.leave_one": "Remove {name} from your list",
+    "shares.person": "Address of the other's cloud",
+    "shares.what": "Calendar or address book",
+    "shares.write": "May change it",
+    "shares.make": "Share",
+    "shares.nobody": "Nobody on this server has this address, or it is your own.",
     "links.title": "Links to read by",
     "links.lead": "A link shows calendars or contacts to whoever has it, without a password, and lets nobody change them. Give it a new "
     "address when too many have it.",
@@ -25,6 +39,20 @@ EN = {
     "birthdays.off": "Take the calendar away",
 }
 FR = {
+    "shares.title": "Partagé sur ce serveur",
+    "shares.none": "Vous ne partagez rien, et personne ne partage rien avec vous.",
+    "shares.reads": "peut lire",
+    "shares.writes": "peut modifier",
+    "shares.revoke": "Ne plus partager",
+    "shares.revoke_one": "Ne plus partager {name} avec {person}",
+    "shares.from": "partagé par {person}",
+    "shares.leave": "Retirer",
+    "shares.leave_one": "Retirer {name} de votre liste",
+    "shares.person": "Adresse du cloud de l'autre personne",
+    "shares.what": "Agenda ou carnet d'adresses",
+    "shares.write": "Peut modifier",
+    "shares.make": "Partager",
+    "shares.nobody": "Personne n'a cette adresse sur ce serveur, ou c'est la vôtre.",
     "links.title": "Liens de lecture",
     "links.lead": "Un lien montre des agendas ou des contacts à qui le possède, sans mot de passe, et ne laisse personne les modifier. "
     "Donnez-lui une nouvelle adresse quand trop de gens l'ont.",
@@ -49,6 +77,20 @@ FR = {
     "birthdays.off": "Retirer l'agenda",
 }
 DE = {
+    "shares.title": "Auf diesem Server geteilt",
+    "shares.none": "Sie teilen nichts, und niemand teilt etwas mit Ihnen.",
+    "shares.reads": "darf lesen",
+    "shares.writes": "darf ändern",
+    "shares.revoke": "Nicht mehr teilen",
+    "shares.revoke_one": "{name} nicht mehr mit {person} teilen",
+    "shares.from": "geteilt von {person}",
+    "shares.leave": "Entfernen",
+    "shares.leave_one": "{name} aus Ihrer Liste entfernen",
+    "shares.person": "Adresse der Cloud der anderen Person",
+    "shares.what": "Kalender oder Adressbuch",
+    "shares.write": "Darf ändern",
+    "shares.make": "Teilen",
+    "shares.nobody": "Niemand auf diesem Server hat diese Adresse, oder es ist Ihre eigene.",
     "links.title": "Links zum Lesen",
     "links.lead": "Ein Link zeigt Kalender oder Kontakte allen, die ihn haben, ohne Passwort, und lässt niemanden etwas ändern. "
     "Geben Sie ihm eine neue Adresse, wenn ihn zu viele haben.",
@@ -73,6 +115,20 @@ DE = {
     "birthdays.off": "Kalender wegnehmen",
 }
 ES = {
+    "shares.title": "Compartido en este servidor",
+    "shares.none": "No comparte nada, y nadie comparte nada con usted.",
+    "shares.reads": "puede leer",
+    "shares.writes": "puede cambiar",
+    "shares.revoke": "Dejar de compartir",
+    "shares.revoke_one": "Dejar de compartir {name} con {person}",
+    "shares.from": "compartido por {person}",
+    "shares.leave": "Quitar",
+    "shares.leave_one": "Quitar {name} de su lista",
+    "shares.person": "Dirección de la nube de la otra persona",
+    "shares.what": "Calendario o libreta de direcciones",
+    "shares.write": "Puede cambiar",
+    "shares.make": "Compartir",
+    "shares.nobody": "Nadie tiene esta dirección en este servidor, o es la suya.",
     "links.title": "Enlaces de lectura",
     "links.lead": "Un enlace muestra calendarios o contactos a quien lo tenga, sin contraseña, y no deja que nadie los cambie. "
     "Dele una dirección nueva cuando lo tenga demasiada gente.",

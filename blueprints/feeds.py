@@ -8,8 +8,10 @@ from flask import Response, redirect, request
 
 from blueprints import _pages
 from blueprints._request import Service, by_secret, instance, owner
+from cozyd import neighbours
 from cozyd.errors import Conflict, Invalid, NotFound
 from cozyd.pim import birthdays
+from cozyd.stack import Stack
 
 service = Service("links", __name__, url_prefix="/sync", errors="page")
 NAMES = {"contacts": "kind.contacts", "calendar": "kind.calendar", birthdays.ID: "kind.birthdays"}
@@ -39,7 +41,7 @@ def read(file: str) -> Response:
 @service.get("/links", access=owner)
 def links() -> Response:
     """Her links, and the form for another."""
-    return _page()
+    return page()
 
 
 @service.post("/links", access=owner)
@@ -49,7 +51,7 @@ def add_link() -> Response:
     try:
         instance().pim.feeds.make(request.form.get("name", ""), request.form.getlist("collection"))
     except (Invalid, NotFound):
-        return _page(error=_pages.words()("links.empty"), status=422)
+        return page(error=_pages.words()("links.empty"), status=422)
     return _back()
 
 
@@ -88,10 +90,12 @@ def _back() -> Response:
     return cast(Response, redirect("/sync/links", 303))
 
 
-def _page(*, error: str = "", status: int = 200) -> Response:
+def page(*, error: str = "", status: int = 200) -> Response:
+    """The page of links, birthdays and shares."""
     token, words, pim = _pages.csrf_token(), _pages.words(), instance().pim
     names = {one.id: one.props.get("name") or words(NAMES.get(one.id, "kind.other")) for one in pim.collections()}
-    page = _pages.page(
+    stack: Stack = request.environ["cozyd.stack"]
+    shown = _pages.page(
         "links.html",
         status,
         name=instance().public_name(),
@@ -103,5 +107,7 @@ def _page(*, error: str = "", status: int = 200) -> Response:
         names=lambda ids: ", ".join(names[id] for id in ids if id in names),
         base=f"{request.scheme}://{request.host}/sync/feeds/",
         birthdays=pim.has(birthdays.ID),
+        given=[(one, names.get(one.collection, "")) for one in neighbours.given(instance())],
+        taken=[(one.id, str(one.own.doc.get("description", "")), one.owner.domain) for one in neighbours.taken(stack.instance, instance())],
     )
-    return _pages.with_csrf(page, token, "/sync")
+    return _pages.with_csrf(shown, token, "/sync")

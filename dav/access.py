@@ -23,8 +23,10 @@ from cozyd.errors import (
     Unauthorized,
 )
 from cozyd.instance import Instance
+from cozyd.neighbours import Locate
 from cozyd.permissions import Action, Principal
 from cozyd.pim import Collection
+from dav.shelves import Shelves
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -98,6 +100,12 @@ class Visit:
 
     instance: Instance
     principal: Principal
+    locate: Locate
+
+    @cached_property
+    def pim(self) -> Shelves:
+        """Address books and calendars: her own, and those that others share with her."""
+        return Shelves(self.instance, self.locate)
 
     def may(self, action: Action, doctype: str) -> bool:
         """Whether the whole doctype is allowed."""
@@ -110,14 +118,14 @@ class Visit:
     @cached_property
     def collections(self) -> Mapping[str, Collection]:
         """The address books and calendars it may read, by id."""
-        return {one.id: one for one in self.instance.pim.collections() if self.reads(one)}
+        return {one.id: one for one in self.pim.collections() if self.reads(one)}
 
     def collection(self, id: str) -> Collection:
         """One of them.
 
         :raises NotFound: there is none, or it may not be read.
         """
-        found = self.instance.pim.collection(id)
+        found = self.pim.collection(id)
         if not self.reads(found):
             raise NotFound("There is no such collection")
         return found
@@ -146,7 +154,7 @@ def admit(environ: Environ) -> Visit:
     instance: Instance = environ["cozyd.instance"]
     principal = instance.auth.identify(credentials(environ))
     environ["cozyd.principal"] = principal
-    return Visit(instance, principal)
+    return Visit(instance, principal, environ["cozyd.stack"].instance)
 
 
 def credentials(environ: Environ) -> Credentials:

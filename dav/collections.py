@@ -34,7 +34,7 @@ def make(visit: Visit, id: str, tree: Element | None, method: str, start_respons
 
     :raises Forbidden, Invalid, MethodNotAllowed: what stands in the way, by its RFC's name.
     """
-    if visit.instance.pim.has(id):
+    if visit.pim.has(id):
         if method == "MKCALENDAR":
             raise Invalid("There is something already", source="resource-must-be-null")
         raise MethodNotAllowed("There is something already")
@@ -49,7 +49,7 @@ def make(visit: Visit, id: str, tree: Element | None, method: str, start_respons
     if changes.refused:
         return _refused(changes, method, start_response)
     changes.ours.setdefault("components", " ".join(ical.COMPONENTS))
-    visit.instance.pim.make(kind, changes.ours, id=id, dead={name: text for name, text in changes.dead.items() if text is not None})
+    visit.pim.make(kind, changes.ours, id=id, dead={name: text for name, text in changes.dead.items() if text is not None})
     return answer(start_response, 201, [("Cache-Control", "no-cache")])
 
 
@@ -77,7 +77,7 @@ def change(visit: Visit, seen: Seen, tree: Element | None, start_response: Start
         raise BadRequest("A PROPPATCH sets or removes something")
     if not changes.refused:
         dead = {name: text for name, text in (dict(collection.dead) | changes.dead).items() if text is not None}
-        visit.instance.pim.change(collection, changes.ours, dead=dead)
+        visit.pim.change(collection, changes.ours, dead=dead)
         if minimal:
             return answer(start_response, 200, [("Preference-Applied", "return=minimal")])
     body = f"<D:response><D:href>{xml.href(seen.path)}</D:href>{_propstats(changes)}</D:response>"

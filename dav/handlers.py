@@ -92,7 +92,7 @@ def _propfind(request: Request) -> Iterable[bytes]:
     options = {"only_names": only_names, "minimal": request.minimal}
     seen = request.seen()
     if len(request.parts) == DEEPEST_PATH:
-        rows = request.visit.instance.pim.rows(seen.of(), hrefs=[request.parts[2]])
+        rows = request.visit.pim.rows(seen.of(), hrefs=[request.parts[2]])
         if not rows:
             raise NotFound("There is no such resource")
         return xml.answer_multistatus(request.start_response, [Lister(seen, names, **options)(request.parts[2], rows[0].value)])
@@ -110,7 +110,7 @@ def _listing(seen: Seen, names: list[str] | None, depth: str, options: Mapping[s
             yield properties.response(Seen(seen.visit, seen.root, one), names, **options)
     else:
         lister = Lister(seen, names, **options)
-        for row in seen.visit.instance.pim.rows(seen.collection):
+        for row in seen.visit.pim.rows(seen.collection):
             yield lister(row.key[1], row.value)
 
 
@@ -139,7 +139,7 @@ def _report(request: Request) -> Iterable[bytes]:
     if tree is None:
         raise BadRequest("A REPORT needs a body")
     href = request.parts[2] if len(request.parts) == DEEPEST_PATH else ""
-    if href and not request.visit.instance.pim.rows(request.seen().of(), hrefs=[href]):
+    if href and not request.visit.pim.rows(request.seen().of(), hrefs=[href]):
         raise NotFound("There is no such resource")
     return reports.answer_report(reports.Asked(request.seen(), href, tree, minimal=request.minimal), request.start_response)
 
@@ -164,7 +164,7 @@ def _make(request: Request) -> Iterable[bytes]:
 
 
 def _make_below(request: Request) -> Iterable[bytes]:
-    if not request.visit.instance.pim.has(request.parts[1]):
+    if not request.visit.pim.has(request.parts[1]):
         raise Conflict("There is nothing to make it in")
     raise Invalid("Nothing is made inside of an address book or calendar", source="calendar-collection-location-ok")
 

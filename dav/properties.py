@@ -161,6 +161,7 @@ _COLLECTION: dict[str, Make] = _EVERYWHERE | {
     f"{CS}getctag": lambda seen: f"&quot;{escape(seen.of().token)}&quot;",
     f"{D}getetag": lambda seen: f"&quot;{escape(seen.of().token)}&quot;",
     f"{D}current-user-privilege-set": _privileges_of,
+    f"{D}owner": lambda seen: _href(seen.of().owner or seen.home),
     f"{D}add-member": lambda seen: _href(seen.path),
     **push.properties(home=False),
 }

@@ -50,11 +50,12 @@ def _subject(seen: Seen) -> str:
 
 
 def _when_served(seen: Seen, text: str) -> str | None:
-    return text if seen.visit.instance.subscriptions.public_key else None
+    own = seen.collection is None or not seen.collection.owner
+    return text if own and seen.visit.instance.subscriptions.public_key else None
 
 
 def _transports(seen: Seen) -> str | None:
-    key = seen.visit.instance.subscriptions.public_key
+    key = _when_served(seen, seen.visit.instance.subscriptions.public_key or "")
     return f'<P:web-push><P:vapid-public-key type="p256ecdsa">{key}</P:vapid-public-key></P:web-push>' if key else None
 
 
@@ -69,7 +70,7 @@ def register(seen: Seen, tree: Element, environ: Environ, start_response: StartR
     :raises Invalid, Forbidden: by the names that the draft has for what is missing.
     """
     subscriptions = seen.visit.instance.subscriptions
-    if seen.top or subscriptions.public_key is None:
+    if seen.top or _when_served(seen, "-") is None:
         raise Invalid("Nobody is told of changes here", source="push-not-available")
     receiver = _receiver(tree)
     content = _wanted(tree, "content-update")

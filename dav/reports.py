@@ -51,7 +51,7 @@ class Asked:
         """The responses of rows, with their texts where those are asked for."""
         lister, wants = self.lister(collection), bool(self.data)
         if wants and texts is None:
-            texts = self.visit.instance.pim.texts(rows)
+            texts = self.visit.pim.texts(collection, rows)
         path = Seen(self.visit, self.seen.root, collection).path
         for row in rows:
             href = row.key[1]
@@ -80,7 +80,7 @@ def _sync(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
     level = (asked.tree.findtext(f"{D}sync-level") or "1").strip()
     if level not in ("1", "infinite"):
         raise BadRequest("The sync-level is 1 or infinite")
-    pim = asked.visit.instance.pim
+    pim = asked.visit.pim
     since = _since(collection, (asked.tree.findtext(f"{D}sync-token") or "").strip())
     try:
         rows = list(pim.rows(collection, since=since) if since else pim.rows(collection))
@@ -143,7 +143,7 @@ def _multiget(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
     for collection in asked.collections(kind):
         path = Seen(asked.visit, asked.seen.root, collection).path
         hrefs = [one.removeprefix(path) for one in given if one.startswith(path) and one != path]
-        rows = asked.visit.instance.pim.rows(collection, hrefs=hrefs) if hrefs else ()
+        rows = asked.visit.pim.rows(collection, hrefs=hrefs) if hrefs else ()
         found += asked.responses(collection, rows)
         for row in rows:
             left.pop(path + row.key[1], None)
@@ -166,7 +166,7 @@ def _query(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
 
 def _matching(asked: Asked, collection: Collection, zone: tzinfo | None) -> tuple[Sequence[Row], Mapping[str, bytes] | None]:
     """The rows that pass, and their texts where all of those had to be read."""
-    pim, card = asked.visit.instance.pim, collection.kind == "book"
+    pim, card = asked.visit.pim, collection.kind == "book"
     given = asked.tree.find(f"{CR if card else C}filter")
     wanted = filters.read_book(given) if card else filters.read_calendar(given, zone)
     low, high = wanted.range or (None, None)
@@ -182,7 +182,7 @@ def _matching(asked: Asked, collection: Collection, zone: tzinfo | None) -> tupl
         odd = [row for row in rows if words[row.key[1]] is None]
     else:
         rows = odd = list(read(hrefs=only))
-    texts = pim.texts(odd)
+    texts = pim.texts(collection, odd)
     failing = {row.key[1] for row in odd} - {href for href, text in texts.items() if _passes(wanted, text, top)}
     return [row for row in rows if row.key[1] not in failing], texts if len(odd) == len(rows) else None
 
@@ -235,8 +235,8 @@ def _free_busy(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
         if collection.props.get("transparent") == "true" and asked.seen.collection is None:
             continue
         zone = _zone(asked.tree, collection)
-        rows = asked.visit.instance.pim.rows(collection, component="VEVENT", start=low, end=high, zone=zone)
-        busy = instances.busy(list(asked.visit.instance.pim.texts(rows).values()), low, high, zone)
+        rows = asked.visit.pim.rows(collection, component="VEVENT", start=low, end=high, zone=zone)
+        busy = instances.busy(list(asked.visit.pim.texts(collection, rows).values()), low, high, zone)
         for kind, stretches in busy.items():
             found.setdefault(kind, []).extend(stretches)
     lines = [f"FREEBUSY;FBTYPE={kind}:{_utc(start)}/{_utc(end)}" for kind, some in found.items() for start, end in sorted(some)]

@@ -20,7 +20,7 @@ def get(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: S
 
     :raises NotFound: there is none.
     """
-    pim = visit.instance.pim
+    pim = visit.pim
     rows = pim.rows(seen.of(), hrefs=[href])
     if not rows:
         raise NotFound("There is no such resource")
@@ -29,7 +29,7 @@ def get(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: S
     headers = [("ETag", tag), ("Last-Modified", format_datetime(read_time(value["mtime"]), usegmt=True))]
     if _is_known(environ, tag):
         return answer(start_response, 304, headers)
-    text = pim.texts(rows).get(href)
+    text = pim.texts(seen.of(), rows).get(href)
     if text is None:
         raise NotFound("There is no such resource")
     wanted = "4.0" if "version=4.0" in environ.get("HTTP_ACCEPT", "").replace('"', "").replace(" ", "") else None
@@ -62,7 +62,7 @@ def get_all(visit: Visit, seen: Seen, environ: Environ, start_response: StartRes
     headers = [("ETag", tag)]
     if _is_known(environ, tag):
         return answer(start_response, 304, headers)
-    text = visit.instance.pim.exported([seen.collection])
+    text = visit.pim.exported(seen.collection)
     media = "text/vcard" if seen.collection.kind == "book" else "text/calendar"
     return _whole(environ, start_response, [*headers, ("Content-Type", f"{media}; charset=utf-8")], text)
 
@@ -78,8 +78,8 @@ def put(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: S
     if "HTTP_CONTENT_RANGE" in environ:
         raise BadRequest("Partial PUT is not served")
     raw: bytes = environ["wsgi.input"].read()
-    known = bool(visit.instance.pim.rows(collection, hrefs=[href]))
-    row = visit.instance.pim.put(collection, href, raw, match=_match(environ))
+    known = bool(visit.pim.rows(collection, hrefs=[href]))
+    row = visit.pim.put(collection, href, raw, match=_match(environ))
     headers = [("ETag", f'"{row.value["etag"]}"')] if row.value["etag"] == etag(raw) else []
     return answer(start_response, 204 if known else 201, headers)
 
@@ -94,7 +94,7 @@ def post(visit: Visit, seen: Seen, environ: Environ, start_response: StartRespon
     collection = seen.collection
     _check_write(visit, collection)
     _check_media(collection, environ)
-    done = visit.instance.pim.add_all(collection, environ["wsgi.input"].read())
+    done = visit.pim.add_all(collection, environ["wsgi.input"].read())
     if len(done) == 1 and isinstance(done[0][1], CozyError):
         raise done[0][1]
     if len(done) == 1:
@@ -116,7 +116,7 @@ def delete(visit: Visit, seen: Seen, href: str, environ: Environ, start_response
     :raises NotFound, PreconditionFailed, Forbidden: see `Pim.delete`.
     """
     _check_write(visit, seen.of())
-    visit.instance.pim.delete(seen.of(), href, match=_match(environ))
+    visit.pim.delete(seen.of(), href, match=_match(environ))
     return answer(start_response, 204)
 
 
@@ -127,7 +127,7 @@ def move(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: 
     """
     _check_write(visit, seen.of())
     to, name, there = _destination(visit, seen, environ)
-    row = visit.instance.pim.move(seen.of(), href, to, name, overwrite=_overwrites(environ), match=_match(environ))
+    row = visit.pim.move(seen.of(), href, to, name, overwrite=_overwrites(environ), match=_match(environ))
     return answer(start_response, 204 if there else 201, [("ETag", f'"{row.value["etag"]}"'), ("Location", _place(seen, to, name))])
 
 
@@ -137,9 +137,9 @@ def copy(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: 
     :raises Invalid, PreconditionFailed, Forbidden, NotFound: see `Pim.put`.
     """
     to, name, there = _destination(visit, seen, environ)
-    pim = visit.instance.pim
+    pim = visit.pim
     rows = pim.rows(seen.of(), hrefs=[href])
-    text = pim.texts(rows).get(href)
+    text = pim.texts(seen.of(), rows).get(href)
     if text is None:
         raise NotFound("There is no such resource")
     if there and not _overwrites(environ):
@@ -177,7 +177,7 @@ def _destination(visit: Visit, seen: Seen, environ: Environ) -> tuple[Collection
     except NotFound as cause:
         raise Conflict("There is no such collection to put it in") from cause
     _check_write(visit, to)
-    return to, parts[2], bool(visit.instance.pim.rows(to, hrefs=[parts[2]]))
+    return to, parts[2], bool(visit.pim.rows(to, hrefs=[parts[2]]))
 
 
 def _check_write(visit: Visit, collection: Collection) -> None:

@@ -91,7 +91,7 @@ class Collection(storage.BaseCollection):
         """Remove it with all that is in it; resources are removed before Radicale."""
         assert self._known is not None
         assert href is None
-        _visitor().instance.pim.remove(self._known)
+        _visitor().pim.remove(self._known)
 
 
 class Storage(storage.BaseStorage):

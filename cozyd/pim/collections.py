@@ -31,6 +31,7 @@ class Collection:
     :param token: moves exactly when something in it does.
     :param props: `name`, `color`, `order`, `description`, `timezone` as text, where they are set.
     :param read_only: what is in it is not changed through DAV.
+    :param owner: address of the principal it belongs to, where that is somebody else.
     :param dead: properties that mean nothing to us, by the door's names.
     """
 
@@ -41,6 +42,7 @@ class Collection:
     props: Mapping[str, str] = field(default_factory=dict)
     dead: Mapping[str, str] = field(default_factory=dict)
     read_only: bool = False
+    owner: str = ""
 
     @property
     def doctypes(self) -> frozenset[str]:

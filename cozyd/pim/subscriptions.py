@@ -83,6 +83,8 @@ def touches(changes: Iterable[Change]) -> list[Touch]:
                     found[collection_of(one), True] = None
             if doctype == CONTACTS:
                 found[birthdays.ID, True] = None
+        elif doctype == "io.cozy.sharings":  # somebody shares a collection with her, or does no more
+            found[HOME, True] = None
         elif doctype in DOCTYPE.values():
             found |= dict.fromkeys(_of_collection(change))
     skipped = quiet.get()

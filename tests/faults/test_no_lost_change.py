@@ -93,6 +93,7 @@ class World:
             "CONTENT_LENGTH": str(len(body.encode())),
             "wsgi.input": io.BytesIO(body.encode()),
             "cozyd.instance": self.instance,
+            "cozyd.stack": self.stack,
         } | {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         text = b"".join(mount(environ, start)).decode()
         assert found["status"] < 500, text
