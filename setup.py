@@ -37,7 +37,7 @@ setup(
     license="AGPL-3.0-or-later",
     python_requires=">=3.11",
     packages=find_packages(include=["cozyd", "cozyd.*", "blueprints", "dav", "workers"]),
-    package_data={"cozyd": ["mails/*.html", "mails/words/*.toml"]},
+    package_data={"cozyd": ["mails/*.html", "mails/words/*.toml", "descriptions/doctypes/*.toml"]},
     install_requires=_dependencies(),
     entry_points={"console_scripts": ["cozyd = cozyd.cli:main"]},
     cmdclass={"build_py": BuildWithPages},

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import auth, blobs, dav, devices, documents, files, pim, queries, realtime, tree
+from benchmarks import auth, blobs, dav, devices, documents, files, pim, queries, realtime, search, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -28,6 +28,7 @@ PARTS: dict[str, Callable[[Served, Path], None]] = {
     "pim": _pim,
     "devices": lambda server, _: devices.measure(server),
     "blobs": blobs.measure,
+    "search": search.measure,
     "tree": lambda server, _: tree.measure(server, scale=False),
     "tree-scale": lambda server, _: tree.measure(server, scale=True),
     "scale": lambda server, _: queries.scale(server),

@@ -44,6 +44,7 @@ SERVICES = (
     "versions",
     "realtime",
     "replication",
+    "search",
     "settings",
     "settings_pages",
     "public",

@@ -85,6 +85,17 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class Documents:
+    """`[documents]`: what is asked of documents (docs/doctypes/README.md)."""
+
+    validation: str = option(
+        "off",
+        "Whether documents have to be as their doctype is described: `warn` writes a line in the log, `strict` refuses those that are not.",
+        choices=("off", "warn", "strict"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Redis:
     """`[redis]`: for several processes over the same data (docs/farm.md)."""
 
@@ -223,6 +234,7 @@ class Config:
 
     server: Server = field(default_factory=Server)
     storage: Storage = field(default_factory=Storage)
+    documents: Documents = field(default_factory=Documents)
     redis: Redis = field(default_factory=Redis)
     files: Files = field(default_factory=Files)
     jobs: Jobs = field(default_factory=Jobs)
@@ -240,6 +252,7 @@ class Config:
 TABLES: Mapping[str, type] = {
     "server": Server,
     "storage": Storage,
+    "documents": Documents,
     "redis": Redis,
     "files": Files,
     "jobs": Jobs,

@@ -17,6 +17,8 @@ from cozyd.auth.attempts import Gate
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache
 from cozyd.config import Mail
+from cozyd.descriptions import searched
+from cozyd.descriptions.validation import Check
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
 from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Ref, Write
@@ -41,6 +43,8 @@ from cozyd.pim.pusher import Pusher
 from cozyd.pim.subscriptions import Subscriptions
 from cozyd.realtime import Hub
 from cozyd.seals import Seal
+from cozyd.search import Search
+from cozyd.search.indexer import Indexer
 from cozyd.settings import Settings, Surroundings
 from cozyd.settings.avatar import Avatar
 from cozyd.webpush import VapidKeys, WebPush
@@ -85,6 +89,9 @@ class Drivers:
     table: Table
     broker: Broker
     wrote: Callable[[str], None]
+    indexer: Indexer
+    indexes: Path
+    check: Check | None
     common: Documents
     contexts: Mapping[str, Mapping[str, Any]]
     flat: bool
@@ -135,7 +142,8 @@ class Instance:
         accounts = Doctype(ACCOUNTS, seal=self._seal_account)
         files = Doctype(FILES, follow_up=self._work_of_file)
         table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts, FILES: files}
-        return Documents(self._store, table, tell=self._tell, new_id=self._drivers.new_id, react=self._react)
+        drivers = self._drivers
+        return Documents(self._store, table, tell=self._tell, new_id=drivers.new_id, react=self._react, check=drivers.check)
 
     def _work_of_file(self, change: Change) -> Sequence[Write]:
         """The jobs that a new content asks for, in the commit that brings it; their ids make twice the same once."""
@@ -149,6 +157,7 @@ class Instance:
     def _tell(self, changes: Sequence[Change]) -> None:
         """What was committed goes to whoever listens, and to whoever works on it."""
         self._drivers.hub.publish(self.domain, changes)
+        self._drivers.indexer.wrote(self.domain, changes)
         self.jobs.told(changes)
         self._drivers.wrote(self.domain)
         self._drivers.pusher.note(self.subscriptions, changes)
@@ -252,6 +261,13 @@ class Instance:
             push=self.jobs.push,
             now=self.now,
         )
+
+    @cached_property
+    def search(self) -> Search:
+        """Full text over documents and contents."""
+        drivers = self._drivers
+        behind = partial(drivers.indexer.ask, self.domain, set(searched()))
+        return Search(self.docs, drivers.indexes / f"{self.prefix}.sqlite", behind=behind)
 
     def _attachment(self, id: str) -> bytes:
         with self.files.read(self.files.file(id)) as content:

@@ -23,6 +23,7 @@ from cozyd.auth.passphrase import NewPassphrase
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache, LocalCache
 from cozyd.config import Config, secret_of
+from cozyd.descriptions.validation import check_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
 from cozyd.documents.sqlite import SqliteBackend
@@ -43,6 +44,8 @@ from cozyd.outbound import Outbound
 from cozyd.pim.pusher import Pusher
 from cozyd.realtime import Hub, LocalHub
 from cozyd.records import former_domains, to_unicode
+from cozyd.search.index import Index
+from cozyd.search.indexer import Indexer
 from cozyd.tenancy import NewInstance, Tenancy
 from cozyd.webpush import VapidKeys
 
@@ -94,14 +97,24 @@ class Stack:
         self.patrol = Patrol(self.instance, self.instances, self.scheduler.plan, shared=self.shared)
         self.broker = _broker(self._link, self.patrol.go_round)
         self.runner = Runner(table, self.instance, self.broker.replace)
-        self.drivers = Drivers(
+        self.indexer = Indexer(self.instance)
+        self.drivers = self._chosen(table, locks, cache, new_id, outbound)
+        self.tenancy = Tenancy(config, self._records, self._backend, self.drivers, self.instance, self._forget)
+        self._hosts: dict[str, str] = {}
+        self._recent: OrderedDict[str, Instance] = OrderedDict()
+        self._alive: weakref.WeakValueDictionary[str, Instance] = weakref.WeakValueDictionary()
+
+    def _chosen(self, table: Table, locks: Locks, cache: Cache, new_id: RisingIds, outbound: Outbound) -> Drivers:
+        """What every instance gets of the process."""
+        config = self.config
+        return Drivers(
             blobs=self.blobs,
             hub=self.hub,
             locks=locks,
             cache=cache,
             verified=VerifiedTokens(),
             gate=Gate(),
-            now=now,
+            now=self.now,
             new_id=new_id,
             scheme=config.server.scheme,
             vapid=_vapid(config),
@@ -115,16 +128,15 @@ class Stack:
             table=table,
             broker=self.broker,
             wrote=self.patrol.wrote,
+            indexer=self.indexer,
+            indexes=config.storage.path / "search",
+            check=check_of(config.documents.validation),
             common=self._records,
             contexts=config.contexts,
             flat=config.server.subdomains == "flat",
             apps=self.apps,
             plan=self.scheduler.plan,
         )
-        self.tenancy = Tenancy(config, self._records, self._backend, self.drivers, self.instance, self._forget)
-        self._hosts: dict[str, str] = {}
-        self._recent: OrderedDict[str, Instance] = OrderedDict()
-        self._alive: weakref.WeakValueDictionary[str, Instance] = weakref.WeakValueDictionary()
 
     @classmethod
     def open(cls, config: Config, table: Table = MappingProxyType({})) -> Self:
@@ -147,12 +159,14 @@ class Stack:
         self.broker.start(run, queues_of(self.drivers.table) if here else {})
         self.patrol.start()
         self.scheduler.start()
+        self.indexer.start()
 
     def rest(self) -> None:
         """Begin no job any more: this process is going to stop. From any thread or signal."""
         self._jobs_until = time.monotonic() + JOBS_GRACE
         self.patrol.close()
         self.scheduler.close()
+        self.indexer.close()
         self.broker.rest()
 
     # -- finding ----------------------------------------------------------------------------------------------------
@@ -278,7 +292,10 @@ class Stack:
             with self._lock:
                 self._hosts.clear()
         log.info("instance %s restored", record["domain"])
-        return self._instance(record["domain"])
+        instance = self._instance(record["domain"])
+        instance.search.close()
+        Index.remove(self.drivers.indexes / f"{prefix}.sqlite")
+        return instance
 
     def collect_uploads(self) -> None:
         """Remove what came of uploads that nobody went on with."""

@@ -18,6 +18,7 @@ from cozyd.errors import Conflict, CozyError, Invalid, NotFound
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import Lock
 from cozyd.records import check_host, former_domains, known_locale, new_record, other_hosts, size_of, to_unicode
+from cozyd.search.index import Index
 from cozyd.settings import owner
 
 log = logging.getLogger("cozyd.tenancy")
@@ -260,6 +261,7 @@ class Tenancy:
 
     def _destroy_contents(self, prefix: str) -> None:
         self._drivers.blobs.destroy(prefix)
+        Index.remove(self._drivers.indexes / f"{prefix}.sqlite")
         shutil.rmtree(self._drivers.uploads / prefix, ignore_errors=True)
 
     # -- names ------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ from types import MappingProxyType
 
 from cozyd.jobs.worker import Limit, Table, Worker
 from cozyd.stack import Stack
-from workers import metadata, sendmail, thumbnail
+from workers import indexer, metadata, sendmail, thumbnail
 
 TABLE: Table = MappingProxyType(
     {
         "client": Worker(limit=Limit(100)),
+        "indexer": Worker(indexer.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),
         "metadata": Worker(metadata.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),
         "thumbnail": Worker(thumbnail.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True, limit=Limit(20_000)),
         "sendmail": Worker(sendmail.run, tries=1, timeout=10, limit=Limit(200)),

@@ -15,6 +15,7 @@ from cozyd.cli.instances import instances, token
 from cozyd.cli.jobs import jobs, triggers, worker
 from cozyd.cli.migrate import migrate
 from cozyd.cli.passwords import passwords
+from cozyd.cli.search import doctypes, search
 from cozyd.cli.serving import config_group, serve_command
 from cozyd.config import ConfigError, load
 from cozyd.errors import CozyError
@@ -46,6 +47,8 @@ cozyd.add_command(apps)
 cozyd.add_command(jobs)
 cozyd.add_command(triggers)
 cozyd.add_command(fsck)
+cozyd.add_command(search)
+cozyd.add_command(doctypes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

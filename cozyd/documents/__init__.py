@@ -26,6 +26,7 @@ class Documents:
     :param tell: is told the changes of each commit, once they are durable; never raises, never blocks.
     :param new_id: gives ids that rise.
     :param react: what else a commit writes, beside what the doctypes' own rules ask for; may raise `Stale`.
+    :param check: looks at each body that is written as JSON, replicas' aside; what it raises refuses the write.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class Documents:
         tell: Callable[[Sequence[Change]], None] | None = None,
         new_id: Callable[[], str],
         react: React | None = None,
+        check: Callable[[str, Doc], None] | None = None,
     ) -> None:
         self._store = store
         self._reaction = react
+        self._check = check
         self.atomic = store.atomic
         self.table = table
         self.new_id = new_id
@@ -208,6 +211,8 @@ class Documents:
 
     def _normal(self, write: Write) -> Write:
         known = self.table.get(write.ref.doctype)
+        if self._check is not None and isinstance(write.body, dict) and not write.deleted:
+            self._check(write.ref.doctype, write.body)
         if known is not None and known.complete is not None and not write.deleted:
             write = known.complete(write, self._store)
         if known is None or not isinstance(write.body, dict):

@@ -15,6 +15,7 @@ PICTURED = frozenset(("image", "pdf"))
 """Classes of files that have thumbnails."""
 DESCRIBED = frozenset(("image", "pdf", "video", "audio"))
 """Classes whose contents say more of themselves than their first bytes do."""
+_READ = ("/pdf", "opendocument.", "officedocument.", "/rfc822", "/json", "/xhtml+xml")
 _TOLD_AT_ONCE = frozenset(("image/jpeg", "image/gif"))
 """Content types whose first bytes tell all there is to know."""
 
@@ -35,6 +36,11 @@ def file_of(key: str) -> str:
     return name.rpartition("-")[0] if folder == THUMBNAILS else ""
 
 
+def is_read(mime: str) -> bool:
+    """Whether contents of a type have words that the indexer can read."""
+    return mime.startswith("text/") or any(word in mime for word in _READ)
+
+
 def work_of(change: Change) -> Sequence[str]:
     """The workers that a change of a file asks for: those that look at a content which is new."""
     new, old = change.new.doc, change.old.doc if change.old is not None else {}
@@ -45,7 +51,8 @@ def work_of(change: Change) -> Sequence[str]:
     kind = new.get("class")
     if new.get("mime") in _TOLD_AT_ONCE and (new.get("metadata") or {}).get("width"):
         return ("thumbnail",)
-    return [name for name, kinds in (("thumbnail", PICTURED), ("metadata", DESCRIBED)) if kind in kinds]
+    found = [name for name, kinds in (("thumbnail", PICTURED), ("metadata", DESCRIBED)) if kind in kinds]
+    return [*found, "indexer"] if is_read(str(new.get("mime", ""))) else found
 
 
 class Thumbnails:

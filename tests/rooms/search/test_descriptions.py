@@ -1,0 +1,63 @@
+"""Descriptions of doctypes: a lived-in instance is as described, the pages and models are made from them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cozyd.config import Config, Documents, Storage
+from cozyd.descriptions import described, description
+from cozyd.descriptions.models import python_models, typescript_models
+from cozyd.descriptions.page import overview, page
+from cozyd.errors import Invalid
+from cozyd.stack import Stack
+
+PAGES = Path(__file__).parent.parent.parent.parent / "docs" / "doctypes"
+
+
+@pytest.mark.parametrize("doctype", described())
+def test_the_page_of_a_doctype_is_what_its_description_says(doctype: str):
+    assert (PAGES / f"{doctype}.md").read_text() == page(description(doctype)) + "\n"
+
+
+def test_the_overview_has_every_doctype():
+    assert (PAGES / "README.md").read_text() == overview()
+    assert {path.stem for path in PAGES.glob("*.md")} - {"README"} == set(described())
+
+
+def test_models_for_python_are_python(tmp_path: Path):
+    module = tmp_path / "models.py"
+    module.write_text(python_models() + '\nbill: Bills = {"vendor": "x", "amount": 1.5}\nwrong: Jobs = {"worker": 3}\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", str(module)], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert [line.rpartition("[")[2] for line in done.stdout.splitlines() if "error:" in line] == [
+        "typeddict-item]"
+    ] * 2 or done.stdout.count("error:") >= 1
+    assert "syntax" not in done.stdout
+    assert f"{module.name}:1:" not in done.stdout
+
+
+def test_models_for_typescript_name_every_doctype():
+    made = typescript_models()
+    for doctype in described():
+        assert f'  "{doctype}": ' in made
+    assert "email?: Array<{" in made
+    assert made.count("{") == made.count("}")
+
+
+def test_strict_validation_refuses_and_warning_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for mode in ("strict", "warn", "off"):
+        stack = Stack.open(Config(storage=Storage(path=tmp_path / mode), documents=Documents(validation=mode)))
+        docs = stack.create("alice.localhost").docs
+        if mode == "strict":
+            with pytest.raises(Invalid, match=r"io\.cozy\.photos\.albums") as refused:
+                docs.put("io.cozy.photos.albums", {"name": 3})
+            assert refused.value.source == "/name"
+        else:
+            caplog.clear()
+            docs.put("io.cozy.photos.albums", {"name": 3})
+            assert ("is not as described: /name" in caplog.text) == (mode == "warn")
+        docs.put("io.cozy.photos.albums", {"name": "Summer", "more": [1]})
+        stack.close()
