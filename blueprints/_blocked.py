@@ -6,7 +6,6 @@ from blueprints import _pages, _warnings
 from blueprints._answers import redirect
 from blueprints._documents import answer as json_answer
 from blueprints._request import instance, logged_in
-from blueprints._text import LANGUAGES
 from cozyd.errors import Blocked, TermsNotSigned
 
 _MOVING = frozenset(("IMPORTING", "MOVING"))
@@ -33,9 +32,9 @@ def _manager(page: str) -> str:
 
 
 def _moving(error: Blocked) -> Response:
-    return json_answer({"error": _pages.words(LANGUAGES)("blocked.moving")}, error.status)
+    return json_answer({"error": _pages.words()("blocked.moving")}, error.status)
 
 
 def _page(error: Blocked) -> Response:
-    text = _pages.words(LANGUAGES)(_SENTENCES.get(error.reason, "blocked.unknown"))
+    text = _pages.words()(_SENTENCES.get(error.reason, "blocked.unknown"))
     return _pages.notice("blocked.title", text, error.status, contact=str(instance().context.get("support_address") or ""))

@@ -9,7 +9,6 @@ from flask import Response
 
 from blueprints import _pages
 from blueprints._request import instance
-from blueprints._text import LANGUAGES
 from cozyd.auth.bearer import EVERYTHING, LINKED
 from cozyd.auth.sets import rules_of
 from cozyd.errors import BadRequest
@@ -38,8 +37,6 @@ def page(oauth: "OAuth", asked: "Asked") -> Response:
     parts = urlsplit(asked.redirect_uri)
     answer = _pages.page(
         "authorize.html",
-        locale=_pages.locale(LANGUAGES),
-        t=_pages.words(LANGUAGES),
         client=client.name,
         domain=instance().domain,
         fields=fields,
@@ -55,7 +52,7 @@ def page(oauth: "OAuth", asked: "Asked") -> Response:
 
 def lines(asked: "Asked") -> Sequence[str]:
     """One sentence for each rule, in the reader's language."""
-    words = _pages.words(LANGUAGES)
+    words = _pages.words()
     if asked.scope == EVERYTHING:
         return (words("consent.everything"),)
     return tuple(dict.fromkeys(_line(words, rule) for rule in rules(asked)))

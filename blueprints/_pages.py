@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from flask import Response, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from blueprints._request import same_secret
-from blueprints._text import EVERY_PAGE, LANGUAGES, has_text, text
+from blueprints._request import instance, same_secret
+from blueprints._text import LANGUAGES, has_text, text
 from cozyd.errors import BadRequest, CozyError, Forbidden
 from cozyd.instance import Instance
 
@@ -50,14 +50,17 @@ def asset_url(name: str) -> str:
     return f"/assets/{base}.{asset_hash(name)}.{extension}"
 
 
-def locale(languages: Iterable[str] = EVERY_PAGE) -> str:
-    """The language the reader prefers among those that have the words."""
-    return request.accept_languages.best_match(languages) or "en"
+def locale() -> str:
+    """The language the reader prefers; of who prefers none that we speak, the owner's."""
+    found = request.accept_languages.best_match(LANGUAGES)
+    if found is None and "cozyd.instance" in request.environ:
+        found = str(instance().doc.get("locale", "en"))
+    return found if found is not None and found in LANGUAGES else "en"
 
 
-def words(languages: Iterable[str] = EVERY_PAGE) -> Any:
+def words() -> Any:
     """The text function of the reader's language."""
-    return partial(text, locale(languages))
+    return partial(text, locale())
 
 
 def has_words(sentence: str) -> bool:
@@ -76,16 +79,15 @@ def page(template: str, /, status: int = 200, **values: Any) -> Response:
 def notice(
     title: str, text: str, status: int = 200, *, links: Sequence[tuple[str, str]] = (), contact: str = "", new_tab: bool = False
 ) -> Response:
-    """A page with something to know, in every language.
+    """A page with something to know.
 
     :param title: the sentence of its title.
     :param text: what it says, in the reader's language.
     :param links: texts and addresses, the one to follow first.
     :param contact: an address of mail for questions.
     """
-    chosen: dict[str, Any] = {"locale": locale(LANGUAGES), "t": words(LANGUAGES)}
-    values = {"title": chosen["t"](title), "text": text, "links": links, "contact": contact, "new_tab": new_tab}
-    return page("notice.html", status, **chosen, **values)
+    values = {"title": words()(title), "text": text, "links": links, "contact": contact, "new_tab": new_tab}
+    return page("notice.html", status, **values)
 
 
 def security_headers() -> Mapping[str, str]:
@@ -110,7 +112,7 @@ def _app_hosts() -> str:
 
 def error_page(error: CozyError) -> Response:
     """An error for a person."""
-    known = f"error.{error.status}" if error.status in (401, 403, 404) else "error.other"
+    known = f"error.{error.status}" if error.status in (401, 403, 404, 429) else "error.other"
     return page("error.html", error.status, title=words()(known), detail=error.detail)
 
 
@@ -125,6 +127,17 @@ def with_csrf(answer: Response, token: str, path: str) -> Response:
     return answer
 
 
+def check_origin() -> None:
+    """Refuse what a page of another origin sends; `null` is what browsers say of our own, as they send no referrer.
+
+    :raises Forbidden: it comes from elsewhere.
+    """
+    origin = request.headers.get("Origin", "null")
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    if site not in ("same-origin", "none") or (origin != "null" and origin.partition("://")[2] != request.host):
+        raise Forbidden("invalid csrf token")
+
+
 def check_csrf() -> None:
     """Refuse a form that was not drawn for this browser (double submit), or that a page of another origin sends.
 
@@ -133,8 +146,7 @@ def check_csrf() -> None:
     :raises BadRequest: it has no token.
     :raises Forbidden: it has another, or comes from elsewhere.
     """
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise Forbidden("invalid csrf token")
+    check_origin()
     given = request.form.get("csrf_token")
     if not given:
         raise BadRequest("missing csrf token in the form parameter")

@@ -15,6 +15,7 @@ from flask import Blueprint, request
 
 from cozyd import jsons
 from cozyd.auth import Auth, Credentials
+from cozyd.auth.passkeys import Place
 from cozyd.documents.store import Doc, Stored
 from cozyd.errors import BadRequest, CozyError, Unauthorized
 from cozyd.instance import Instance
@@ -99,6 +100,11 @@ def logged_in() -> Principal | None:
         return instance().auth.identify(Credentials(session=shown.session, address=shown.address, agent=shown.agent))
     except CozyError:
         return None
+
+
+def place() -> Place:
+    """Where the browser is, as it tells a passkey."""
+    return Place(request.host.partition(":")[0], f"{request.scheme}://{request.host}")
 
 
 def allow(action: Action, doctype: str, doc: Stored | Doc | None = None, *, above: Sequence[Stored] = ()) -> None:

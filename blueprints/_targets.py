@@ -1,16 +1,18 @@
 """Where a person goes next: her start page, one of her apps, an address that was asked for and is hers (docs/http/auth.md)."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from flask import request
 
 from blueprints._request import instance
 from cozyd.errors import BadRequest, NotFound
+from cozyd.settings import INSTANCE
 from cozyd.stack import Stack
 
 START = "/sync/"
 _SLUG = "[a-z0-9]+(?:-[a-z0-9]+)*"
+_IN_APP = re.compile(rf"(?P<slug>{_SLUG})(?P<rest>[/#].*)?")
 
 
 def here(path: str) -> str:
@@ -19,12 +21,16 @@ def here(path: str) -> str:
 
 
 def start() -> str:
-    """Where she goes when nothing else was asked for."""
-    return here(START)
+    """Where she goes when nothing else was asked for: the app of her settings, or the page of her devices."""
+    try:
+        wanted = instance().docs.get(INSTANCE).doc.get("default_redirection")
+    except NotFound:
+        wanted = None
+    return (_in_app(wanted) if isinstance(wanted, str) else None) or here(START)
 
 
 def target(wanted: str | None) -> str:
-    """Where to go after logging in: an address on this instance or on one of its apps' hosts.
+    """Where to go after logging in: an address on this instance or on one of its apps' hosts, or `slug/path#hash` of an app.
 
     :raises BadRequest: any other address.
     """
@@ -35,7 +41,10 @@ def target(wanted: str | None) -> str:
     except ValueError:
         raise BadRequest("bad url: could not parse") from None
     if parts.scheme not in ("http", "https"):
-        raise BadRequest("bad url: bad scheme")
+        inside = _in_app(wanted)
+        if inside is None:
+            raise BadRequest("bad url: bad scheme")
+        return inside
     record = instance().doc
     if parts.netloc in (request.host, record["domain"], *record.get("domain_aliases", ())):
         return parts._replace(fragment="=").geturl()
@@ -57,6 +66,22 @@ def carried(wanted: str, cookie: str) -> str:
     code = auth.handover.code(auth.sessions.id_of(cookie), parts.netloc)
     query = f"{parts.query}&" if parts.query else ""
     return parts._replace(query=f"{query}session_code={code}").geturl()
+
+
+def with_query(address: str, **more: str) -> str:
+    """An address with more in its query."""
+    parts = urlsplit(address)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in more]
+    return parts._replace(query=urlencode([*query, *more.items()])).geturl()
+
+
+def _in_app(wanted: str) -> str | None:
+    """The address of a place in an installed app; None: it is none."""
+    found = _IN_APP.fullmatch(wanted)
+    if found is None or not wanted.isprintable() or instance().auth.sets.of_app("app", found["slug"]) is None:
+        return None
+    rest = found["rest"] or "/"
+    return f"{request.scheme}://{found['slug']}.{instance().domain}{rest if rest.startswith('/') else '/' + rest}"
 
 
 def _is_app_host(host: str) -> bool:

@@ -2,15 +2,30 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Response, request
 
 from blueprints import _pages
-from blueprints._answers import echo_origin, preflight, redirect
+from blueprints._answers import echo_origin, preflight, private, redirect
 from blueprints._documents import answer
-from blueprints._login import with_session, without_session
-from blueprints._request import SESSION_COOKIE, Service, credentials, instance, logged_in, principal, public
+from blueprints._login import (
+    again,
+    asks_for_factor,
+    entered,
+    go,
+    is_long_run,
+    kdf_values,
+    refused,
+    sentence_of,
+    shown_passphrase,
+    to_factor,
+    wants_json,
+    without_session,
+)
+from blueprints._request import SESSION_COOKIE, Service, credentials, instance, logged_in, place, principal, public
 from blueprints._targets import carried, here, start, target
+from cozyd.auth.guesses import source_of
 from cozyd.errors import CozyError, Forbidden, TooManyRequests, Unauthorized
 
 service = Service("auth", __name__, errors="page")
@@ -22,8 +37,11 @@ def root() -> Response:
     if logged_in() is not None:
         return redirect(start())
     if not instance().doc.get("onboarding_finished"):
-        return _pages.page("welcome.html")
-    return redirect(here("/auth/login"))
+        if "registerToken" in request.args:
+            return redirect(here(f"/auth/passphrase?{urlencode(request.args)}"))
+        return welcome()
+    kept = {name: request.args[name] for name in ("jwt", "email_verified_code") if name in request.args}
+    return redirect(here("/auth/login" + (f"?{urlencode(kept)}" if kept else "")))
 
 
 @service.get("/auth/login", access=public)
@@ -32,11 +50,11 @@ def login_page() -> Response:
     wanted = target(request.args.get("redirect"))
     code = request.args.get("session_code")
     if code and instance().auth.take_session_code(code) and logged_in() is None:
-        return _logged_in(wanted, instance().auth.open_session(credentials(), long_run=False))
+        return entered(wanted, "session code", long_run=False)
     if logged_in() is not None:
         return redirect(carried(wanted, request.cookies.get(SESSION_COOKIE, "")))
     if not instance().doc.get("onboarding_finished"):
-        return _pages.page("welcome.html")
+        return welcome()
     return _login_form(request.args.get("redirect", ""))
 
 
@@ -46,23 +64,44 @@ def login() -> Response:
     try:
         _pages.check_csrf()
     except Forbidden as error:
-        if _wants_json():
+        if wants_json():
             raise
         return _login_form(request.form.get("redirect", ""), error=_pages.words()("login.old"), status=error.status)
     wanted = target(request.form.get("redirect"))
     if logged_in() is not None:
-        return _logged_in(wanted, None)
-    auth = instance().auth
-    seen = credentials()
-    passphrase = request.form.get("passphrase", "")
+        return go(carried(wanted, request.cookies.get(SESSION_COOKIE, "")))
     try:
-        auth.attempts.count(seen)
-        if request.form.get("clear") == "1":
-            passphrase = auth.passphrase.derive(passphrase)
-        cookie = auth.log_in(passphrase, seen, long_run=_is_long_run())
+        instance().auth.check_passphrase(shown_passphrase(), credentials())
     except (Unauthorized, TooManyRequests) as error:
         return _refused(error)
-    return _logged_in(wanted, cookie)
+    if asks_for_factor():
+        return go(to_factor(long_run_session="true" if is_long_run() else "false", redirect=request.form.get("redirect", "")))
+    return entered(wanted, "passphrase", long_run=is_long_run())
+
+
+@service.post("/auth/passkey/options", access=public)
+def passkey_options() -> Response:
+    """What a browser needs to show a passkey; the same for everybody."""
+    _pages.check_csrf()
+    auth = instance().auth
+    auth.attempts.limit("passkeys", 60, 300, source_of(credentials().address))
+    attempt, options = auth.passkeys.request(place())
+    return private(answer({"attempt": attempt, "options": options}))
+
+
+@service.post("/auth/passkey", access=public)
+def passkey_login() -> Response:
+    """Log in with a passkey: the device has asked for a finger or its PIN, so that no code is asked for."""
+    _pages.check_csrf()
+    wanted, auth, seen = target(request.form.get("redirect")), instance().auth, credentials()
+    try:
+        shown = auth.passkeys.check(place(), request.form.get("attempt", ""), request.form.get("answer", ""))
+    except Unauthorized as error:
+        if wants_json():
+            return refused(error, _pages.words()("login.passkey_unknown"))
+        return _login_form(request.form.get("redirect", ""), error=_pages.words()("login.passkey_unknown"), status=error.status)
+    auth.attempts.succeeded(seen)
+    return entered(wanted, f"passkey {shown.name}", long_run=is_long_run())
 
 
 @service.route("/auth/login", methods=["DELETE"], access=public)
@@ -100,7 +139,11 @@ def public_prelogin() -> Response:
     """As `prelogin`, with what a log-in form shows."""
     if not instance().doc.get("onboarding_finished"):
         return answer({"error": "the instance must be onboarded"}, 412)
-    more = {"magic_link": False, "locale": instance().doc.get("locale", "en"), "name": instance().public_name()}
+    more = {
+        "magic_link": instance().auth.letters.has_magic_links,
+        "locale": instance().doc.get("locale", "en"),
+        "name": instance().public_name(),
+    }
     kdf = instance().auth.passphrase.kdf()
     return answer({"Kdf": 0, "KdfIterations": kdf.iterations, "OIDC": False, "FranceConnect": False} | more)
 
@@ -119,20 +162,27 @@ def well_known_dav() -> Response:
     return redirect("/sync/dav/", 301)
 
 
+def welcome() -> Response:
+    """Nobody has chosen a passphrase yet."""
+    return _pages.page("welcome.html", resent=False)
+
+
 # -- inside -------------------------------------------------------------------------------------------------------------
 
 
 def _login_form(target: str, *, error: str = "", status: int = 200) -> Response:
-    kdf = instance().auth.passphrase.kdf()
     token = _pages.csrf_token()
+    auth = instance().auth
     values: Mapping[str, Any] = {
         "name": instance().public_name(),
         "domain": instance().domain,
-        "salt": kdf.salt,
-        "iterations": kdf.iterations,
         "csrf": token,
         "redirect": target,
         "error": error,
+        "notice": request.args.get("msg") == "passphrase-reset-requested",
+        "has_passkeys": bool(auth.passkeys.all()),
+        "has_magic_links": auth.letters.has_magic_links,
+        **kdf_values(),
     }
     return _pages.with_csrf(_pages.page("login.html", status, **values), token, "/auth")
 
@@ -144,27 +194,8 @@ def _is_app() -> bool:
         return False
 
 
-def _wants_json() -> bool:
-    return request.headers.get("Accept") == "application/json"
-
-
 def _refused(error: CozyError) -> Response:
-    words = _pages.words()
-    sentence = words("login.often" if isinstance(error, TooManyRequests) else "login.wrong")
-    if _wants_json():
-        refused = answer({"error": sentence}, error.status)
-    else:
-        refused = _login_form(request.form.get("redirect", ""), error=sentence, status=error.status)
-    if error.retry_after is not None:
-        refused.headers["Retry-After"] = str(error.retry_after)
-    return refused
-
-
-def _logged_in(wanted: str, cookie: str | None) -> Response:
-    wanted = carried(wanted, cookie or request.cookies.get(SESSION_COOKIE, ""))
-    done = answer({"redirect": wanted}) if _wants_json() else redirect(wanted)
-    return with_session(done, cookie, long_run=_is_long_run()) if cookie is not None else done
-
-
-def _is_long_run() -> bool:
-    return request.form.get("long-run-session") in ("1", "true")
+    sentence = _pages.words()(sentence_of(error, "login.wrong"))
+    if wants_json():
+        return refused(error, sentence)
+    return again(_login_form(request.form.get("redirect", ""), error=sentence, status=error.status), error)

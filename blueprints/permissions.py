@@ -5,9 +5,10 @@ from typing import Any
 
 from flask import Response, request
 
-from blueprints import _jsonapi
+from blueprints import _jsonapi, _pages
 from blueprints._answers import echo_origin, preflight, private
 from blueprints._documents import answer
+from blueprints._login import refused, sentence_of
 from blueprints._request import Service, allow, body, by_secret, credentials, flag, instance, known, number, principal, public
 from cozyd.auth.links import Maker, Wanted
 from cozyd.auth.sets import APPS, KONNECTORS, PERMISSIONS, SHARINGS, is_expired, rules_of
@@ -123,10 +124,8 @@ def unlock() -> Response:
     try:
         value = instance().auth.unlock_link(id, request.form.get("password", ""), credentials())
     except (Forbidden, NotFound, TooManyRequests) as error:
-        refused = echo_origin(answer({"error": error.detail}, error.status))
-        if error.retry_after is not None:
-            refused.headers["Retry-After"] = str(error.retry_after)
-        return refused
+        sentence = error.detail if isinstance(error, NotFound) else _pages.words()(sentence_of(error, "link.wrong"))
+        return echo_origin(refused(error, sentence))
     opened = echo_origin(private(answer({"password": "ok" if value else "none"})))
     if value:
         opened.set_cookie(f"pass{id}", value, path="/", secure=request.is_secure, httponly=True, samesite="Lax")

@@ -25,7 +25,6 @@ from blueprints._request import (
     rule,
 )
 from blueprints._targets import target
-from blueprints._text import LANGUAGES
 from cozyd.auth.clients import CLIENTS, Client
 from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Invalid, NotFound, TooLarge, Unauthorized
 from cozyd.permissions import FILES, Principal
@@ -221,7 +220,7 @@ def limit_exceeded() -> Response:
     usage = settings.clients_usage()
     if not usage.exceeded:
         return redirect(wanted, 302)
-    words = _pages.words(LANGUAGES)
+    words = _pages.words()
     links = [(words("clients.manage"), instance().app_url("settings", "/#/connectedDevices"))]
     premium = settings.manager_url("premium") if _may_buy() else ""
     links += [(words("clients.premium"), premium)] if premium else []

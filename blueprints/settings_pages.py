@@ -10,7 +10,6 @@ from blueprints._answers import redirect
 from blueprints._login import without_session
 from blueprints._request import Service, instance, logged_in, owner, public
 from blueprints._targets import here, start
-from blueprints._text import LANGUAGES
 from cozyd.errors import BadRequest, NotFound
 from cozyd.stack import Stack
 
@@ -30,7 +29,7 @@ def confirm_address() -> Response:
     try:
         instance().settings.address.confirm(request.args.get("token", ""))
     except BadRequest:
-        words = _pages.words(LANGUAGES)
+        words = _pages.words()
         return _pages.notice("email.title", words("email.text"), 400, links=[(words("email.settings"), settings_app)])
     return redirect(settings_app, 307)
 
@@ -50,7 +49,7 @@ def onboarded() -> Response:
 @service.get("/install_flagship_app", access=public)
 def install_flagship_app() -> Response:
     """Where the mobile application is to be had."""
-    words = _pages.words(LANGUAGES)
+    words = _pages.words()
     links = [(words("flagship.install"), _store()), (words("flagship.skip"), _onboarded())]
     return _pages.notice("flagship.title", words("flagship.text"), links=links)
 
@@ -62,7 +61,7 @@ def confirm_deletion() -> Response:
     if instance().auth.once.look("deletion", token) is None:
         return _old_link()
     csrf = _pages.csrf_token()
-    page = _pages.page("deletion.html", locale=_pages.locale(LANGUAGES), t=_words(), domain=instance().domain, token=token, csrf=csrf)
+    page = _pages.page("deletion.html", locale=_pages.locale(), t=_words(), domain=instance().domain, token=token, csrf=csrf)
     return _pages.with_csrf(page, csrf, "/settings")
 
 
@@ -73,7 +72,7 @@ def delete_instance() -> Response:
     doomed = instance()
     if doomed.auth.once.take("deletion", request.form.get("token", "")) is None:
         return _old_link()
-    words = _pages.words(LANGUAGES)
+    words = _pages.words()
     page = without_session(_pages.notice("deletion.done.title", words("deletion.done.text", domain=doomed.domain)))
     stack: Stack = request.environ["cozyd.stack"]
     stack.destroy(doomed.domain)
@@ -84,11 +83,11 @@ def delete_instance() -> Response:
 
 
 def _words() -> object:
-    return _pages.words(LANGUAGES)
+    return _pages.words()
 
 
 def _old_link() -> Response:
-    return _pages.notice("deletion.bad.title", _pages.words(LANGUAGES)("deletion.bad.text"), 400)
+    return _pages.notice("deletion.bad.title", _pages.words()("deletion.bad.text"), 400)
 
 
 def _onboarded() -> str:

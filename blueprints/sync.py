@@ -1,7 +1,6 @@
 """`/sync`: how to connect each device; device passwords; Apple profiles (docs/http/sync.md)."""
 
 import contextlib
-import io
 import plistlib
 import uuid
 from collections.abc import Sequence
@@ -10,9 +9,9 @@ from datetime import datetime
 from typing import Any, cast
 
 from flask import Response, redirect, request
-from markupsafe import Markup
 
 from blueprints import _pages, _propfind
+from blueprints._qr import qr
 from blueprints._request import Service, body_bytes, credentials, instance, owner, public
 from cozyd.auth.values import Credentials, Device, Reach
 from cozyd.errors import Invalid, NotFound, Unauthorized
@@ -146,7 +145,7 @@ def _connect_page(
         dav=base + DAV,
         files=base + FILES,
         gvfs=f"{base.replace('http', 'dav', 1)}{FILES}".replace("//", "//me@", 1),
-        qr=_qr(base + "/sync/"),
+        qr=qr(base + "/sync/", base + "/sync/"),
         local=_is_local(host),
         devices=instance().auth.devices.all(),
         names=lambda reach: words("reach.join").join(words(f"reach.{one}") for one in reach),
@@ -200,17 +199,6 @@ def _new_device(key: str | None) -> dict[str, Any] | None:
 
 def _to(path: str) -> Response:
     return cast(Response, redirect(path, 303))
-
-
-def _qr(text: str) -> Markup:
-    """A QR code as SVG without a style of its own."""
-    import segno
-
-    out = io.BytesIO()
-    segno.make(text, error="m").save(
-        out, kind="svg", xmldecl=False, svgns=True, border=0, dark="#111", light=None, omitsize=True, title=text
-    )
-    return Markup(out.getvalue().decode())  # noqa: S704 - segno escapes the title
 
 
 def _profile(password: str | None, reach: tuple[Reach, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from cozyd import doctypes
 from cozyd.accounts import ACCOUNTS, AccountSecrets
 from cozyd.apps import Apps, AppsHouse
-from cozyd.auth import Auth
+from cozyd.auth import Auth, Owner
 from cozyd.auth.attempts import Gate
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache
@@ -246,7 +246,17 @@ class Instance:
     def auth(self) -> Auth:
         """Who is asking."""
         drivers = self._drivers
-        return Auth(self.docs, lambda: self.doc, drivers.cache, drivers.verified, drivers.now, amend=self.amend, gate=drivers.gate)
+        owner = Owner(mails=lambda: self.mails, email=self.email, url=self.url)
+        return Auth(
+            self.docs,
+            lambda: self.doc,
+            drivers.cache,
+            drivers.verified,
+            drivers.now,
+            amend=self.amend,
+            gate=drivers.gate,
+            owner=owner,
+        )
 
     @cached_property
     def mails(self) -> Mails:

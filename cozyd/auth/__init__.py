@@ -7,42 +7,64 @@ the next one on.
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cozyd.auth import tokens
+from cozyd.auth.agents import device_of
 from cozyd.auth.attempts import Attempts, Gate
 from cozyd.auth.bearer import REGISTERING, Bearer, decoded, secret_of
 from cozyd.auth.clients import CLIENTS, Client, Clients
 from cozyd.auth.devices import DEVICES, REACH, Devices
+from cozyd.auth.factors import Factors
 from cozyd.auth.grants import GRANTS, Grants
 from cozyd.auth.guesses import Guesses, source_of
 from cozyd.auth.handover import Handover
+from cozyd.auth.letters import Letters
 from cozyd.auth.links import Links, Maker, maker_of
 from cozyd.auth.once import OneTime
-from cozyd.auth.passphrase import BITWARDEN, NewPassphrase, Passphrase
+from cozyd.auth.passkeys import Passkeys
+from cozyd.auth.passphrase import BITWARDEN, NewPassphrase, Passphrase, check_strength
 from cozyd.auth.sessions import LOGINS, SESSIONS, Sessions
 from cozyd.auth.sets import PERMISSIONS, Sets
 from cozyd.auth.tokens import Audience, Claims
 from cozyd.auth.trail import Trail
-from cozyd.auth.values import Credentials, Device, Kdf, Reach
+from cozyd.auth.values import Credentials, Device, Kdf, Mails, Reach, time_of
 from cozyd.cache import Cache
 from cozyd.documents import Documents
-from cozyd.errors import BadToken, NotFound, Unauthorized
+from cozyd.documents.store import Stored
+from cozyd.errors import BadRequest, BadToken, Forbidden, NotFound, Unauthorized
 from cozyd.permissions import Principal, parse_scope
 
 if TYPE_CHECKING:
     from cozyd.auth.oauth import OAuth
 
 SHOWN_FOR = 600.0
+PRESENT_FOR = timedelta(minutes=10)
 REGISTRATIONS = 50
+SECURITY = "/auth/security"
+"""The page where the owner sees her sessions and secrets."""
 
 OWNER = Principal("owner", "", everything=True)
 REVOKING = frozenset((SESSIONS, DEVICES, CLIENTS, GRANTS, PERMISSIONS))
 """Doctypes whose changes may end somebody's rights."""
 
 __all__ = ["BITWARDEN", "DEVICES", "LOGINS", "OWNER", "REACH", "REVOKING", "SESSIONS", "Auth", "Credentials", "Device", "Kdf", "Reach"]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """How to write to the owner.
+
+    :param mails: the post.
+    :param email: her address; empty when unknown.
+    :param url: an address on her main domain, of a path.
+    """
+
+    mails: Callable[[], Mails]
+    email: Callable[[], str]
+    url: Callable[[str], str]
 
 
 class Record(Protocol):
@@ -60,6 +82,7 @@ class Auth:
     :param now: the clock, aware UTC.
     :param amend: changes fields of the instance record; None removes one.
     :param gate: lets few threads of the process hash at a time.
+    :param owner: how to write to the owner, and what her pages are called.
     """
 
     def __init__(
@@ -72,8 +95,10 @@ class Auth:
         *,
         amend: Callable[..., object],
         gate: Gate,
+        owner: Owner,
     ) -> None:
         domain = str(record()["domain"])
+        self._owner = owner
         self._docs = docs
         self._record = record
         self._cache = cache
@@ -84,6 +109,9 @@ class Auth:
         self.sessions = Sessions(docs, record, now)
         self.devices = Devices(docs, now)
         self.passphrase = Passphrase(docs, record, amend, gate)
+        self.factors = Factors(docs, record, amend, self.attempts, self._mail, now)
+        self.passkeys = Passkeys(docs, self.once, str(record()["prefix"]), now)
+        self.letters = Letters(self.once, self.attempts, self.passphrase, record, self._mail, owner.url)
         self.trail = Trail(docs, now)
         self.sets = Sets(docs, now)
         self.clients = Clients(docs, self._hosts, now)
@@ -139,9 +167,25 @@ class Auth:
         :param by: what opened it: `passphrase`, `passkey`, `magic link`, `session code`...
         :param short_run: for one errand: it ends after five minutes.
         """
+        is_new = not short_run and not self.attempts.knows(seen.known) and not self.sessions.is_usual(seen)
         cookie = self.sessions.open(seen, long_run=long_run, short_run=short_run, for_client=short_run)
         self.trail.note("logged_in", seen, by)
+        if is_new:
+            told = {"device": device_of(seen.agent), "place": seen.address, "time": self._moment(), "link": self._owner.url(SECURITY)}
+            self._mail("new_connection", told)
         return cookie
+
+    def confirm_presence(self, session_id: str) -> None:
+        """She showed her passphrase or a passkey again: for ten minutes her pages change secrets."""
+        self._cache.set(self._present_key(session_id), b"", PRESENT_FOR.total_seconds())
+
+    def is_present(self, session: Stored) -> bool:
+        """Whether she logged in, or confirmed that it is her, in the last ten minutes."""
+        is_new = self._now() - time_of(session.doc["created_at"]) < PRESENT_FOR
+        return is_new or self._cache.get(self._present_key(session.ref.id)) is not None
+
+    def _present_key(self, session_id: str) -> str:
+        return f"present/{self._record()['domain']}/{session_id}"
 
     def log_out(self, cookie: str, seen: Credentials | None = None) -> None:
         """End a session; one that ended already is fine."""
@@ -163,7 +207,10 @@ class Auth:
         """
         self.passphrase.put(new, current=current, is_judged=is_judged)
         self.sessions.end_others()
+        self.factors.distrust_all()
         self.trail.note(what, seen)
+        if what != "passphrase_chosen":
+            self._mail("passphrase_changed", {"link": self._owner.url("/auth/passphrase_reset"), "time": self._moment()})
 
     def new_session_code(self) -> str:
         """A code that opens a session once, within a week: an application that has everything hands it to a browser."""
@@ -177,6 +224,50 @@ class Auth:
         """The session that a cookie of an app's host carries on, while it goes on; None: it does not."""
         session_id = self.handover.session_id(cookie, host)
         return session_id if session_id is not None and self.sessions.alive(session_id) is not None else None
+
+    # -- what can be lost -------------------------------------------------------------------------------------------
+
+    def request_reset(self, seen: Credentials, query: str = "") -> None:
+        """Mail a link to renew the passphrase, if one may leave: see `Letters.send_reset`."""
+        if self.letters.send_reset(query):
+            self.trail.note("passphrase_reset", seen)
+
+    def renew_passphrase(self, token: str, new: NewPassphrase, seen: Credentials) -> None:
+        """Another passphrase for the token of a mail; the token is good once, and what only the old one opened is removed.
+
+        :raises Invalid: see `Passphrase.put`; the token stays good.
+        :raises BadRequest: the token is used, too old, or none.
+        """
+        new.check()
+        if not new.iterations:
+            check_strength(new.value, str(self._record()["domain"]))
+        if self.once.take("reset", token) is None:
+            raise BadRequest("invalid_token")
+        self.replace_passphrase(new, seen, "passphrase_renewed")
+        self.passphrase.drop_lost_ciphers()
+        self.attempts.succeeded(seen)
+
+    def request_magic_link(self, seen: Credentials, query: str = "") -> None:
+        """Mail a link that logs in, if one may leave: see `Letters.send_magic_link`."""
+        if self.letters.send_magic_link(query):
+            self.trail.note("magic_link_sent", seen)
+
+    def turn_off_factor(self, seen: Credentials) -> None:
+        """Ask for no second factor any more."""
+        if self.factors.kind:
+            self.factors.turn_off()
+            self.trail.note("factor_off", seen)
+
+    def check_factor(self, token: str, passcode: str, seen: Credentials) -> None:
+        """Pass with a token and its code: see `Factors.check`; what failed, and a recovery code, stand in the trail."""
+        try:
+            way = self.factors.check(token, passcode)
+        except Forbidden:
+            if self.attempts.allows("factor failures noted", 20, 3600):
+                self.trail.note("factor_failed", seen)
+            raise
+        if way == "recovery":
+            self.trail.note("recovery_used", seen, f"{self.factors.recovery_left()} left")
 
     # -- tokens -----------------------------------------------------------------------------------------------------
 
@@ -308,6 +399,16 @@ class Auth:
         return f"shown/{self._record()['domain']}/{key}"
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _mail(self, template: str, values: Mapping[str, Any]) -> bool:
+        """Write to the owner; False: nobody knows her address."""
+        if not self._owner.email():
+            return False
+        self._owner.mails().send(template, values)
+        return True
+
+    def _moment(self) -> str:
+        return f"{self._now():%Y-%m-%d %H:%M} UTC"
 
     def _by_session(self, cookie: str) -> Principal:
         self.sessions.get(cookie)

@@ -35,5 +35,10 @@ def system_of(agent: str) -> str:
     return _first(_SYSTEMS, agent)
 
 
+def device_of(agent: str) -> str:
+    """Both, as a person would say it: `Firefox, Linux`."""
+    return ", ".join(name for name in (browser_of(agent), system_of(agent)) if name)
+
+
 def _first(table: tuple[tuple[str, str], ...], agent: str) -> str:
     return next((name for name, pattern in table if re.search(pattern, agent)), "")

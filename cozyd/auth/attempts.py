@@ -74,7 +74,7 @@ class Attempts:
                 raise TooManyRequests(OFTEN, retry_after=ATTEMPTS_WINDOW)
             return
         here = self._cache.hit(self._key("attempts", source_of(seen.address)), ATTEMPTS_WINDOW)
-        account = self._cache.hit(self._key("attempts"), ACCOUNT_WINDOW)
+        account = self._cache.hit(self._key("account"), ACCOUNT_WINDOW)
         is_known = self._cache.get(self._key("known", source_of(seen.address))) is not None
         if here > ATTEMPTS or (account > ACCOUNT_ATTEMPTS and not is_known):
             raise TooManyRequests(OFTEN, retry_after=ATTEMPTS_WINDOW)

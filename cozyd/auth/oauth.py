@@ -124,6 +124,10 @@ class OAuth:
         made: Mapping[str, Any] = answer.body
         return made
 
+    def check_client(self, client_id: str, client_secret: str) -> None:
+        """:raises BadRequest: the client is unknown, or shows another secret."""
+        self._check_client({"client_id": client_id, "client_secret": client_secret})
+
     def certified(self, client_id: str, client_secret: str) -> Mapping[str, Any] | None:
         """Tokens for everything, for a flagship to which the owner gave her passphrase; None: the client is none.
 

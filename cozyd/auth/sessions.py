@@ -59,11 +59,11 @@ class Sessions:
         thin_out(self._docs, LOGINS, MOST_LOGINS)
         return self.cookie(session_id)
 
-    def has_seen(self, seen: Credentials) -> bool:
-        """Whether she logged in with such a browser from such an address before."""
+    def is_usual(self, seen: Credentials) -> bool:
+        """Whether she logged in with such a browser from such an address before, or never before at all."""
         like = (system_of(seen.agent), browser_of(seen.agent), source_of(seen.address))
-        logins = (stored.doc for stored in every(self._docs, LOGINS))
-        return any((doc.get("os"), doc.get("browser"), source_of(str(doc.get("ip", "")))) == like for doc in logins)
+        logins = [stored.doc for stored in every(self._docs, LOGINS) if not stored.ref.id.startswith("_design/")]
+        return not logins or any((doc.get("os"), doc.get("browser"), source_of(str(doc.get("ip", "")))) == like for doc in logins)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

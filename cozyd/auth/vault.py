@@ -47,20 +47,21 @@ def new_keys(master: bytes) -> VaultKeys:
     return VaultKeys(_wrap(key, master), base64.b64encode(public).decode(), _seal(private, key))
 
 
-def rewrapped(key: str, old: bytes, new: bytes) -> str | None:
-    """The same key under another master key; None: the old one does not open it."""
+def unwrapped(key: str, master: bytes) -> bytes | None:
+    """The 64 bytes that a master key opens; None: it does not."""
     try:
         version, _, rest = key.partition(".")
         iv, content = (base64.b64decode(part, validate=True) for part in rest.split("|"))
-        if version != "0":
-            return None
-        decryptor = Cipher(algorithms.AES(old), modes.CBC(iv)).decryptor()
-        padded = decryptor.update(content) + decryptor.finalize()
-        unpadder = PKCS7(8 * BLOCK).unpadder()
-        clear = unpadder.update(padded) + unpadder.finalize()
+        clear = _decrypt(iv, content, master)
     except ValueError:
         return None
-    return _wrap(clear, new) if len(clear) == KEY else None
+    return clear if version == "0" and len(clear) == KEY else None
+
+
+def rewrapped(key: str, old: bytes, new: bytes) -> str | None:
+    """The same key under another master key; None: the old one does not open it."""
+    clear = unwrapped(key, old)
+    return _wrap(clear, new) if clear is not None else None
 
 
 def _wrap(key: bytes, master: bytes) -> str:
@@ -79,6 +80,12 @@ def _encrypt(clear: bytes, key: bytes) -> tuple[bytes, bytes]:
     padder = PKCS7(8 * BLOCK).padder()
     encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
     return iv, encryptor.update(padder.update(clear) + padder.finalize()) + encryptor.finalize()
+
+
+def _decrypt(iv: bytes, content: bytes, key: bytes) -> bytes:
+    decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
+    unpadder = PKCS7(8 * BLOCK).unpadder()
+    return unpadder.update(decryptor.update(content) + decryptor.finalize()) + unpadder.finalize()
 
 
 def _text(raw: bytes) -> str:

@@ -37,7 +37,7 @@ MISC = {
     f"misc/{name}"
     for name in ("status", "version", "unknown-route", "data-bad-method", "cors-preflight", "cors-simple", "well-known-change-password")
 } | {"misc/move-export-anonymous", "misc/intent-from-cli", "misc/remote-unknown"}
-LATER = re.compile(r"settings/passphrase|misc/(notification|sharing)")
+LATER = re.compile(r"misc/(notification|sharing)")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cozyd.auth import Auth, Credentials
+from cozyd.auth import Auth, Credentials, Owner
 from cozyd.auth.attempts import ACCOUNT_ATTEMPTS, ATTEMPTS, ATTEMPTS_WINDOW, Gate
 from cozyd.auth.passwords import derive, keep, matches
 from cozyd.auth.tokens import VerifiedTokens
@@ -55,7 +55,16 @@ def seconds() -> Seconds:
 @pytest.fixture
 def auth(alice: Instance, clock: Clock, seconds: Seconds) -> Auth:
     """Alice's room over a cache whose time stands."""
-    return Auth(alice.docs, lambda: alice.doc, LocalCache(clock=seconds), VerifiedTokens(), clock, amend=alice.amend, gate=Gate())
+    return Auth(
+        alice.docs,
+        lambda: alice.doc,
+        LocalCache(clock=seconds),
+        VerifiedTokens(),
+        clock,
+        amend=alice.amend,
+        gate=Gate(),
+        owner=Owner(lambda: alice.mails, alice.email, alice.url),
+    )
 
 
 @pytest.mark.parametrize(
