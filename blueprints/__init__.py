@@ -58,6 +58,7 @@ SERVICES = (
     "uploads",
     "jobs",
     "triggers",
+    "notifications",
 )
 """The modules of this folder that have services: a new one has its line here."""
 

@@ -12,6 +12,8 @@ from cozyd.files.rows import PROJECTIONS as FILES_PROJECTIONS
 from cozyd.jobs.job import JOBS
 from cozyd.jobs.job import PROJECTIONS as JOB_PROJECTIONS
 from cozyd.jobs.trigger import TRIGGERS
+from cozyd.notifications import NOTIFICATIONS
+from cozyd.notifications import PROJECTIONS as NOTIFICATION_PROJECTIONS
 from cozyd.pim import groups, ical
 from cozyd.pim.record import GROUPS
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
@@ -19,7 +21,6 @@ from cozyd.pim.rows import follow_up
 from cozyd.records import former_domains
 
 INSTANCES = "instances"
-NOTIFICATIONS = "io.cozy.notifications"
 
 
 def _hosts(stored: Stored) -> Sequence[tuple[tuple[str], str]]:
@@ -39,6 +40,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     *PIM_PROJECTIONS,
     *PERMISSION_PROJECTIONS,
     *JOB_PROJECTIONS,
+    *NOTIFICATION_PROJECTIONS,
     Projection(
         "hosts",
         of={INSTANCES: _hosts},

@@ -36,6 +36,8 @@ from cozyd.jobs.job import JOBS, Job, NewJob
 from cozyd.jobs.worker import Table, Worker
 from cozyd.locks import Lock, Locks
 from cozyd.mails import SIZE, Address, Mails
+from cozyd.notifications import Notifications
+from cozyd.notifications.devices import Devices
 from cozyd.outbound import Outbound
 from cozyd.permissions import FILES
 from cozyd.pim import Pim
@@ -236,6 +238,25 @@ class Instance:
         drivers = self._drivers
         contact = drivers.push_contact or f"https://{self.domain.partition(':')[0]}"
         return WebPush(drivers.outbound, drivers.vapid, contact, drivers.now)
+
+    @cached_property
+    def notifications(self) -> Notifications:
+        """Short messages to the owner."""
+        return Notifications(
+            self.docs,
+            self.jobs,
+            Devices(self.docs, self.auth.clients.all, self.webpush),
+            alone=partial(self.hold, "notifications"),
+            mail=self._mail,
+            usage=self.files.usage,
+            storage_page=lambda: self.app_url("settings", "/#/storage"),
+            now=self.now,
+        )
+
+    def look_after(self) -> int:
+        """Whatever was left undone: jobs whose hints were lost, a quota that is nearly used up. How many jobs are open."""
+        self.notifications.look_at_quota()
+        return self.jobs.recall()
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from cozyd.jobs.worker import Limit, Table, Worker
 from cozyd.stack import Stack
-from workers import indexer, metadata, sendmail, thumbnail
+from workers import indexer, metadata, push, sendmail, thumbnail
 
 TABLE: Table = MappingProxyType(
     {
@@ -15,6 +15,7 @@ TABLE: Table = MappingProxyType(
         "indexer": Worker(indexer.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),
         "metadata": Worker(metadata.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),
         "thumbnail": Worker(thumbnail.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True, limit=Limit(20_000)),
+        "push": Worker(push.run, tries=1, timeout=60, limit=Limit(30)),
         "sendmail": Worker(sendmail.run, tries=1, timeout=10, limit=Limit(200)),
     }
 )

@@ -24,7 +24,7 @@ MOST_REDIRECTS, LONGEST_TEXT = 32, 2048
 
 _GRANT_TYPES = ["authorization_code", "refresh_token"]
 _RESPONSE_TYPES = ["code"]
-_PLATFORMS = frozenset(("", "firebase", "apns", "huawei", "android", "ios"))
+_PLATFORMS = frozenset(("", "firebase", "apns", "huawei", "android", "ios", "webpush"))
 _TEXTS = (
     "client_name",
     "client_kind",

@@ -94,9 +94,9 @@ class Patrol:
     def _ask(self, instance: Any) -> None:
         self._plan(instance.domain)
         try:
-            left = instance.jobs.recall()
+            left = instance.look_after()
         except CozyError as error:
-            log.warning("the open jobs of %s cannot be read: %s", instance.domain, error)
+            log.warning("what is left undone of %s cannot be read: %s", instance.domain, error)
             return
         if left:
             log.info("%d jobs of %s are open", left, instance.domain)

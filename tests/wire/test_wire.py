@@ -36,8 +36,8 @@ DOCTYPES = [
 MISC = {
     f"misc/{name}"
     for name in ("status", "version", "unknown-route", "data-bad-method", "cors-preflight", "cors-simple", "well-known-change-password")
-} | {"misc/move-export-anonymous", "misc/intent-from-cli", "misc/remote-unknown"}
-LATER = re.compile(r"misc/(notification|sharing)")
+} | {"misc/move-export-anonymous", "misc/intent-from-cli", "misc/remote-unknown", "misc/notification"}
+LATER = re.compile(r"misc/sharing")
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def test_the_step_holds(outcome: dict[str, str], name: str):
     assert name not in outcome, outcome.get(name)
 
 
-def test_at_least_230_steps_hold(outcome: dict[str, str]):
+def test_at_least_236_steps_hold(outcome: dict[str, str]):
     total = len(json.loads((HERE / "expected.json").read_text()))
-    assert total - len(outcome) >= 230
+    assert total - len(outcome) >= 236
 
 
 def test_the_list_of_open_steps_is_true(outcome: dict[str, str]):
