@@ -54,18 +54,19 @@ def new_instance(asked: Query, config: Config) -> NewInstance:
 
     :raises BadRequest, Invalid: a parameter that cannot be; `DiskQuota` is in bytes, or has a unit.
     """
+    settings = _settings(asked)
     wanted = {
         "passphrase": _passphrase(asked),
         "email": asked.get("Email"),
         "public_name": asked.get("PublicName"),
         "phone": asked.get("Phone"),
         "timezone": asked.get("Timezone"),
-        "locale": asked.get("Locale"),
+        "locale": settings.pop("locale", None),
         "aliases": names(asked.get("DomainAliases", "")),
         "quota": size_of(asked.get("DiskQuota")),
-        "context": asked.get("ContextName"),
+        "context": settings.pop("context", None),
         "apps": names(asked.get("Apps", "")),
-        "settings": {name: value for name, value in _settings(asked).items() if name not in ("locale", "context")},
+        "settings": settings,
         "features": {},
         "record": {name: value for name, value in record_changes(asked).items() if value not in (None, False)},
     }

@@ -9,7 +9,18 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from blueprints import _errors, _instances, _jsonapi, admin_access, admin_apps, admin_features, admin_files, admin_jobs, admin_search
+from blueprints import (
+    _errors,
+    _instances,
+    _jsonapi,
+    admin_access,
+    admin_apps,
+    admin_features,
+    admin_files,
+    admin_jobs,
+    admin_search,
+    status,
+)
 from blueprints._admin import absolute_path, reported, stack
 from blueprints._documents import answer as json_answer
 from blueprints._request import Service, flag, number, public
@@ -28,7 +39,7 @@ def create_admin_app(opened: Stack) -> Flask:
     app.extensions["cozyd"] = opened
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
-    for module in (admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_search):
+    for module in (status, admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_search):
         app.register_blueprint(module.service)
     app.register_blueprint(service)
     return app

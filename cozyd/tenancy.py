@@ -164,7 +164,7 @@ class Tenancy:
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
-    def modify(self, domain: str, **changes: Any) -> str:
+    def modify(self, domain: str, /, **changes: Any) -> str:
         """Change the record of an instance; its main domain.
 
         :param changes: `domain_aliases`, `locale`, `disk_quota`...; None removes one.
@@ -198,7 +198,7 @@ class Tenancy:
         if settings:
             self._find(domain).settings.merge(settings)
 
-    def amend(self, domain: str, **changes: Any) -> None:
+    def amend(self, domain: str, /, **changes: Any) -> None:
         """Replace fields of a record; None removes one."""
         patch = {name: ... if value is None else value for name, value in changes.items()}
 

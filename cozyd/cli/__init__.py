@@ -9,14 +9,16 @@ import click
 from cozyd import __version__
 from cozyd.cli.apps import apps
 from cozyd.cli.backup import backup, restore
+from cozyd.cli.features import features
 from cozyd.cli.files import files
 from cozyd.cli.fsck import fsck
-from cozyd.cli.instances import instances, token
+from cozyd.cli.instances import instances
 from cozyd.cli.jobs import jobs, triggers, worker
 from cozyd.cli.migrate import migrate
 from cozyd.cli.passwords import passwords
 from cozyd.cli.search import doctypes, search
 from cozyd.cli.serving import config_group, serve_command
+from cozyd.cli.tokens import token
 from cozyd.config import ConfigError, load
 from cozyd.errors import CozyError
 
@@ -38,6 +40,7 @@ cozyd.add_command(worker)
 cozyd.add_command(config_group)
 cozyd.add_command(instances)
 cozyd.add_command(token)
+cozyd.add_command(features)
 cozyd.add_command(passwords)
 cozyd.add_command(migrate)
 cozyd.add_command(backup)

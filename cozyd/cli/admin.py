@@ -39,13 +39,15 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(config: Config, method: str, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
+def ask(config: Config, method: str, path: str, parameters: Mapping[str, Any] | None = None, *, body: Any = None) -> Any:
     """Send a request; the parsed answer, or its text.
 
     :param path: parts are quoted by `at`.
+    :param body: a JSON value; None: no body.
     :raises click.ClickException: the answer is an error; its text says which.
     """
-    return _send(config, method, _target(path, parameters), lambda body: _parsed(b"".join(body)))
+    sent = None if body is None else jsons.dump(body)
+    return _send(config, method, _target(path, parameters), lambda answer: _parsed(b"".join(answer)), sent)
 
 
 def follow(config: Config, method: str, path: str, parameters: Mapping[str, Any], tell: Callable[[Any], None]) -> None:
@@ -107,15 +109,15 @@ def is_used(config: Config) -> bool:
     return False
 
 
-def _send(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T]) -> T:
+def _send(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T], body: bytes | None = None) -> T:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return _in_this_process(config, method, target, read)
+            return _in_this_process(config, method, target, read, body)
         except Locked:
             connection = _connected(config)
         if connection is not None:
-            return _at_the_server(config, connection, method, target, read)
+            return _at_the_server(config, connection, method, target, read, body)
         if time.monotonic() > deadline:
             raise click.ClickException(f"the process that uses {config.storage.path} does not answer")
         time.sleep(0.05)
@@ -133,9 +135,11 @@ def _connected(config: Config) -> _UnixConnection | None:
     return connection
 
 
-def _at_the_server(config: Config, connection: _UnixConnection, method: str, target: str, read: Callable[[Iterable[bytes]], T]) -> T:
+def _at_the_server(
+    config: Config, connection: _UnixConnection, method: str, target: str, read: Callable[[Iterable[bytes]], T], body: bytes | None
+) -> T:
     try:
-        connection.request(method, target)
+        connection.request(method, target, body)
         with connection.getresponse() as answer:
             return _checked(answer.status, iter(lambda: answer.read1(PIECE), b""), read)
     except (OSError, http.client.HTTPException) as cause:
@@ -144,7 +148,7 @@ def _at_the_server(config: Config, connection: _UnixConnection, method: str, tar
         connection.close()
 
 
-def _in_this_process(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T]) -> T:
+def _in_this_process(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T], body: bytes | None) -> T:
     from werkzeug.test import Client
 
     from blueprints.admin import create_admin_app
@@ -153,7 +157,7 @@ def _in_this_process(config: Config, method: str, target: str, read: Callable[[I
 
     stack = Stack.open(config, TABLE)
     try:
-        answer = Client(create_admin_app(stack)).open(target, method=method, buffered=False)
+        answer = Client(create_admin_app(stack)).open(target, method=method, data=body, buffered=False)
         return _checked(answer.status_code, answer.iter_encoded(), read)
     finally:
         stack.close()

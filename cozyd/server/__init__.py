@@ -17,6 +17,7 @@ from cozyd import telemetry
 from cozyd.config import Config
 from cozyd.files.spool import Spool
 from cozyd.server.http import Chore, Limits, Listener, Server
+from cozyd.server.operator import Guarded, key_of
 from cozyd.server.wsgi import Front
 from cozyd.stack import Stack
 from dav import mounts
@@ -35,15 +36,19 @@ DESCRIPTORS_BESIDE = 512
 
 
 def build(stack: Stack) -> Server:
-    """The server over a stack: the public listener, and the admin's socket file in the data folder.
+    """The server over a stack: the public listener, the admin's socket file in the data folder, its port if it has one.
 
     Where several processes share the folder there is no such file: a command opens it beside them.
     """
     config = stack.config
     front = Front(stack, create_app(stack).wsgi_app, mounts(), config.limits)
     listeners = [Listener(front, front, tcp=(config.server.host, config.server.port))]
+    operators = create_admin_app(stack).wsgi_app
     if not stack.shared:
-        listeners.append(Listener(create_admin_app(stack).wsgi_app, unix=config.storage.path / ADMIN_SOCKET))
+        listeners.append(Listener(operators, unix=config.storage.path / ADMIN_SOCKET))
+    if config.server.admin_port:
+        guarded = Guarded(operators, key_of(config.storage.path))
+        listeners.append(Listener(guarded, tcp=(config.server.admin_host, config.server.admin_port)))
     return Server(
         listeners,
         hub=stack.hub,
