@@ -9,9 +9,10 @@ from xml.sax.saxutils import escape
 from cozyd.errors import BadRequest, Conflict, Forbidden, PreconditionFailed
 from cozyd.files import Dir
 from cozyd.files.tree import check_name, same_name
+from dav import xml
 from dav.access import XML, answer
 from dav.call import Call
-from dav.locks import DEFAULT_TIME, LONGEST_TIME, DavLock
+from dav.locks import DEFAULT_TIME, LONGEST_TIME, DavLock, InTheWay, is_below
 
 _D = "{DAV:}"
 LONGEST_OWNER = 2048
@@ -30,13 +31,24 @@ def lock(call: Call) -> Iterable[bytes]:
         deep = _is_deep(call)
         path = same_name(call.path)
         node = call.find(call.path)
-        call.book.check_free(path, exclusive=exclusive, deep=deep)
+        try:
+            call.book.check_free(path, exclusive=exclusive, deep=deep)
+        except InTheWay as error:
+            if all(is_below(root, path) for root in error.roots):
+                return _refuse_for_members(call, error)
+            raise
         if node is None:
             _make_empty(call)
         seconds = _seconds(call.header("Timeout"))
         taken = call.book.add(path, call.holder, seconds, exclusive=exclusive, deep=deep, folder=isinstance(node, Dir), owner=owner)
         headers = [("Lock-Token", f"<{taken.token}>")]
         return _told(call, 201 if node is None else 200, headers)
+
+
+def _refuse_for_members(call: Call, error: InTheWay) -> Iterable[bytes]:
+    """A folder that cannot be locked for what lies in it is told with the locks that are in the way (section 9.10.9)."""
+    members = [xml.failed(call.prefix + root, "423 Locked") for root in error.roots]
+    return xml.answer_multistatus(call.start_response, [*members, xml.failed(f"{call.prefix}{call.path}/", "424 Failed Dependency")])
 
 
 def _wanted(tree: Element) -> tuple[bool, str]:

@@ -19,6 +19,7 @@ from dav import xml
 from dav.call import Call
 
 _D = "{DAV:}"
+_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 EXECUTABLE = "{http://apache.org/dav/props/}executable"
 CHECKSUMS = "{http://owncloud.org/ns}checksums"
 WIN32 = "{urn:schemas-microsoft-com:}"
@@ -79,8 +80,11 @@ def _judge(tree: Element, node: Node) -> Outcome:
         if instruction.tag not in (f"{_D}set", f"{_D}remove"):
             continue  # RFC 4918, section 17: unknown elements are ignored
         for properties in instruction.iterfind(f"{_D}prop"):
+            language = next((one.get(_LANG) for one in (properties, instruction, tree) if one.get(_LANG)), None)
             for element in properties:
                 outcome.names.append(element.tag)
+                if language is not None:  # it belongs to the value (RFC 4918, section 4.3)
+                    element.attrib.setdefault(_LANG, language)
                 _take(outcome, element, node, is_set=instruction.tag == f"{_D}set")
     if not outcome.names:
         raise BadRequest("No property is named")

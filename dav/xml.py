@@ -131,7 +131,12 @@ def response(path: str, found: str, missing: Sequence[str] = ()) -> str:
 
 def gone(path: str) -> str:
     """A response of what is not there."""
-    return f"<D:response><D:href>{href(path)}</D:href><D:status>HTTP/1.1 404 Not Found</D:status></D:response>"
+    return failed(path, "404 Not Found")
+
+
+def failed(path: str, status: str) -> str:
+    """A response of what a method was not done to."""
+    return f"<D:response><D:href>{href(path)}</D:href><D:status>HTTP/1.1 {status}</D:status></D:response>"
 
 
 def answer_multistatus(start_response: StartResponse, responses: Iterable[str], tail: str = "") -> Iterable[bytes]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from itertools import count
+from xml.etree import ElementTree
 
 import pytest
 
@@ -19,7 +20,7 @@ _numbers = count()
 
 @pytest.fixture(scope="module")
 def alice(served: Served) -> Client:
-    return Client(served, host=f"localhost:{served.port}")
+    return Client(served, host=f"localhost:{served.port}", scope=("io.cozy.calendar.calendars", "io.cozy.calendar.events"))
 
 
 @pytest.fixture
@@ -187,6 +188,25 @@ def test_properties_change_all_together_or_not_at_all(alice: Client, calendar: s
     assert b">New<" not in propfind(alice, calendar, "<displayname/>").body
     assert precondition(alice.dav("PROPPATCH", f"{calendar}x.ics", f"<propertyupdate {NS}/>"), "cannot-modify-protected-property")
     assert propfind(alice, calendar, "<sync-token/>").body == token
+
+
+def test_what_an_app_writes_and_xml_cannot_spoils_no_listing(alice: Client):
+    made = alice.api("POST", "/data/io.cozy.calendar.calendars/", {"name": "Odd\u0001 name\uffff", "color": "#12\u000b3456"})
+    event = {
+        "label": "A\u0002 b",
+        "start": "2026-03-10",
+        "end": "2026-03-11",
+        "relationships": {"calendar": {"data": {"_id": made.json["id"]}}},
+    }
+    assert alice.api("POST", "/data/io.cozy.calendar.events/", event).status == 201
+    ElementTree.fromstring(alice.dav("PROPFIND", "/sync/dav/me/", Depth="1").body)
+    place = f"/sync/dav/me/{made.json['id']}/"
+    query = (
+        '<C:calendar-query xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><prop><getetag/><C:calendar-data/></prop>'
+        '<C:filter><C:comp-filter name="VCALENDAR"/></C:filter></C:calendar-query>'
+    )
+    assert len(list(ElementTree.fromstring(alice.dav("REPORT", place, query, Depth="1").body))) == 1
+    assert alice.dav("DELETE", place).status in (200, 204)
 
 
 def test_names_of_properties_are_listed_without_values(alice: Client, calendar: str):

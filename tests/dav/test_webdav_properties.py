@@ -96,6 +96,16 @@ def test_names_that_need_care_come_back_as_they_are(phone: Device):
     assert all(phone.client.dav("GET", one).status == 200 for one in found)
 
 
+def test_a_name_that_xml_cannot_write_spoils_no_listing(phone: Device):
+    phone.mkcol("/odd")
+    for name in ("a\x01b.txt", "c\x7fd.txt", "e\ufffef.txt", "g\x1b[0mh.txt"):
+        assert phone.put(f"/odd/{name}").status == 201
+    found = hrefs(phone.ask("PROPFIND", "/odd", Depth="1"))[1:]
+    assert len(found) == 4
+    assert all(phone.client.dav("GET", one).body == b"text" for one in found)
+    assert all(phone.client.dav("DELETE", one).status == 204 for one in found)
+
+
 def test_quota_is_told_of_folders(fresh: Served):
     fresh.cli("instances", "set", fresh.domain, "--quota", "1MB")
     phone = Device(Client(fresh), "quota")
@@ -142,6 +152,19 @@ def test_no_app_sees_what_devices_keep_with_a_file(phone: Device):
     assert answer.status == 200
     assert b"urn:x" not in answer.body
     assert b"urn:x" not in phone.client.api("GET", f"/data/{FILES}/_changes?include_docs=true").body
+
+
+def test_the_language_around_a_property_is_kept_with_it(phone: Device):
+    path = named(phone, "/language.txt")
+    body = (
+        '<propertyupdate xmlns="DAV:" xmlns:x="urn:x" xml:lang="de">'
+        '<set><prop><x:outer>eins</x:outer><x:own xml:lang="fr">un</x:own></prop></set>'
+        '<set><prop xml:lang="en"><x:inner>one</x:inner></prop></set></propertyupdate>'
+    )
+    assert phone.ask("PROPPATCH", path, body).status == 207
+    found = {name: phone.property(path, f"{{urn:x}}{name}") for name in ("outer", "own", "inner")}
+    languages = {name: one.get("{http://www.w3.org/XML/1998/namespace}lang") for name, one in found.items() if one is not None}
+    assert languages == {"outer": "de", "own": "fr", "inner": "en"}
 
 
 def test_a_removed_property_is_gone_and_removing_none_is_fine(phone: Device):
