@@ -23,6 +23,8 @@ log = logging.getLogger("cozyd.http")
 SERVICES = (
     "apps",
     "app_errors",
+    "app_launch",
+    "provider_accounts",
     "intents",
     "registry",
     "remote",

@@ -28,7 +28,7 @@ class AccountSecrets:
         self._seal = Seal(secret, ACCOUNTS)
 
     def seal(self, doc: Doc) -> Doc:
-        """A document with every secret in `auth`, and in `data.auth`, sealed."""
+        """A document with every secret in `auth`, `oauth` and `data.auth` sealed."""
         return self._each(doc, self._sealed)
 
     def open(self, doc: Doc) -> Doc:
@@ -38,8 +38,9 @@ class AccountSecrets:
     @staticmethod
     def _each(doc: Doc, change: Any) -> Doc:
         found = dict(doc)
-        if isinstance(found.get("auth"), dict):
-            found["auth"] = change(found["auth"])
+        for name in ("auth", "oauth"):
+            if isinstance(found.get(name), dict):
+                found[name] = change(found[name])
         data = found.get("data")
         if isinstance(data, dict) and isinstance(data.get("auth"), dict):
             found["data"] = data | {"auth": change(data["auth"])}

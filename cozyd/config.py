@@ -180,6 +180,10 @@ class Apps:
         Path("~/.config/cozyd/requests"),
         "A folder of requests to other servers, `<doctype>/request`, that apps may have sent (docs/http/remote.md).",
     )
+    account_types: Path = option(
+        Path("~/.config/cozyd/account_types.json"),
+        "A file (JSON) of the providers that konnectors sign in at (docs/http/accounts.md).",
+    )
     proxy: str = option(
         "", "Hosts that apps may fetch from by `/proxy`, separated by spaces: `api.example.org *.openstreetmap.org`. None: it is off."
     )

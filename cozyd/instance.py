@@ -326,6 +326,7 @@ class Instance:
         return Apps(
             self.docs,
             self.auth,
+            self.jobs,
             drivers.apps,
             drivers.locks,
             drivers.cache,

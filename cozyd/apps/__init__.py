@@ -11,12 +11,14 @@ from cozyd.apps.installer import DIGEST, Installer, Order
 from cozyd.apps.intents import INTENTS, Intents
 from cozyd.apps.manifest import DOCTYPES, Kind, check_slug
 from cozyd.apps.runs import Run, Tell
+from cozyd.apps.services import Services
 from cozyd.apps.versions import is_newer
 from cozyd.auth import Auth
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Change, Ref, Stored
 from cozyd.errors import BadRequest, CozyError, NotFound
+from cozyd.jobs import Jobs
 from cozyd.locks import Locks
 
 LOOKED_EVERY = 600.0
@@ -36,6 +38,7 @@ class Apps:
         self,
         docs: Documents,
         auth: Auth,
+        jobs: Jobs,
         house: AppsHouse,
         locks: Locks,
         cache: Cache,
@@ -51,7 +54,7 @@ class Apps:
         self._prefix = prefix
         self.registries = house.registries
         self.intents = Intents(docs, lambda: self.list("webapp"), self._known, address)
-        self._installer = Installer(docs, auth.sets, house.sources, house.bundles, locks, prefix, now, context)
+        self._installer = Installer(docs, auth.sets, house.sources, house.bundles, locks, prefix, now, context, Services(jobs))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -13,10 +13,11 @@ from cozyd.apps.bundles import Bundles
 from cozyd.apps.fetched import Fetched
 from cozyd.apps.manifest import DOCTYPES, Kind, Manifest, document
 from cozyd.apps.runs import Tell
+from cozyd.apps.services import Services
 from cozyd.apps.sources import Sources
 from cozyd.auth.sets import PERMISSIONS, Sets
 from cozyd.documents import Documents
-from cozyd.documents.store import Ref, Stored, Write
+from cozyd.documents.store import Doc, Ref, Stored, Write
 from cozyd.errors import Conflict, CozyError, NotFound
 from cozyd.locks import Locks
 from cozyd.permissions import parse_set, write_set
@@ -49,6 +50,7 @@ class Order:
 class Installer:
     """Changes what one instance has installed.
 
+    :param services: keeps the triggers of what apps do by themselves.
     :param context: options of her context: `permissions_skip_verification`, `additional_platform_apps`.
     """
 
@@ -62,7 +64,9 @@ class Installer:
         prefix: str,
         now: Callable[[], datetime],
         context: Callable[[], Mapping[str, Any]],
+        services: Services,
     ) -> None:
+        self._services = services
         self._docs = docs
         self._sets = sets
         self._sources = sources
@@ -116,6 +120,7 @@ class Installer:
             if rights is not None:
                 batch.append(Write(rights.ref, rev=rights.rev, deleted=True))
             self._docs.commit(batch)
+            self._services.follow(slug, old.doc, {})
             return old
 
     # -- inside -----------------------------------------------------------------------------------------------------
@@ -149,7 +154,15 @@ class Installer:
             Write(ref, body=body, rev=old.rev if old is not None else None, private={DIGEST: digest}),
             self._permissions(order, fetched.manifest, old),
         ]
-        return self._docs.commit(batch)[0].made
+        made = self._docs.commit(batch)[0].made
+        return self._with_services(order.slug, old.doc if old is not None else {}, made) if order.kind == "webapp" else made
+
+    def _with_services(self, slug: str, old: Doc, made: Stored) -> Stored:
+        """Have the services' triggers follow; the document with their ids."""
+        services = self._services.follow(slug, old, made.doc)
+        if services == (made.doc.get("services") or {}):
+            return made
+        return self._docs.commit([Write(made.ref, patch={"services": services}, rev=made.rev)])[0].made
 
     def _document(self, order: Order, fetched: Fetched, source: str, old: Stored | None) -> dict[str, Any]:
         now = self._now().isoformat().replace("+00:00", "Z")

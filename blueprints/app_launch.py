@@ -1,0 +1,95 @@
+"""Apps opened elsewhere, their logs, and konnectors that are to run (docs/http/apps.md)."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, request
+
+from blueprints import _app_pages, _jsonapi
+from blueprints._jobs import trigger_resource
+from blueprints._request import SESSION_COOKIE, Service, allow, asks, body_bytes, credentials, flag, instance, principal
+from cozyd import jsons
+from cozyd.errors import Forbidden, Invalid
+from cozyd.jobs.triggers import NewTrigger
+from cozyd.permissions import Action
+
+service = Service("app_launch", __name__)
+log = logging.getLogger("cozyd.apps")
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+LONGEST_LINE, MOST_LINES = 2000, 100
+LOGS = "io.cozy.apps.logs"
+DEFAULT_HOURS = (0, 5)
+
+
+@service.get("/apps/<slug>/open", access=asks("GET"))
+def open_app(slug: str) -> Response:
+    """All that a page of an app is drawn with, for an application that has everything."""
+    if not principal().everything:
+        raise Forbidden
+    here = instance()
+    app = here.apps.get("webapp", slug)
+    cookie = request.cookies.get(SESSION_COOKIE) or here.auth.open_session(credentials(), long_run=True)
+    token = here.auth.app_token(slug, session_id=here.auth.sessions.id_of(cookie))
+    shown = dict(_app_pages.texts_of(here, app, token, is_logged_in=True))
+    shown |= {"Cookie": f"{SESSION_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax", "Warnings": "[]"}
+    return _jsonapi.answer(_jsonapi.resource("io.cozy.apps.open", slug, shown, links={"self": f"/apps/{slug}/open"}))
+
+
+@service.post("/apps/<slug>/logs", access=asks("POST"))
+@service.post("/konnectors/<slug>/logs", access=asks("POST"))
+def logs(slug: str) -> Response:
+    """Lines of an app's own log, into the server's."""
+    who = principal()
+    if not who.everything:
+        allow("POST", LOGS)
+        slug = who.id
+    given = jsons.load(body_bytes() or b"[]")
+    lines = given if isinstance(given, list) else []
+    for line in lines[:MOST_LINES]:
+        level = line.get("level") if isinstance(line, dict) else None
+        if level not in LEVELS:
+            raise Invalid("A line has a level", source="/level")
+        log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", slug, str(line.get("msg", ""))[:LONGEST_LINE])
+    return Response(status=204)
+
+
+@service.post("/konnectors/<slug>/trigger", access=asks("POST"))
+def make_trigger(slug: str) -> Response:
+    """Have a konnector run as often as its manifest says."""
+    here = instance()
+    konnector = here.apps.get("konnector", slug)
+    message: dict[str, Any] = {"konnector": slug}
+    if request.args.get("AccountID"):
+        message["account"] = request.args["AccountID"]
+    action: Action = "POST"
+    allow(action, "io.cozy.triggers", {"worker": "konnector", "message": message})
+    trigger = here.jobs.triggers.create(NewTrigger("@cron", cron_of(slug, konnector.doc), "konnector", message, made_by=slug))
+    if flag("ExecNow"):
+        here.jobs.triggers.launch(trigger.id)
+    return _jsonapi.answer(trigger_resource(trigger), status=201)
+
+
+def cron_of(slug: str, manifest: Mapping[str, Any]) -> str:
+    """When a konnector runs: within its hours, at a minute and a day that are its own."""
+    number = int(hashlib.sha256(slug.encode()).hexdigest()[:8], 16)
+    minute, day = number % 60, number // 60
+    hours = manifest.get("time_interval")
+    low, high = hours if isinstance(hours, list) and _are_hours(hours) else DEFAULT_HOURS
+    hour = low + number // 7 % max(1, high - low)
+    match manifest.get("frequency"):
+        case "hourly":
+            return f"0 {minute} * * * *"
+        case "daily":
+            return f"0 {minute} {hour} * * *"
+        case "monthly":
+            return f"0 {minute} {hour} {day % 28 + 1} * *"
+    return f"0 {minute} {hour} * * {day % 7}"
+
+
+def _are_hours(given: Any) -> bool:
+    return (
+        isinstance(given, list) and len(given) == 2 and all(isinstance(one, int) and 0 <= one < 24 for one in given) and given[0] < given[1]
+    )

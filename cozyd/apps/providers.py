@@ -1,0 +1,125 @@
+"""Providers that konnectors sign in at, by OAuth 2 (RFC 6749): where the owner is sent, and what a code or refresh token gives.
+
+What is known of a provider (`account_types`) is the operator's; applications never see it.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+from cozyd import jsons
+from cozyd.errors import BadGateway, BadRequest, CozyError, NotFound, Unauthorized
+from cozyd.outbound import Outbound
+
+LARGEST, WITHIN = 1 << 20, 15.0
+_TOKENS = ("access_token", "token_type", "refresh_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider.
+
+    :param fields: as the file has them.
+    """
+
+    type: str
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def named(cls, file: Path, type: str) -> "Provider":
+        """The provider of an account type.
+
+        :raises NotFound: the file has none of this name.
+        """
+        try:
+            found = jsons.load_object(file.read_bytes()).get(type)
+        except (OSError, CozyError):
+            found = None
+        if not isinstance(found, dict) or not found.get("client_id"):
+            raise NotFound("This account type is not known")
+        return cls(type, found)
+
+    def text(self, name: str) -> str:
+        """A field, empty when it has none."""
+        found = self.fields.get(name)
+        return found if isinstance(found, str) else ""
+
+    def start(self, redirect_uri: str, state: str, *, scope: str = "", nonce: str = "") -> str:
+        """Where the owner is sent.
+
+        :raises BadRequest: the provider has no such page.
+        """
+        parts = urlsplit(self.text("auth_endpoint"))
+        if parts.scheme not in ("http", "https"):
+            raise BadRequest("This account type has no page to sign in")
+        grant = self.text("grant_mode") or "authorization_code"
+        asked = {"client_id": self.text("client_id"), "state": state, "response_type": "token" if grant == "token" else "code"}
+        if self.fields.get("skip_redirect_uri_on_authorize") is not True:
+            asked["redirect_uri"] = redirect_uri
+        asked |= {name: value for name, value in {"scope": scope, "nonce": nonce}.items() if value}
+        extras = self.fields.get("extras")
+        asked |= {str(name): str(value) for name, value in extras.items()} if isinstance(extras, dict) else {}
+        query = "&".join(part for part in (parts.query, urlencode(asked)) if part)
+        return urlunsplit(parts._replace(query=query, fragment=""))
+
+    def exchange(self, outbound: Outbound, code: str, redirect_uri: str) -> Mapping[str, Any]:
+        """What a code gives.
+
+        :raises CozyError: the provider refuses, or cannot be understood.
+        """
+        return self._ask(outbound, {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri})
+
+    def refresh(self, outbound: Outbound, token: str) -> Mapping[str, Any]:
+        """What a refresh token gives.
+
+        :raises Unauthorized: the provider does not take it any more.
+        """
+        return self._ask(outbound, {"grant_type": "refresh_token", "refresh_token": token})
+
+    def _ask(self, outbound: Outbound, form: dict[str, str]) -> Mapping[str, Any]:
+        mode = self.text("token_mode") or "form"
+        secrets = {"client_id": self.text("client_id"), "client_secret": self.text("client_secret")}
+        headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+        url, body, method = self.text("token_endpoint"), urlencode(form | ({} if mode == "basic" else secrets)), "POST"
+        if mode == "basic":
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(secrets.values()).encode()).decode()
+        if mode == "get":
+            url, body, method = f"{url}{'&' if '?' in url else '?'}{body}", "", "GET"
+        answer = outbound.request(method, url, headers=headers, body=body.encode() or None, limit_bytes=LARGEST, timeout=WITHIN)
+        if answer.status in (400, 401, 403):
+            raise Unauthorized("The provider does not take this code or token", error="oauth_refresh_invalid_token")
+        if answer.status != 200:
+            raise BadGateway(f"The provider answered {answer.status}")
+        return _read(answer.body)
+
+
+def tokens_of(answer: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What an account keeps of an answer.
+
+    :raises BadGateway: it has no access token.
+    """
+    if not isinstance(answer.get("access_token"), str):
+        raise BadGateway("The provider's answer has no token")
+    found = {name: answer[name] for name in _TOKENS if isinstance(answer.get(name), str)}
+    life = answer.get("expires_in")
+    if isinstance(life, int | float | str) and str(life).replace(".", "", 1).isdigit():
+        found["expires_at"] = (now + timedelta(seconds=min(float(life), 1e9))).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return found
+
+
+def rest_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What else an answer tells, for the konnector."""
+    return {name: value for name, value in answer.items() if name not in (*_TOKENS, "expires_in")}
+
+
+def _read(body: bytes) -> Mapping[str, Any]:
+    """JSON as RFC 6749 has it, or a form as some providers still send."""
+    try:
+        return jsons.load_object(body)
+    except CozyError:
+        form = parse_qs(body.decode("utf-8", "replace"))
+        return {name: values[0] for name, values in form.items()}

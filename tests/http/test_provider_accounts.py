@@ -1,0 +1,122 @@
+"""Accounts at providers: her way there and back, tokens at rest, and states that are good once."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+
+from tests.support.canary import Asked, Canary
+from tests.support.client import Client
+from tests.support.serving import Served
+from tests.support.visitor import Visitor
+
+
+class Provider:
+    """Gives tokens for the code `good` and the refresh token `fresh`."""
+
+    def __call__(self, asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
+        if form.get("client_secret") != "s3cret" or (form.get("code") != "good" and form.get("refresh_token") != "fresh"):
+            return 400, {}, b'{"error":"invalid_grant"}'
+        tokens = {"access_token": f"access-{form['grant_type']}", "refresh_token": "fresh", "expires_in": 3600, "user": "her"}
+        return 200, {"Content-Type": "application/json"}, json.dumps(tokens).encode()
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Canary]:
+    with Canary(Provider()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, provider: Canary) -> Iterator[Served]:
+    top = tmp_path_factory.mktemp("accounts")
+    types = {
+        "bank": {
+            "client_id": "cozyd",
+            "client_secret": "s3cret",
+            "auth_endpoint": f"{provider.base}/auth?x=1",
+            "token_endpoint": f"{provider.base}/token",
+            "extras": {"access_type": "offline"},
+        },
+        "inside": {
+            "client_id": "a",
+            "client_secret": "s3cret",
+            "auth_endpoint": "https://example.org",
+            "token_endpoint": "http://10.0.0.1/",
+        },
+    }
+    (top / "types.json").write_text(json.dumps(types))
+    environ = {"COZYD_OUTBOUND_ALLOW": "127.0.0.1", "COZYD_APPS_ACCOUNT_TYPES": str(top / "types.json")}
+    with Served(top / "data", environ=environ).add_alice() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def owner(server: Served) -> Visitor:
+    return Visitor(server).log_in()
+
+
+@pytest.fixture(scope="module")
+def cli(server: Served) -> Client:
+    return Client(server, scope=("io.cozy.accounts",))
+
+
+def started(owner: Visitor, **query: str) -> dict[str, str]:
+    """What the provider is told."""
+    text = "&".join(f"{name}={quote(value)}" for name, value in query.items())
+    answer = owner.get(f"/accounts/bank/start?{text}")
+    assert answer.status == 303, answer.body
+    return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()}
+
+
+def test_she_signs_in_and_comes_back_with_an_account(server: Served, owner: Visitor, cli: Client):
+    told = started(owner, scope="a b", state="mine", nonce="n", slug="drive")
+    assert (told["client_id"], told["scope"], told["nonce"], told["x"], told["access_type"]) == ("cozyd", "a b", "n", "1", "offline")
+    assert told["redirect_uri"] == f"http://{server.domain}/accounts/bank/redirect"
+    back = cli.ask("GET", f"/accounts/bank/redirect?code=good&state={told['state']}")
+    assert back.status == 303, back.body
+    parts = urlsplit(back.headers["Location"])
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    assert (parts.netloc, query["state"]) == (f"drive.{server.domain}", "mine")
+    account = cli.api("GET", f"/data/io.cozy.accounts/{query['account']}").json
+    assert (account["account_type"], account["oauth_callback_results"]) == ("bank", {"user": "her"})
+    assert b"access-authorization_code" not in b"".join(
+        path.read_bytes() for path in (server.folder / "documents").rglob("*") if path.is_file()
+    )
+    again = cli.ask("GET", f"/accounts/bank/redirect?code=good&state={told['state']}")
+    assert (again.status, "bad state" in again.body.decode()) == (400, True)
+    fresh = cli.api("POST", f"/accounts/bank/{query['account']}/refresh").json["data"]["attributes"]
+    assert fresh["oauth"]["access_token"] == "access-refresh_token"
+    assert cli.api("POST", f"/accounts/inside/{query['account']}/refresh").status == 400
+
+
+@pytest.mark.parametrize("path", ["bank/redirect?code=good", "bank/redirect?code=good&state=made-up", "bank/redirect?code=good&state="])
+def test_a_state_that_was_not_made_here_is_refused(cli: Client, path: str):
+    assert cli.ask("GET", f"/accounts/{path}").status == 400
+
+
+def test_a_state_is_for_its_type_alone(owner: Visitor, cli: Client):
+    told = started(owner)
+    assert cli.ask("GET", f"/accounts/inside/redirect?code=good&state={told['state']}").status == 400
+    assert cli.ask("GET", f"/accounts/bank/redirect?code=good&state={told['state']}").status == 400
+
+
+def test_what_the_provider_refuses_makes_no_account(owner: Visitor, cli: Client):
+    before = len(cli.api("GET", "/data/io.cozy.accounts/_all_docs").json.get("rows", []))
+    told = started(owner, state="x")
+    assert cli.ask("GET", f"/accounts/bank/redirect?code=bad&state={told['state']}").status == 401
+    told = started(owner, state="x")
+    denied = cli.ask("GET", f"/accounts/bank/redirect?error=access_denied&state={told['state']}")
+    assert (denied.status, "error=access_denied" in denied.headers["Location"]) == (303, True)
+    assert len(cli.api("GET", "/data/io.cozy.accounts/_all_docs").json.get("rows", [])) == before
+
+
+def test_only_the_owner_starts_and_only_what_is_known(owner: Visitor, cli: Client):
+    assert cli.ask("GET", "/accounts/bank/start").status == 403
+    assert owner.get("/accounts/nothing/start").status == 404
+    assert owner.get("/accounts/bank/start?slug=../x").status == 422
+    found: Any = cli.api("GET", "/data/io.cozy.account_types/_all_docs")
+    assert found.status == 403
