@@ -86,6 +86,8 @@ def _range(download: Download, etag: str) -> tuple[int, int]:
     if not asked or (condition and condition not in (etag, _http_date(download.mtime))):
         return 0, download.size
     parsed = parse_range_header(asked)
+    if parsed is None and asked.strip().lower().startswith("bytes="):
+        raise RangeNotSatisfiable(download.size)  # RFC 9110, section 14.2: one that is malformed may be refused
     if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
         return 0, download.size
     found = parsed.range_for_length(download.size)

@@ -7,7 +7,7 @@ from flask import Response, request
 
 from blueprints import _files_json
 from blueprints._request import allow, instance, number, principal
-from cozyd.errors import Forbidden, NotFound, PreconditionFailed
+from cozyd.errors import Forbidden, Infected, NotFound, PreconditionFailed
 from cozyd.files import Author, Dir, File, Files, Node
 from cozyd.files.lookup import NOT_FOUND
 from cozyd.permissions import FILES, Action
@@ -76,6 +76,24 @@ def check_rev(node: Node) -> bool:
     if wanted and wanted.strip('"') != node.rev:
         raise PreconditionFailed("Revision does not match", source="If-Match")
     return bool(wanted)
+
+
+def check_scan(node: Node, action: str) -> None:
+    """Whether what an antivirus said of a file allows something; the context's `antivirus` names what each verdict allows.
+
+    :param action: `download`, `share`, `preview` or `delete`.
+    :raises Infected: it does not.
+    """
+    rules = instance().context.get("antivirus")
+    if not isinstance(node, File) or not isinstance(rules, dict) or rules.get("enabled") is not True:
+        return
+    scan = node.stored.doc.get("antivirus_scan") or {}
+    verdict = scan.get("status") or "clean"
+    allowed = (rules.get("actions") or {}).get(verdict)
+    if allowed is None or action in (str(one).lower() for one in allowed):
+        return
+    virus = f" (detected: {scan['virus_name']})" if verdict == "infected" and scan.get("virus_name") else ""
+    raise Infected(f"Action '{action}' is blocked for files with antivirus status '{verdict}'{virus}")
 
 
 def page() -> _files_json.Page:

@@ -1,14 +1,17 @@
 """Resources, lists, links and errors in JSON:API (https://jsonapi.org), as the reference writes them."""
 
+import gzip
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 
 from cozyd import jsons
-from cozyd.errors import BadRequest, CozyError
+from cozyd.errors import BadRequest, CozyError, Infected
 
 MEDIA_TYPE = "application/vnd.api+json"
+WORTH_PACKING, PACKING = 1024, 4
+"""From how many bytes on an answer is packed, and how hard."""
 Resource = dict[str, Any]
 _OF_THE_STORE = frozenset(("missing", "deleted", "Database does not exist."))
 """Reasons of a document that is not there: the store's own short name is the title then."""
@@ -48,7 +51,16 @@ def answer(
         document["links"] = links
     if meta is not None:
         document["meta"] = meta
-    return Response(jsons.dump(document), status, content_type=MEDIA_TYPE)
+    return _packed(jsons.dump(document), status)
+
+
+def _packed(text: bytes, status: int) -> Response:
+    """A document, in gzip where the client takes it and it is worth it."""
+    headers = {"Vary": "Accept-Encoding"}
+    if len(text) >= WORTH_PACKING and request.accept_encodings["gzip"]:
+        text = gzip.compress(text, compresslevel=PACKING, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(text, status, headers, content_type=MEDIA_TYPE)
 
 
 def error_object(error: CozyError) -> Resource:
@@ -63,7 +75,8 @@ def error_object(error: CozyError) -> Resource:
         title = "Invalid Attribute" if "pointer" in source else "Invalid Parameter"
     elif error.error != error.name or error.detail in _OF_THE_STORE:
         title = error.error
-    return {"status": str(error.status), "title": title, "detail": error.detail, "source": source}
+    found: Resource = {"status": str(error.status), "title": title, "detail": error.detail, "source": source}
+    return found | ({"code": error.name} if isinstance(error, Infected) else {})
 
 
 def error_answer(error: CozyError) -> Response:

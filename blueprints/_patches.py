@@ -100,7 +100,7 @@ def _updated_at(node: Node, text: str) -> str:
         time = datetime.fromisoformat(text)
         made = datetime.fromisoformat(node.stored.doc["created_at"])
     except ValueError:
-        raise Invalid("updated_at is no date", source="updated_at") from None
+        raise Invalid("updated_at is no date", source="UpdatedAt") from None
     if time.tzinfo is None or time < made:
-        raise Invalid("updated_at is before created_at", source="updated_at")
+        raise Invalid("updated_at is before created_at", source="UpdatedAt")
     return write_time(time)

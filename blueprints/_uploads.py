@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from flask import request
 
 from blueprints._files import author, files, may
-from blueprints._request import flag, number
+from blueprints._request import flag
 from cozyd import jsons
 from cozyd.errors import BadRequest, Invalid, PreconditionFailed
 from cozyd.files import Dir, File
@@ -27,7 +27,7 @@ def received(home: Dir, name: str, fields: Mapping[str, Any], *, replaces: File 
 
     :raises PreconditionFailed: digest or length are not what was said; nothing is left.
     """
-    length, declared, wanted = request.content_length, number("Size", None), _wanted_md5()
+    length, declared, wanted = request.content_length, _declared(), _wanted_md5()
     with files().new(size=length if length is not None else declared, replaces=replaces) as upload:
         source: BinaryIO = request.environ["wsgi.input"]
         upload.fill(source)
@@ -39,6 +39,12 @@ def received(home: Dir, name: str, fields: Mapping[str, Any], *, replaces: File 
         files().discard(blob)
         raise PreconditionFailed("The length differs from what was declared", source="Content-Length")
     return files().put(home, name, blob, replaces=replaces, fields=fields, author=author(), exact=exact)
+
+
+def _declared() -> int | None:
+    """`Size`, of a body that comes in chunks; of others the length is known, and it says nothing."""
+    text = request.args.get("Size", "")
+    return int(text) if request.environ.get("cozyd.chunked") and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _wanted_md5() -> str | None:

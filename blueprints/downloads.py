@@ -1,10 +1,12 @@
 """`/files/download`, `/files/downloads`, `/files/archive` and thumbnails: contents leave (docs/http/files.md)."""
 
 import hashlib
+import io
 import struct
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, BinaryIO, cast
@@ -13,30 +15,39 @@ from urllib.parse import quote
 from flask import Response, request
 
 from blueprints import _download, _files_json, _jsonapi, _patches
-from blueprints._files import allowed, allowed_file, as_file, files
-from blueprints._request import Service, asks, body, flag, instance, public
+from blueprints._files import allowed, allowed_file, as_file, check_scan, files
+from blueprints._request import Service, allow, asks, body, flag, instance, public
 from cozyd import jsons
-from cozyd.errors import BadRequest, CozyError, Invalid, NotFound
-from cozyd.files import File, Node
+from cozyd.errors import BadRequest, CozyError, Invalid, NotFound, TooLarge
+from cozyd.files import File, Node, pdf
 from cozyd.files.archive import Archive, entries
 from cozyd.files.thumbnails import PICTURED
+from cozyd.files.tree import numbered_name
 from cozyd.jobs.job import NewJob
+from cozyd.permissions import FILES
 
 service = Service("downloads", __name__, url_prefix="/files")
 
+MOST_PAGES, LARGEST_PAGES = 100, 64 << 20
+"""Of an archive: how many pages of PDFs, and how many bytes they may have together."""
 SIZES = {"tiny": (96, 96), "small": (640, 480), "medium": (1280, 720), "large": (1920, 1080)}
 
 
 @service.get("/download/<id>", access=asks("GET"))
 def download(id: str) -> Response:
     """A file's content."""
-    return _sent(_download.of_file(files(), allowed_file("GET", id)))
+    file = allowed_file("GET", id)
+    check_scan(file, "download")
+    return _sent(_download.of_file(files(), file))
 
 
 @service.get("/download", access=asks("GET"))
 def download_by_path() -> Response:
-    """A file's content, by path; the right is judged as by id."""
-    file = as_file(allowed("GET", files().at(request.args.get("Path", ""))))
+    """A file's content, by path; only a rule that names the file itself, or all files, allows it, as in the reference."""
+    node = files().at(request.args.get("Path", ""))
+    allow("GET", FILES, {name: value for name, value in node.stored.doc.items() if name != "dir_id"})
+    file = as_file(node)
+    check_scan(file, "download")
     return _sent(_download.of_file(files(), file), _download.NO_FORMS)
 
 
@@ -44,13 +55,36 @@ def download_by_path() -> Response:
 def download_version(id: str, version: str) -> Response:
     """An earlier content of a file."""
     file = allowed_file("GET", id)
+    check_scan(file, "download")
     return _sent(_download.of_version(files(), file, files().versions.get(id, version), file.name))
 
 
 def _sent(content: _download.Download, *policy: str) -> Response:
-    if request.args.get("Page"):
-        raise Invalid("Pages of a PDF are not cut out", source="Page")
+    page = request.args.get("Page")
+    if page:
+        content = _page(content, page)
     return _download.send(content, attachment=flag("Dl"), policy=policy)
+
+
+def _page(content: _download.Download, text: str) -> _download.Download:
+    """One page of a PDF.
+
+    :raises Invalid: it has none of this number.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        raise Invalid("Page must be a number", source="Page")
+    if content.mime != pdf.MIME:
+        raise Invalid("Only a PDF has pages", source="Page")
+    number = int(text)
+    with content.open(0, content.size) as source:
+        data = pdf.page(source, number)
+    return replace(
+        content,
+        name=numbered_name(content.name, number),
+        size=len(data),
+        etag=f"{content.etag}-{number}",
+        open=lambda start, stop: io.BytesIO(data[start:stop]),
+    )
 
 
 # -- secret links -------------------------------------------------------------------------------------------------------
@@ -70,6 +104,7 @@ def make_link() -> Response:
         files().versions.get(id, version)
     else:
         raise BadRequest("Path, Id or VersionId is needed")
+    check_scan(file, "share")
     links = files().links
     secret = f"v-{links.make('version', f'{file.id}/{version}'.encode())}" if version else links.make("file", files().path(file).encode())
     name = request.args.get("Filename") or file.name
@@ -87,6 +122,7 @@ def download_by_link(secret: str, name: str) -> Response:
     else:
         file = as_file(files().at(links.find("file", secret).decode()))
         content = _download.of_file(files(), file)
+    check_scan(file, "download")
     framed = () if flag("Dl") else _download.framed(file.mime)
     return _sent(content, _download.NO_FORMS, *framed)
 
@@ -99,13 +135,15 @@ def make_archive() -> Response:
     """A zip of a selection: a link to it, or with `Accept: application/zip` the zip itself."""
     given = _patches.data_of(body()).get("attributes")
     wanted = _selection(given if isinstance(given, dict) else {})
-    if not (wanted["ids"] or wanted["files"]):
+    if not (wanted["ids"] or wanted["files"] or wanted["pages"]):
         return _bare("Can't create an archive with no files")
     if _climbs(wanted["name"]):
         return _bare("The archive filename can't contain a /")
-    selected = [allowed("GET", node) for node in _nodes(wanted)]
+    for node in [*_nodes(wanted), *(file for file, _ in _pages(wanted))]:
+        allowed("GET", node)
+        check_scan(node, "download")
     if request.headers.get("Accept") == "application/zip":
-        return _zip(wanted["name"], selected)
+        return _zip(wanted)
     secret = files().links.make("archive", jsons.dump(wanted))
     found = _jsonapi.resource("io.cozy.files.archives", secret, wanted, links={"self": f"/files/archive/{secret}"})
     return _jsonapi.answer(found, links={"related": f"/files/archive/{secret}/{quote(wanted['name'], safe='')}.zip"})
@@ -115,13 +153,13 @@ def make_archive() -> Response:
 def archive(secret: str, name: str) -> Response:  # noqa: ARG001
     """A zip, by its secret; of the selection as it is now."""
     wanted = jsons.load_object(files().links.find("archive", secret))
-    return _zip(wanted["name"], _nodes(wanted))
+    return _zip(wanted)
 
 
 def _selection(attributes: dict[str, Any]) -> dict[str, Any]:
     """`name`, `ids`, `files`, `pages` as they are kept.
 
-    :raises Invalid: one of the wrong type, or pages, which are not cut out.
+    :raises Invalid: one of the wrong type, or too many pages.
     """
     name = attributes.get("name") or "archive"
     if not isinstance(name, str):
@@ -132,9 +170,14 @@ def _selection(attributes: dict[str, Any]) -> dict[str, Any]:
         if values is not None and not (isinstance(values, list) and all(isinstance(one, str) for one in values)):
             raise Invalid(f"{key} must be an array of texts", source=f"/data/attributes/{key}")
         found[key] = values
-    if attributes.get("pages"):
-        raise Invalid("Pages of a PDF are not cut out", source="/data/attributes/pages")
-    return found | {"pages": None}
+    pages = attributes.get("pages")
+    if pages is not None and not (isinstance(pages, list) and len(pages) <= MOST_PAGES and all(_is_page(one) for one in pages)):
+        raise Invalid(f"pages must be an array of at most {MOST_PAGES} ids with a page", source="/data/attributes/pages")
+    return found | {"pages": pages}
+
+
+def _is_page(one: Any) -> bool:
+    return isinstance(one, dict) and isinstance(one.get("id"), str) and type(one.get("page")) is int
 
 
 def _climbs(name: str) -> bool:
@@ -145,8 +188,16 @@ def _nodes(wanted: dict[str, Any]) -> Sequence[Node]:
     return [*(files().get(id) for id in wanted["ids"] or ()), *(files().at(path) for path in wanted["files"] or ())]
 
 
-def _zip(name: str, nodes: Sequence[Node]) -> Response:
-    made = Archive(entries(files(), name, nodes), files().open)
+def _pages(wanted: dict[str, Any]) -> Sequence[tuple[File, int]]:
+    return [(files().file(one["id"]), one["page"]) for one in wanted["pages"] or ()]
+
+
+def _zip(wanted: dict[str, Any]) -> Response:
+    name = wanted["name"]
+    pages = [(file, number, pdf.page(files().read(file), number)) for file, number in _pages(wanted)]
+    if sum(len(data) for _, _, data in pages) > LARGEST_PAGES:
+        raise TooLarge("The pages are too large for an archive")
+    made = Archive(entries(files(), name, _nodes(wanted), pages), files().open)
 
     def open(start: int, stop: int) -> BinaryIO:
         made.cut(start, stop)
@@ -169,6 +220,7 @@ def thumbnail(id: str, secret: str, format: str) -> Response:
     """A thumbnail; while there is none, or where the content gives none, a placeholder with the status 404."""
     files().links.check_thumbnail(id, secret)
     file = files().file(id)
+    check_scan(file, "preview")
     if format not in SIZES:
         raise NotFound("Format does not exist", error="no_route")
     picture = files().thumbnails.find(id, format)

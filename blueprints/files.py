@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response, request
 
 from blueprints import _files_json, _jsonapi, _patches, _uploads
-from blueprints._files import allow_new, allowed, allowed_file, as_dir, author, check_rev, files, page, shown
+from blueprints._files import allow_new, allowed, allowed_file, as_dir, author, check_rev, check_scan, files, page, shown
 from blueprints._request import Service, allow, asks, body, flag, instance, rule
 from cozyd import jsons
 from cozyd.errors import BadRequest, Conflict, CozyError, Forbidden, Invalid, NotFound
@@ -181,7 +181,9 @@ def patch_by_path() -> Response:
 def patch_many() -> Response:
     """Several patches, one after the other; those that fail do not undo the others, a missing right ends the list."""
     data = body().get("data")
-    if not isinstance(data, list) or not all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in data):
+    if not isinstance(data, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("id"), str) and isinstance(one.get("attributes"), dict) for one in data
+    ):
         raise BadRequest("The body has no list of resources", source="/data")
     failed: list[_jsonapi.Resource] = []
     for one in data:
@@ -203,6 +205,7 @@ def patch_many() -> Response:
 def trash(id: str) -> Response:
     """Put it in the trash."""
     node = allowed("PATCH", files().get(id))
+    check_scan(node, "delete")
     check_rev(node)
     return shown(files().trash(node, by=_patches.trashed_by(), author=author()), empty=[])
 
@@ -224,6 +227,7 @@ def restore(id: str) -> Response:
 def destroy(id: str) -> Response:
     """Remove it for good."""
     node = allowed("DELETE", files().get(id))
+    check_scan(node, "delete")
     check_rev(node)
     files().erase(node)
     return Response(status=204)

@@ -2,10 +2,10 @@
 
 from contextlib import ExitStack
 
+from cozyd.children import CHILDREN, descriptor
 from cozyd.errors import CozyError, NotFound
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
-from workers.child import CHILDREN, descriptor
 
 LARGEST = 100 << 20
 

@@ -2,11 +2,11 @@
 
 from contextlib import ExitStack
 
+from cozyd.children import CHILDREN, descriptor
 from cozyd.errors import CozyError, Invalid, NotFound
 from cozyd.files import File
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
-from workers.child import CHILDREN, descriptor
 
 LARGEST = 8 << 30
 

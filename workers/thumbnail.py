@@ -5,13 +5,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from cozyd import jsons
+from cozyd.children import CHILDREN, descriptor, memory_file
 from cozyd.documents.store import Change, Ref, Stored
 from cozyd.errors import CozyError, Invalid, NotFound
 from cozyd.files import File
 from cozyd.files.thumbnails import FORMATS, PICTURED
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
-from workers.child import CHILDREN, descriptor, memory_file
 
 THUMBNAILS = "io.cozy.files.thumbnails"
 LARGEST, LARGEST_PSD = 100 << 20, 5 << 20

@@ -49,8 +49,11 @@ class Entry:
         return self.blob.size if self.blob is not None else 0
 
 
-def entries(lookup: Lookup, name: str, nodes: Sequence[Node]) -> Iterator[Entry]:
-    """A selection with all below, in one folder called `name`; of twins in the selection all but the first get a number."""
+def entries(lookup: Lookup, name: str, nodes: Sequence[Node], pages: Sequence[tuple[File, int, bytes]] = ()) -> Iterator[Entry]:
+    """A selection with all below, in one folder called `name`; of twins in the selection all but the first get a number.
+
+    :param pages: of PDFs: the file, the page's number, the page.
+    """
     taken: set[str] = set()
     for node in nodes:
         own, number = node.name, 1
@@ -59,6 +62,13 @@ def entries(lookup: Lookup, name: str, nodes: Sequence[Node]) -> Iterator[Entry]
             own = numbered_name(node.name, number)
         taken.add(own)
         yield from _below(lookup, f"{name}/", node, own)
+    for file, page, data in pages:
+        own = numbered_name(file.name, page)
+        while own in taken:
+            own = numbered_name(own, 2)
+        taken.add(own)
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        yield Entry(f"{name}/{own}".encode(), Blob(f"{file.blob.key}/{page}", len(data), md5, data), file.mtime, _FILE_MODE)
 
 
 def _below(lookup: Lookup, prefix: str, node: Node, own: str) -> Iterator[Entry]:
@@ -96,7 +106,7 @@ class Archive(io.RawIOBase):
     def __init__(self, entries: Iterable[Entry], open: Callable[[Blob], BinaryIO]) -> None:
         super().__init__()
         self._entries = list(entries)
-        self._open = open
+        self._stored = open
         self._offsets = array("Q")
         at = 0
         for entry in self._entries:
@@ -164,6 +174,9 @@ class Archive(io.RawIOBase):
         if self._reading is not None:
             self._reading.close()
         super().close()
+
+    def _open(self, blob: Blob) -> BinaryIO:
+        return io.BytesIO(blob.data) if blob.data is not None else self._stored(blob)
 
     # -- parts ------------------------------------------------------------------------------------------------------
 

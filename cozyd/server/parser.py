@@ -132,6 +132,7 @@ class Task(WSGITask):  # type: ignore[misc]
         request = self.request
         environ["cozyd.request_id"] = request.id
         environ["cozyd.kept"] = request.kept
+        environ["cozyd.chunked"] = request.chunked
         if request.refused is not None:
             environ["cozyd.refused"] = request.refused
         if request.first_run is None:

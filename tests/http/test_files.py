@@ -257,7 +257,7 @@ def test_a_file_is_renamed_moved_and_tagged(alice: Client, home: str):
     [
         ({"name": "a/b"}, 422, "name"),
         ({"dir_id": "nowhere"}, 404, ""),
-        ({"updated_at": "1990-01-01T00:00:00Z"}, 422, "updated_at"),
+        ({"updated_at": "1990-01-01T00:00:00Z"}, 422, "UpdatedAt"),
         ({"tags": "x"}, 422, "/data/attributes/tags"),
         ({"name": 5}, 422, "/data/attributes/name"),
         ({"executable": "yes"}, 422, "/data/attributes/executable"),
@@ -308,7 +308,7 @@ def test_only_what_a_token_names_is_seen_and_changed(alice: Client, home: str):
     file = uploaded(alice, mine, "a.txt")
     guest = with_rules(alice, f"{FILES}:GET,PATCH:{mine}")
     assert guest.api("GET", f"/files/{file['id']}").status == 200
-    assert guest.api("GET", "/files/download?Path=/test_files/mine-only/a.txt").status == 200
+    assert guest.api("GET", f"/files/download/{file['id']}").status == 200
     assert guest.api("GET", f"/files/{other}").status == 403
     assert patched(guest, file["id"], dir_id=other).status == 403
     assert patched(guest, file["id"], dir_id=ROOT_DIR).status == 403

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cozyd.children import Children, descriptor, memory_file
 from cozyd.errors import Invalid
 from tests.support.pictures import CORNERS, alike, bomb, corners, encoded, pdf, photo, swapped_profile, upright
 from tests.support.serving import eventually
-from workers.child import Children, descriptor, memory_file
 from workers.pictures import SIZES
 
 

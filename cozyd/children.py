@@ -41,7 +41,7 @@ class Child:
     def __init__(self, memory: int) -> None:
         self.calls = 0
         self._socket, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "workers.child", str(theirs.fileno()), str(memory)]
+        command = [sys.executable, "-P", "-m", "cozyd.children", str(theirs.fileno()), str(memory)]
         environ = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603

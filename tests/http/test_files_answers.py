@@ -1,0 +1,189 @@
+"""How `/files` answers beside its data: packed, refused by an antivirus' verdict, ranges and parameters that are none."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from cozyd.documents.store import Ref, Write
+from cozyd.permissions import FILES, ROOT_DIR
+from tests.support.inprocess import Place, Tenant
+
+ANTIVIRUS = {
+    "enabled": True,
+    "actions": {"infected": ["delete"], "pending": ["Download", "preview", "delete"], "clean": ["download", "share", "preview", "delete"]},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    contexts = {"guarded": {"antivirus": ANTIVIRUS}, "unguarded": {"antivirus": ANTIVIRUS | {"enabled": False}}}
+    place = Place(tmp_path_factory.mktemp("answers") / "data", contexts=contexts)
+    yield place
+    place.stack.close()
+
+
+@pytest.fixture
+def alice(place: Place) -> Tenant:
+    return place.tenant()
+
+
+def ask(alice: Tenant, method: str, path: str, body: Any = None, *, scope: str = FILES, **headers: str) -> TestResponse:
+    return alice.cli(method, f"/files{path}", body, scope=scope, **headers)
+
+
+def uploaded(alice: Tenant, name: str = "a.txt", content: bytes = b"hello", **headers: str) -> str:
+    answer = ask(alice, "POST", f"/{ROOT_DIR}?Type=file&Name={name}", content, **headers)
+    assert answer.status_code == 201, answer.data
+    id: str = answer.get_json(force=True)["data"]["id"]
+    return id
+
+
+def error_of(answer: TestResponse) -> Any:
+    return json.loads(answer.data)["errors"][0]
+
+
+# -- packed -------------------------------------------------------------------------------------------------------------
+
+
+def test_long_answers_are_packed_for_who_takes_it(alice: Tenant):
+    for number in range(10):
+        uploaded(alice, f"{number}.txt")
+    packed = ask(alice, "GET", f"/{ROOT_DIR}", Accept_Encoding="gzip, br")
+    plain = ask(alice, "GET", f"/{ROOT_DIR}")
+    assert (packed.headers["Content-Encoding"], packed.headers["Vary"], plain.headers["Vary"]) == (
+        "gzip",
+        "Accept-Encoding",
+        "Accept-Encoding",
+    )
+    assert "Content-Encoding" not in plain.headers
+    assert gzip.decompress(packed.data) == plain.data
+    assert len(packed.data) * 3 < len(plain.data)
+    assert packed.headers["Content-Length"] == str(len(packed.data))
+
+
+@pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "br", ""])
+def test_who_does_not_take_it_gets_it_plain(alice: Tenant, accepted: str):
+    answer = ask(alice, "GET", f"/{ROOT_DIR}", Accept_Encoding=accepted)
+    assert "Content-Encoding" not in answer.headers
+    assert json.loads(answer.data)["data"]["id"] == ROOT_DIR
+
+
+def test_contents_are_never_packed(alice: Tenant):
+    id = uploaded(alice, content=b"x" * 10_000)
+    answer = ask(alice, "GET", f"/download/{id}", Accept_Encoding="gzip")
+    assert ("Content-Encoding" in answer.headers, answer.data) == (False, b"x" * 10_000)
+
+
+# -- what an antivirus said ---------------------------------------------------------------------------------------------
+
+
+def scanned(alice: Tenant, status: str, name: str = "a.txt", **more: str) -> str:
+    id = uploaded(alice, name)
+    docs = alice.instance.docs
+    rev = docs.get(Ref(FILES, id)).rev
+    docs.commit([Write(Ref(FILES, id), patch={"antivirus_scan": {"status": status, **more}}, rev=rev)])
+    return id
+
+
+def statuses(alice: Tenant, id: str) -> dict[str, int]:
+    """What may be done with a file; at last it is deleted."""
+    steps = {
+        "download": ("GET", f"/download/{id}", None),
+        "path": ("GET", "/download?Path=/a.txt", None),
+        "share": ("POST", f"/downloads?Id={id}", None),
+        "archive": ("POST", "/archive", {"data": {"attributes": {"ids": [id]}}}),
+        "delete": ("DELETE", f"/{id}", None),
+        "destroy": ("DELETE", f"/trash/{id}", None),
+    }
+    return {name: ask(alice, *step).status_code for name, step in steps.items()}
+
+
+DONE = {"download": 200, "path": 200, "share": 200, "archive": 200, "delete": 200, "destroy": 204}
+
+
+def test_a_verdict_allows_what_the_context_says(place: Place):
+    alice = place.tenant(context="guarded")
+    assert statuses(alice, scanned(alice, "infected")) == DONE | {"download": 451, "path": 451, "share": 451, "archive": 451}
+    assert statuses(alice, scanned(alice, "pending")) == DONE | {"share": 451}
+    assert statuses(alice, scanned(alice, "clean")) == DONE
+    assert statuses(alice, scanned(alice, "unheard-of")) == DONE
+    assert statuses(alice, uploaded(alice)) == DONE
+
+
+def test_without_an_antivirus_verdicts_say_nothing(place: Place, alice: Tenant):
+    assert statuses(alice, scanned(alice, "infected")) == DONE
+    bob = place.tenant(context="unguarded")
+    assert statuses(bob, scanned(bob, "infected")) == DONE
+
+
+def test_who_is_refused_is_told_why(place: Place):
+    alice = place.tenant(context="guarded")
+    id = scanned(alice, "infected", virus_name="Eicar-Signature")
+    answer = ask(alice, "GET", f"/download/{id}")
+    assert error_of(answer) == {
+        "status": "451",
+        "title": "Unavailable For Legal Reasons",
+        "code": "antivirus_blocked",
+        "detail": "Action 'download' is blocked for files with antivirus status 'infected' (detected: Eicar-Signature)",
+        "source": {},
+    }
+    assert ask(alice, "GET", f"/{id}").get_json(force=True)["data"]["attributes"]["antivirus_scan"]["status"] == "infected"
+
+
+def test_a_secret_link_ends_with_a_verdict(place: Place):
+    alice = place.tenant(context="guarded")
+    id = uploaded(alice)
+    link = ask(alice, "POST", f"/downloads?Id={id}").get_json(force=True)["links"]["related"]
+    assert alice.ask("GET", link).status_code == 200
+    rev = alice.instance.docs.get(Ref(FILES, id)).rev
+    alice.instance.docs.commit([Write(Ref(FILES, id), patch={"antivirus_scan": {"status": "infected"}}, rev=rev)])
+    assert alice.ask("GET", link).status_code == 451
+
+
+# -- parameters ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("range", ["bytes=x", "bytes=5-2", "bytes=9-", "bytes=", "bytes=--1"])
+def test_a_range_that_is_none_is_refused(alice: Tenant, range: str):
+    answer = ask(alice, "GET", f"/download/{uploaded(alice)}", Range=range)
+    assert (answer.status_code, answer.headers["Content-Range"]) == (416, "bytes */5")
+
+
+@pytest.mark.parametrize("range", ["items=0-1", "bytes=0-1,3-4"])
+def test_other_ranges_give_all(alice: Tenant, range: str):
+    assert ask(alice, "GET", f"/download/{uploaded(alice)}", Range=range).data == b"hello"
+
+
+def test_a_size_says_nothing_beside_a_length(alice: Tenant):
+    answer = ask(alice, "POST", f"/{ROOT_DIR}?Type=file&Name=sized&Size=99", b"hello")
+    assert (answer.status_code, answer.get_json(force=True)["data"]["attributes"]["size"]) == (201, "5")
+
+
+@pytest.mark.parametrize("time", ["1990-01-01T00:00:00Z", "yesterday"])
+def test_a_time_that_cannot_be_names_its_parameter(alice: Tenant, time: str):
+    id = uploaded(alice)
+    answer = ask(alice, "PATCH", f"/{id}", {"data": {"attributes": {"updated_at": time}}})
+    assert (answer.status_code, error_of(answer)["source"]) == (422, {"parameter": "UpdatedAt"})
+
+
+@pytest.mark.parametrize("item", [{"id": "x"}, {"id": "x", "attributes": None}, {"attributes": {}}, 1])
+def test_a_batch_with_an_item_that_is_none_does_nothing(alice: Tenant, item: Any):
+    id = uploaded(alice)
+    answer = ask(alice, "PATCH", "/", {"data": [{"id": id, "attributes": {"name": "renamed"}}, item]})
+    assert answer.status_code == 400
+    assert ask(alice, "GET", f"/{id}").get_json(force=True)["data"]["attributes"]["name"] == "a.txt"
+
+
+def test_by_path_only_a_rule_on_the_file_itself_or_on_all_lets_it_out(alice: Tenant):
+    made = ask(alice, "POST", "/?Type=directory&Path=/shared").get_json(force=True)["data"]["id"]
+    id = ask(alice, "POST", f"/{made}?Type=file&Name=a.txt", b"hello").get_json(force=True)["data"]["id"]
+    path = "/download?Path=/shared/a.txt"
+    assert ask(alice, "GET", path, scope=f"{FILES}:GET:{made}").status_code == 403
+    assert ask(alice, "GET", f"/download/{id}", scope=f"{FILES}:GET:{made}").status_code == 200
+    assert ask(alice, "GET", path, scope=f"{FILES}:GET:{id}").data == b"hello"
+    assert ask(alice, "GET", path, scope=f"{FILES}:GET").data == b"hello"
+    assert ask(alice, "POST", "/downloads?Path=/shared/a.txt", scope=f"{FILES}:GET:{made}").status_code == 200
