@@ -15,6 +15,7 @@ from dav.reports import zone_of
 
 LARGEST_PROPERTY = 64 * 1024
 _ID = re.compile(r"[^/\x00-\x1f\x7f]{1,120}")
+_OF_CALDAV = frozenset(("valid-calendar-data", "supported-calendar-component", "max-resource-size"))
 _COMPONENTS = f"{C}supported-calendar-component-set"
 
 
@@ -94,7 +95,8 @@ def _propstats(changes: Changes) -> str:
 
 
 def _propstat(names: Iterable[str], status: str, error: str = "") -> str:
-    told = f"<D:error><D:{error}/></D:error>" if error else ""
+    prefix = "C" if error in _OF_CALDAV else "D"
+    told = f"<D:error><{prefix}:{error}/></D:error>" if error else ""
     props = "".join(xml.element(name) for name in names)
     return f"<D:propstat><D:prop>{props}</D:prop><D:status>HTTP/1.1 {status}</D:status>{told}</D:propstat>"
 

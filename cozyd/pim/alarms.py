@@ -33,18 +33,34 @@ def _trigger(line: Line) -> str:
 
 
 def write(component: Component, value: Any) -> None:
-    """Change the alarms so that they are these: known ones, by UID, then by trigger, keep all the rest of their lines."""
+    """Change the alarms so that they are these: known ones, by UID, by trigger, then in order, keep all the rest."""
     wanted = items_of(value)
     left = component.components("VALARM")
-    for item in wanted:
-        known = next((one for one in left if item.get("uid") and one.value("UID").strip() == item["uid"]), None)
-        known = known or next((one for one in left if _alarm(one)["trigger"] == item.get("trigger")), None)
-        if known is None:
+    known: dict[int, Component] = {}
+    for same in (_same_uid, _same_trigger):
+        for number, item in enumerate(wanted):
+            found = next((one for one in left if number not in known and same(one, item)), None)
+            if found is not None:
+                known[number] = found
+                left.remove(found)
+    others = [number for number in range(len(wanted)) if number not in known]
+    if len(others) == len(left):
+        known |= dict(zip(others, left, strict=True))
+        left = []
+    for number, item in enumerate(wanted):
+        if number in known:
+            _change(known[number], item)
+        else:
             component.append(_new(item))
-            continue
-        left.remove(known)
-        _change(known, item)
     component.remove(*left)
+
+
+def _same_uid(alarm: Component, item: Doc) -> bool:
+    return bool(item.get("uid")) and alarm.value("UID").strip() == item["uid"]
+
+
+def _same_trigger(alarm: Component, item: Doc) -> bool:
+    return bool(_alarm(alarm)["trigger"] == item.get("trigger"))
 
 
 def _change(alarm: Component, item: Doc) -> None:
@@ -58,8 +74,11 @@ def _change(alarm: Component, item: Doc) -> None:
 def _new(item: Doc) -> Component:
     action = text_of(item.get("action")).upper() or "DISPLAY"
     alarm = Component("VALARM", _BEGIN, [make("ACTION", action), _trigger_line(item)], _END)
-    if action == "DISPLAY":
+    if action in ("DISPLAY", "EMAIL"):
         alarm.append(make("DESCRIPTION", "Reminder"))
+    if action == "EMAIL":  # RFC 5545, section 3.6.6: it needs both; whom to write to is not known here
+        alarm.append(make("SUMMARY", "Reminder"))
+        alarm.append(make("ATTENDEE", "invalid:nomail"))
     if text_of(item.get("uid")):
         alarm.append(make("UID", text_of(item["uid"])))
     return alarm

@@ -5,22 +5,20 @@ from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.pim import alarms, caltimes, people, times
-from cozyd.pim.content import Component, Line, escape, make, parts, unescape
+from cozyd.pim.content import Component, Line, escape, make, unescape
 from cozyd.pim.fields import items_of, text_of
-from cozyd.pim.mapped import MOST_ITEMS, Context, Mapped, number_field, put_value, text_field, word_field
+from cozyd.pim.mapped import MOST_ITEMS, Context, Mapped, number_field, put_value, text_field, uri_field, word_field, words_of, write_words
 from cozyd.pim.times import When
 
 # -- lists --------------------------------------------------------------------------------------------------------------
 
 
 def _read_tags(component: Component, _: Context) -> Any:
-    return [unescape(one) for line in component.all("CATEGORIES") for one in parts(line.value, ",") if one.strip()] or None
+    return words_of(component.all("CATEGORIES")) or None
 
 
 def _write_tags(component: Component, value: Any, _doc: Doc, _context: Context) -> None:
-    component.remove(*component.all("CATEGORIES")[1:])
-    names = [text_of(one) for one in value] if isinstance(value, list) else []
-    put_value(component, "CATEGORIES", ",".join(escape(name) for name in names if name))
+    write_words(component, "CATEGORIES", [text_of(one) for one in value] if isinstance(value, list) else [])
 
 
 def _read_geo(component: Component, _: Context) -> Any:
@@ -122,7 +120,7 @@ _SHARED: tuple[Mapped, ...] = (
     Mapped("start", caltimes.read_start, caltimes.write_start),
     Mapped("rrule", caltimes.read_rule, caltimes.write_rule),
     text_field("location", "LOCATION", "X-APPLE-STRUCTURED-LOCATION"),
-    text_field("url", "URL"),
+    uri_field("url", "URL"),
     Mapped("geo", _read_geo, _write_geo),
     word_field("privacy", "CLASS", _PRIVACY),
     number_field("priority", "PRIORITY"),

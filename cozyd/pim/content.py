@@ -14,6 +14,7 @@ LONGEST_LINE = 75
 MOST_LINES = 20_000
 MOST_PARAMETERS = 500
 _NAME = re.compile(r"(?:([A-Za-z0-9-_]+)\.)?([A-Za-z0-9-_]+)")
+_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CARET = {"n": "\n", "^": "^", "'": '"'}
 
 Parameters = tuple[tuple[str, tuple[str, ...]], ...]
@@ -69,6 +70,7 @@ class Line:
 
 def make(name: str, value: str, parameters: Parameters = (), *, group: str = "") -> Line:
     """A new line, folded at 75 octets on the borders of characters."""
+    value = _BREAKS.sub("", value)  # a URI or keyword of an app: nothing in it begins a line
     head = f"{group}.{name}" if group else name
     text = head + "".join(f";{key}={','.join(map(_quoted, values))}" for key, values in parameters) + f":{value}"
     return Line(fold(text), group, name, parameters, value)
@@ -198,6 +200,11 @@ def escape(text: str) -> str:
     if text.isalnum():
         return text
     return text.replace("\r\n", "\n").translate(_WRITTEN)
+
+
+def uri_of(value: str) -> str:
+    """A URI as people read it: it is not escaped (RFC 5545, section 3.3.13), though some programs do."""
+    return re.sub(r"\\([,;:])", r"\1", value.strip())
 
 
 _MARKS = {mark: re.compile(rf"\\.|{mark}", re.DOTALL) for mark in ";,"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.pim.contact import label_of
-from cozyd.pim.content import Component, Line, escape, make, parts, unescape
+from cozyd.pim.content import Component, Line, escape, make, parts, unescape, uri_of
 from cozyd.pim.fields import items_of, text_of, tidy
 
 MOST_ITEMS = 1000
@@ -146,6 +146,9 @@ def _change(card: Component, kind: Kind, line: Line, item: Doc) -> None:
     changed = line
     if tidy(kind.read_value(line)) != tidy({key: item.get(key) for key in kind.read_value(line)} | _own(kind, item)):
         changed = changed.with_value(kind.write_value(item, line))
+        if kind is ADR:  # what was printed on an envelope is of the old address
+            changed = changed.with_parameter("LABEL", ())
+            card.remove(*(one for one in card.all("LABEL") if one.types - {"pref"} == line.types - {"pref"}))
     wanted = {"type": text_of(item.get("type")), "label": text_of(item.get("label"))}
     if wanted != {"type": text_of(before.get("type")), "label": text_of(before.get("label"))}:
         changed = _relabel(card, kind, changed, wanted, before)
@@ -266,15 +269,30 @@ def _digits(text: str) -> str:
     return re.sub(r"[^\d+]", "", text) or text
 
 
+def _read_link(line: Line) -> Doc:
+    return {"url": uri_of(line.value)}
+
+
+def _write_link(item: Doc, _: Line | None) -> str:
+    return text_of(item.get("url")).strip()
+
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
 def _read_chat(line: Line) -> Doc:
-    uri = unescape(line.value).strip()
-    scheme = uri.partition(":")[0] if ":" in uri else ""
-    return {"uri": uri, "protocol": (line.first("X-SERVICE-TYPE") or scheme).lower()}
+    uri = uri_of(line.value)
+    scheme = _SCHEME.match(uri)
+    return {"uri": uri, "protocol": (line.first("X-SERVICE-TYPE") or (scheme[1] if scheme else "")).lower()}
 
 
 def _write_chat(item: Doc, _: Line | None) -> str:
     uri, protocol = text_of(item.get("uri")).strip(), text_of(item.get("protocol"))
-    return escape(uri) if not uri or ":" in uri or not protocol else f"{protocol}:{escape(uri)}"
+    return uri if not uri or _SCHEME.match(uri) or not protocol else f"{protocol}:{uri}"
+
+
+def _chat_text(item: Doc) -> str:
+    return text_of(item.get("uri")).lower().removeprefix(f"{text_of(item.get('protocol')).lower()}:")
 
 
 def _read_address(line: Line) -> Doc:
@@ -322,13 +340,13 @@ def _is_cozy(card: Component, line: Line) -> bool:
 EMAIL = Kind("EMAIL", "address", _plain("address"), _written("address"), lambda item: text_of(item.get("address")).lower())
 TEL = Kind("TEL", "number", _read_phone, _write_phone, lambda item: _digits(text_of(item.get("number"))), types=True)
 ADR = Kind("ADR", "street", _read_address, _write_address, _address_text)
-IMPP = Kind("IMPP", "uri", _read_chat, _write_chat, lambda item: text_of(item.get("uri")).lower())
+IMPP = Kind("IMPP", "uri", _read_chat, _write_chat, _chat_text)
 URL = Kind(
     "URL",
     "url",
-    _plain("url"),
-    _written("url"),
+    _read_link,
+    _write_link,
     lambda item: text_of(item.get("url")).rstrip("/").lower(),
     mine=lambda card, line: not _is_cozy(card, line),
 )
-COZY = Kind("URL", "url", _plain("url"), _written("url"), lambda item: text_of(item.get("url")).rstrip("/").lower(), mine=_is_cozy)
+COZY = Kind("URL", "url", _read_link, _write_link, lambda item: text_of(item.get("url")).rstrip("/").lower(), mine=_is_cozy)

@@ -1,12 +1,12 @@
 """What maps a JSON field to a property of an event or todo; the simplest ones (pure)."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cozyd.documents.store import Doc
-from cozyd.pim.content import Component, Line, escape, make, unescape
+from cozyd.pim.content import Component, Line, escape, make, parts, unescape, uri_of
 from cozyd.pim.fields import text_of
 from cozyd.pim.zones import Zones
 
@@ -54,6 +54,41 @@ def text_field(path: str, name: str, *dropped: str) -> Mapped:
             component.remove(*component.all(other))
 
     return Mapped(path, lambda component, _: unescape(component.value(name)) or None, write_text)
+
+
+def uri_field(path: str, name: str) -> Mapped:
+    """A field that is one address."""
+
+    def write_uri(component: Component, value: Any, _doc: Doc, _context: Context) -> None:
+        put_value(component, name, text_of(value).strip())
+
+    return Mapped(path, lambda component, _: uri_of(component.value(name)) or None, write_uri)
+
+
+def words_of(lines: Iterable[Line]) -> list[str]:
+    """The words of CATEGORIES lines, as people read them."""
+    return [word for line in lines for one in parts(line.value, ",") if (word := unescape(one).strip())]
+
+
+def write_words(component: Component, name: str, words: Sequence[str], known: Callable[[str], str] = str.strip) -> None:
+    """Have these words in the lines of a property; those that stay keep their line and spelling.
+
+    :param known: what words are compared by.
+    """
+    left = list(dict.fromkeys(known(word) for word in words if word.strip()))
+    for line in component.all(name):
+        tokens = parts(line.value, ",")
+        kept = [token for token in tokens if known(unescape(token)) in left]
+        found = {known(unescape(token)) for token in kept}
+        left = [word for word in left if word not in found]
+        if not kept:
+            component.remove(line)
+        elif kept != tokens:
+            component.replace(line, line.with_value(",".join(kept)))
+    if left:
+        first = component.get(name)
+        more = ",".join(escape(word) for word in left)
+        component.set(name, first.with_value(f"{first.value},{more}") if first is not None else make(name, more))
 
 
 def word_field(path: str, name: str, words: Mapping[str, str] | None = None) -> Mapped:

@@ -64,10 +64,13 @@ def read_attendees(component: Component, _: Context) -> Any:
 def write_attendees(component: Component, value: Any, _doc: Doc, _context: Context) -> None:
     """Known people keep their lines and unknown parameters; only what differs is rewritten."""
     wanted = [_as_person(one) for one in value] if isinstance(value, list) else []
-    lines = {_mail(line.value).lower(): line for line in reversed(component.all("ATTENDEE"))}
+    lines: dict[str, list[Line]] = {}
+    for line in component.all("ATTENDEE"):
+        lines.setdefault(_mail(line.value).lower(), []).append(line)
     kept: set[int] = set()
     for person in wanted:
-        old = lines.get(text_of(person.get("email")).lower())
+        known = lines.get(text_of(person.get("email")).lower())
+        old = known.pop(0) if known else None
         line = _with_person(old or make("ATTENDEE", ""), person)
         for name, key in _ATTENDEE:
             if line.first(name).upper() != text_of(person.get(key)).upper():

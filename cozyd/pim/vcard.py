@@ -15,6 +15,7 @@ from cozyd.errors import Invalid
 from cozyd.pim import contact, items
 from cozyd.pim.content import Component, Line, escape, make, parts, tree, unescape
 from cozyd.pim.fields import look, place, text_of, tidy
+from cozyd.pim.mapped import words_of, write_words
 
 LARGEST = 4 << 20
 CATEGORIES = "_categories"
@@ -204,29 +205,15 @@ def _write_org(card: Component, company: str, units: list[str]) -> None:
 
 def categories(card: Component) -> list[str]:
     """The words of CATEGORIES, each once."""
-    found = [_word(one) for line in card.all("CATEGORIES") for one in parts(line.value, ",")]
-    return list(dict.fromkeys(one for one in found if one))
+    return list(dict.fromkeys(_folded(word) for word in words_of(card.all("CATEGORIES"))))
 
 
-def _word(token: str) -> str:
-    return unicodedata.normalize("NFC", unescape(token)).strip()
+def _folded(word: str) -> str:
+    return unicodedata.normalize("NFC", word).strip()
 
 
 def _write_categories(card: Component, value: Any) -> None:
-    """Words that stay keep their line and spelling."""
-    left = list(value or ())
-    for line in card.all("CATEGORIES"):
-        tokens = parts(line.value, ",")
-        kept = [token for token in tokens if _word(token) in left]
-        left = [word for word in left if word not in {_word(token) for token in kept}]
-        if not kept:
-            card.remove(line)
-        elif kept != tokens:
-            card.replace(line, line.with_value(",".join(kept)))
-    if left:
-        first = card.get("CATEGORIES")
-        words = ",".join(escape(word) for word in left)
-        card.set("CATEGORIES", first.with_value(f"{first.value},{words}") if first is not None else make("CATEGORIES", words))
+    write_words(card, "CATEGORIES", value or (), _folded)
 
 
 # -- dates --------------------------------------------------------------------------------------------------------------
@@ -236,7 +223,8 @@ def _date(name: str, *others: str) -> tuple[Callable[[Component], tuple[str, boo
     """Read a date (text, whole?) and write one in the syntax that is there."""
 
     def find(card: Component) -> Line | None:
-        return next((line for one in (name, *others) if (line := card.get(one)) is not None), None)
+        own = next((line for one in (name, *others) if (line := card.get(one)) is not None), None)
+        return own or (_apple_anniversary(card) if name == "ANNIVERSARY" else None)
 
     def read_date(card: Component) -> tuple[str, bool]:
         line = find(card)
@@ -259,6 +247,12 @@ def _date(name: str, *others: str) -> tuple[Callable[[Component], tuple[str, boo
         card.replace(line, line.with_parameter("X-APPLE-OMIT-YEAR", ()).with_parameter("VALUE", ()).with_value(written))
 
     return read_date, write_date
+
+
+def _apple_anniversary(card: Component) -> Line | None:
+    """`itemN.X-ABDATE` with Apple's label for it."""
+    labels = {line.group.lower() for line in card.all("X-ABLABEL") if line.value.strip() == "_$!<Anniversary>!$_"}
+    return next((line for line in card.all("X-ABDATE") if line.group and line.group.lower() in labels), None)
 
 
 def _parse_date(line: Line) -> tuple[str, bool]:
