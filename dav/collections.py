@@ -8,14 +8,15 @@ from xml.sax.saxutils import escape
 
 from cozyd.errors import BadRequest, Forbidden, Invalid, MethodNotAllowed
 from cozyd.pim import Kind, ical
+from cozyd.pim.timezones import zone_of
+from cozyd.pim.zones import named
 from dav import push, xml
 from dav.access import XML, StartResponse, Visit, answer
 from dav.properties import CR, PROTECTED, SETTABLE, C, D, Seen
-from dav.reports import zone_of
 
 LARGEST_PROPERTY = 64 * 1024
 _ID = re.compile(r"[^/\x00-\x1f\x7f]{1,120}")
-_OF_CALDAV = frozenset(("valid-calendar-data", "supported-calendar-component", "max-resource-size"))
+_OF_CALDAV = frozenset(("valid-calendar-data", "supported-calendar-component", "max-resource-size", "valid-timezone"))
 _COMPONENTS = f"{C}supported-calendar-component-set"
 
 
@@ -159,6 +160,8 @@ def _set_ours(changes: Changes, element: Element) -> None:
     name, text = SETTABLE[element.tag], "".join(element.itertext()).strip()
     if name == "transparent":
         text = "true" if element.find(f"{C}transparent") is not None else ""
+    elif element.tag == f"{C}calendar-timezone-id" and text and named(text) is None:
+        changes.refused[element.tag] = "valid-timezone"
     elif name == "timezone" and text and zone_of(text) is None:
         changes.refused[element.tag] = "valid-calendar-data"
     if len(text) > LARGEST_PROPERTY:

@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from cozyd.files.tree import read_time
-from cozyd.pim import Collection, birthdays, ical, vcard
+from cozyd.pim import Collection, birthdays, ical, timezones, vcard
 from cozyd.pim.collections import sync_token
 from cozyd.pim.instances import MOST_INSTANCES
 from dav import push, xml
@@ -169,7 +169,8 @@ _CALENDAR: dict[str, Make] = _COLLECTION | {
     f"{D}resourcetype": lambda _: "<D:collection/><C:calendar/>",
     f"{D}supported-report-set": lambda _: _reports(*_CALENDAR_REPORTS),
     f"{C}calendar-description": _own("description"),
-    f"{C}calendar-timezone": _own("timezone"),
+    f"{C}calendar-timezone": lambda seen: escape(timezones.whole(seen.of().props["timezone"])) if seen.of().props.get("timezone") else None,
+    f"{C}calendar-timezone-id": lambda seen: escape(timezones.name_of(seen.of().props.get("timezone", ""))) or None,
     f"{C}supported-calendar-component-set": lambda seen: "".join(f'<C:comp name="{name}"/>' for name in seen.of().components),
     f"{C}supported-calendar-data": lambda _: '<C:calendar-data content-type="text/calendar" version="2.0"/>',
     f"{C}supported-collation-set": lambda _: "".join(f"<C:supported-collation>{one}</C:supported-collation>" for one in COLLATIONS),
@@ -194,6 +195,7 @@ SETTABLE: Mapping[str, str] = {
     f"{C}calendar-description": "description",
     f"{CR}addressbook-description": "description",
     f"{C}calendar-timezone": "timezone",
+    f"{C}calendar-timezone-id": "timezone",
     f"{C}schedule-calendar-transp": "transparent",
 }
 """Properties that clients set, and the names the room has for them."""

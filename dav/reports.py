@@ -12,7 +12,8 @@ from cozyd.errors import BadRequest, Invalid, SeqGone
 from cozyd.pim import Collection, instances
 from cozyd.pim.collections import SYNC, sync_token
 from cozyd.pim.content import Component, tree
-from cozyd.pim.zones import Zones, named
+from cozyd.pim.timezones import zone_of
+from cozyd.pim.zones import named
 from dav import data, filters, properties, xml
 from dav.access import XML, StartResponse, Visit, answer
 from dav.properties import CR, C, D, Lister, Seen
@@ -210,18 +211,6 @@ def _zone(asked: Element, collection: Collection) -> tzinfo | None:
         return found
     text = asked.findtext(f"{C}timezone") or collection.props.get("timezone") or ""
     return zone_of(text)
-
-
-def zone_of(text: str) -> tzinfo | None:
-    """The zone of a calendar object with a VTIMEZONE, or of a bare IANA name; None where there is none."""
-    if "BEGIN:VTIMEZONE" not in text.upper():
-        return named(text.strip()) if text.strip() else None
-    try:
-        calendar = tree(text.strip().encode(), "VCALENDAR")
-    except Invalid:
-        return None
-    zones = calendar.components("VTIMEZONE")
-    return Zones(calendar).find(zones[0].value("TZID")) if zones else None
 
 
 def _free_busy(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,5 +1,6 @@
 """GET, PUT, DELETE, COPY, MOVE and POST of cards, events, todos and journals: straight to `instance.pim`, byte for byte."""
 
+import re
 from collections.abc import Iterable
 from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
@@ -32,9 +33,11 @@ def get(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: S
     text = pim.texts(seen.of(), rows).get(href)
     if text is None:
         raise NotFound("There is no such resource")
-    wanted = "4.0" if "version=4.0" in environ.get("HTTP_ACCEPT", "").replace('"', "").replace(" ", "") else None
+    wanted = re.search(r"version=(3\.0|4\.0)", environ.get("HTTP_ACCEPT", "").replace('"', "").replace(" ", ""))
     if wanted and value["comp"] == "VCARD":
-        text = vcard_version.converted(tree(text, "VCARD"), wanted).render()
+        card = tree(text, "VCARD")
+        found = vcard_version.converted(card, wanted[1])
+        text = text if found is card else found.render()
         headers.append(("Vary", "Accept"))
     return _whole(environ, start_response, [*headers, ("Content-Type", MEDIA[value["comp"]])], text)
 

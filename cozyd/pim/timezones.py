@@ -2,11 +2,12 @@
 
 from calendar import monthrange
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 
-from cozyd.pim.content import Component, Line, make
-from cozyd.pim.zones import named
+from cozyd.errors import Invalid
+from cozyd.pim.content import Component, Line, make, tree
+from cozyd.pim.zones import Zones, named
 
 _YEARS = range(2024, 2038)
 """In so many years a date falls on every day of the week."""
@@ -24,6 +25,31 @@ def _part(kind: str, before: str, after: str, start: str, rule: str) -> Componen
     if rule:
         children.append(make("RRULE", rule))
     return Component(kind, make("BEGIN", kind), children, make("END", kind))
+
+
+def whole(text: str) -> str:
+    """The zone of a calendar as CalDAV has it: an object with a VTIMEZONE (RFC 4791, section 5.2.2); of a bare IANA name one is made."""
+    if "BEGIN:VTIMEZONE" in text.upper() or named(text.strip()) is None:
+        return text
+    lines = (make("BEGIN", "VCALENDAR"), make("VERSION", "2.0"), make("PRODID", "-//cozyd//cozyd//EN"))
+    return (b"".join(line.raw for line in lines) + definition(text.strip()).render() + b"END:VCALENDAR\r\n").decode()
+
+
+def name_of(text: str) -> str:
+    """The IANA name of such a zone, empty where it has none (RFC 7809, section 5.2)."""
+    return str(getattr(zone_of(text), "key", ""))
+
+
+def zone_of(text: str) -> tzinfo | None:
+    """The zone of a calendar object with a VTIMEZONE, or of a bare IANA name; None where there is none."""
+    if "BEGIN:VTIMEZONE" not in text.upper():
+        return named(text.strip()) if text.strip() else None
+    try:
+        calendar = tree(text.strip().encode(), "VCALENDAR")
+    except Invalid:
+        return None
+    zones = calendar.components("VTIMEZONE")
+    return Zones(calendar).find(zones[0].value("TZID")) if zones else None
 
 
 @lru_cache(maxsize=64)
