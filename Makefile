@@ -29,7 +29,7 @@ debian-tools:
 	sh scripts/install-debian.sh
 
 # Clients from npm, where node and npm are; their tests are skipped, with that reason, where they are not.
-CLIENTS := tests/clients/pouchdb tests/clients/tus tests/clients/cozy_client tests/clients/axe
+CLIENTS := tests/clients/pouchdb tests/clients/tus tests/clients/cozy_client tests/clients/axe tests/clients/konnector
 .PHONY: npm-clients
 npm-clients: debian-tools
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(CLIENTS:%=%/node_modules/.package-lock.json); fi

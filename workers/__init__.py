@@ -7,11 +7,13 @@ from types import MappingProxyType
 
 from cozyd.jobs.worker import Limit, Table, Worker
 from cozyd.stack import Stack
-from workers import indexer, metadata, push, sendmail, thumbnail
+from workers import indexer, konnector, metadata, push, sendmail, service, thumbnail
 
 TABLE: Table = MappingProxyType(
     {
         "client": Worker(limit=Limit(100)),
+        "konnector": Worker(konnector.run, queue="programs", concurrency=2, tries=2, timeout=300, limit=Limit(100), skips=konnector.skips),
+        "service": Worker(service.run, queue="programs", concurrency=2, tries=2, timeout=300, limit=Limit(200)),
         "indexer": Worker(indexer.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),
         "metadata": Worker(metadata.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),
         "thumbnail": Worker(thumbnail.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True, limit=Limit(20_000)),

@@ -8,7 +8,7 @@ by its revision. A document changes at its four states only: `queued`, `running`
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -213,8 +213,11 @@ class Jobs:
         worker = self._table.get(job.worker) or Worker()
         if error is not None and _makes_sense_again(error) and job.tries < worker.tries_of(job):
             self._requeue(job, self._now() + _pause(worker, job, error), job.tries)
-        else:
-            self._end(job, error)
+            return
+        self._end(job, error)
+        if isinstance(error, JobFailed) and error.ends_trigger and job.trigger_id:
+            with suppress(NotFound):
+                self.triggers.delete(job.trigger_id)
 
     def give_back(self, job: Job) -> None:
         """A run that was begun cannot be ended, as this process stops: the job is queued again, if it may run twice.
