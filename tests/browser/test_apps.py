@@ -25,7 +25,7 @@ def built(folder: Path) -> Path:
     if shutil.which("node") is None or not (HERE / "node_modules" / ".bin" / "esbuild").exists():
         pytest.skip("esbuild and cozy-client are not installed: `make test` does it where node and npm are")
     shutil.copytree(HERE / "web", folder)
-    command = [HERE / "node_modules" / ".bin" / "esbuild", "web/app.js", "--bundle", "--minify", "--format=iife", *DEFINED]
+    command = [str(HERE / "node_modules" / ".bin" / "esbuild"), "web/app.js", "--bundle", "--minify", "--format=iife", *DEFINED]
     subprocess.run([*command, f"--outfile={folder / 'app.js'}", "--allow-overwrite"], cwd=HERE, check=True, capture_output=True)
     return folder
 
