@@ -1,6 +1,6 @@
 """References between documents and files, and folders left out on devices (docs/http/files.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response, request
@@ -18,6 +18,9 @@ service = Service("references", __name__, url_prefix="/files")
 from_documents = _documents.with_ids(Service("references_from_documents", __name__, url_prefix="/data", errors="data"))
 
 PAGE, LARGEST_PAGE = 100, 1000
+FIELDS: Mapping[str, Field] = {"references": "referenced_by", "not_synchronizing": "not_synchronized_on"}
+"""What the two lists of a document are called in its address, and in the documents of folders and files."""
+LISTS = "/<doctype>/<docid:id>/relationships/<any(references, not_synchronizing):kind>"
 
 
 # -- of a folder or file ------------------------------------------------------------------------------------------------
@@ -76,40 +79,22 @@ def _is_reference(one: Any) -> bool:
 # -- of a document ------------------------------------------------------------------------------------------------------
 
 
-@from_documents.get("/<doctype>/<docid:id>/relationships/references", access=asks("GET"))
-def listed(doctype: str, id: str) -> Response:
-    """The folders and files a document points at."""
-    return _list(Reference(doctype, id), "referenced_by")
+@from_documents.get(LISTS, access=asks("GET"))
+def listed(doctype: str, id: str, kind: str) -> Response:
+    """The folders and files a document points at, or the folders that a device leaves out."""
+    return _list(Reference(doctype, id), FIELDS[kind])
 
 
-@from_documents.post("/<doctype>/<docid:id>/relationships/references", access=asks("PUT"))
-def point(doctype: str, id: str) -> Response:
-    """Have a document point at folders and files."""
-    return _point(Reference(doctype, id), "referenced_by", "PUT")
+@from_documents.post(LISTS, access=asks("PUT"))
+def point(doctype: str, id: str, kind: str) -> Response:
+    """Have a document point at folders and files, or a device leave folders out."""
+    return _point(Reference(doctype, id), FIELDS[kind], "PUT")
 
 
-@from_documents.delete("/<doctype>/<docid:id>/relationships/references", access=asks("DELETE"))
-def unpoint(doctype: str, id: str) -> Response:
-    """Have a document point at them no longer."""
-    return _point(Reference(doctype, id), "referenced_by", "DELETE")
-
-
-@from_documents.get("/<doctype>/<docid:id>/relationships/not_synchronizing", access=asks("GET"))
-def listed_left_out(doctype: str, id: str) -> Response:
-    """The folders that a device leaves out."""
-    return _list(Reference(doctype, id), "not_synchronized_on")
-
-
-@from_documents.post("/<doctype>/<docid:id>/relationships/not_synchronizing", access=asks("PUT"))
-def leave_out_many(doctype: str, id: str) -> Response:
-    """Leave folders out on a device."""
-    return _point(Reference(doctype, id), "not_synchronized_on", "PUT")
-
-
-@from_documents.delete("/<doctype>/<docid:id>/relationships/not_synchronizing", access=asks("DELETE"))
-def take_in_many(doctype: str, id: str) -> Response:
-    """Have a device synchronize folders again."""
-    return _point(Reference(doctype, id), "not_synchronized_on", "DELETE")
+@from_documents.delete(LISTS, access=asks("DELETE"))
+def unpoint(doctype: str, id: str, kind: str) -> Response:
+    """Have a document point at them no longer, or a device synchronize them again."""
+    return _point(Reference(doctype, id), FIELDS[kind], "DELETE")
 
 
 def _allow(action: Action, reference: Reference) -> None:

@@ -27,6 +27,7 @@ from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
 from cozyd.files.contents import Contents
 from cozyd.files.links import Links
+from cozyd.files.mending import Mender
 from cozyd.files.thumbnails import Thumbnails, work_of
 from cozyd.files.uploads import Uploads
 from cozyd.files.versions import Keeping
@@ -220,7 +221,8 @@ class Instance:
     def checkup(self) -> Checkup:
         """What looks whether documents and contents agree."""
         drivers = self._drivers
-        return Checkup(self.docs, self.contents, self.prefix, drivers.locks, drivers.now, drivers.new_id)
+        mender = Mender(self.docs, self.contents, self.prefix, drivers.locks, drivers.now, drivers.new_id)
+        return Checkup(self.docs, self.contents, drivers.now, mender)
 
     def _secret(self) -> bytes:
         """What nobody outside knows, and what no log-in or passphrase changes."""

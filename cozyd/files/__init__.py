@@ -17,7 +17,7 @@ from cozyd.files import metadata, seeds, tree
 from cozyd.files.blobs import Blob
 from cozyd.files.contents import Contents
 from cozyd.files.copies import Copies
-from cozyd.files.kinds import class_of, guess_mime
+from cozyd.files.kinds import NOTE, NOTE_ENDING, class_of, guess_mime
 from cozyd.files.links import Links
 from cozyd.files.lookup import NOT_FOUND, Lookup
 from cozyd.files.moves import Moves
@@ -165,7 +165,9 @@ class Files(Lookup):
     def _body(self, name: str, blob: Blob, fields: Mapping[str, Any]) -> Doc:
         now = write_time(self._now())
         body: Doc = {"created_at": now, "updated_at": now, "executable": False, "encrypted": False} | dict(fields)
-        mime = body.get("mime") or guess_mime(name)
+        mime = NOTE if name.endswith(NOTE_ENDING) else body.get("mime") or guess_mime(name)
+        if mime == NOTE:
+            body["metadata"] = {**(body.get("metadata") or {}), "title": name.removesuffix(NOTE_ENDING)}
         body |= {"type": "file", "mime": mime, "class": class_of(mime), "size": str(blob.size), "md5sum": blob.md5}
         body["internal_vfs_id"] = blob.key.partition("/")[2]
         found = metadata.extract(mime, blob.head, body["created_at"]) if isinstance(blob, Content) else {}

@@ -18,7 +18,6 @@ from cozyd.files.fsck import Entry, Finding, Kind, Look, compare, entry_of, mism
 from cozyd.files.mending import Mender
 from cozyd.files.rows import DISK_USAGE, VERSIONS_USAGE
 from cozyd.files.tree import VERSIONS
-from cozyd.locks import Locks
 from cozyd.permissions import FILES
 
 PAGE = 1000
@@ -50,20 +49,11 @@ class Mended:
 class Checkup:
     """One tenant's.
 
-    :param area: the tenant's name, of her lock.
+    :param mender: does what can be done about what is found.
     """
 
-    def __init__(
-        self,
-        docs: Documents,
-        contents: Contents,
-        area: str,
-        locks: Locks,
-        now: Callable[[], datetime],
-        new_id: Callable[[], str],
-    ) -> None:
-        self._docs, self._contents, self._now = docs, contents, now
-        self._mender = Mender(docs, contents, area, locks, now, new_id)
+    def __init__(self, docs: Documents, contents: Contents, now: Callable[[], datetime], mender: Mender) -> None:
+        self._docs, self._contents, self._now, self._mender = docs, contents, now, mender
 
     def run(
         self, *, mend: bool = False, contents: bool = True, orphan_age: timedelta = ORPHAN_AGE

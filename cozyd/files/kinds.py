@@ -3,6 +3,8 @@
 import mimetypes
 from collections.abc import Mapping, Sequence
 
+NOTE, NOTE_ENDING = "text/vnd.cozy.note+markdown", ".cozy-note"
+"""A note: its Markdown, or a tar of that and its images. Whatever type its sender tells, the name says it is one."""
 DEFAULT_MIME = "application/octet-stream"
 SHORTCUT = "application/internet-shortcut"
 _OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -11,7 +13,7 @@ _TYPES = mimetypes.MimeTypes(strict=True)
 _MORE: Mapping[str, str] = {
     "7z": "application/x-7z-compressed",
     "apk": "application/vnd.android.package-archive",
-    "cozy-note": "text/vnd.cozy.note+markdown",
+    "cozy-note": NOTE,
     "dmg": "application/x-apple-diskimage",
     "docx": f"{_OFFICE}.wordprocessingml.document",
     "epub": "application/epub+zip",

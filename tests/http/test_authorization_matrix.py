@@ -51,6 +51,7 @@ PLACES = {
     "<name>": "by-me",
     "<path:id>": "one",
     "<docid:id>": "one",
+    "<any(references, not_synchronizing):kind>": "references",
 }
 JSONAPI = {"data": {"type": "x", "attributes": {}}}
 BODIES: Mapping[str, Any] = {

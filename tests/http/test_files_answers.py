@@ -187,3 +187,17 @@ def test_by_path_only_a_rule_on_the_file_itself_or_on_all_lets_it_out(alice: Ten
     assert ask(alice, "GET", path, scope=f"{FILES}:GET:{id}").data == b"hello"
     assert ask(alice, "GET", path, scope=f"{FILES}:GET").data == b"hello"
     assert ask(alice, "POST", "/downloads?Path=/shared/a.txt", scope=f"{FILES}:GET:{made}").status_code == 200
+
+
+# -- notes --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"# Title\n\nSome *text*.\n", b""])
+def test_a_note_is_known_by_its_name_and_kept_as_it_came(alice: Tenant, content: bytes):
+    id = uploaded(alice, "Shopping%20list.cozy-note", content, Content_Type="text/plain")
+    for _ in range(2):
+        attributes = ask(alice, "GET", f"/{id}").get_json(force=True)["data"]["attributes"]
+        assert (attributes["mime"], attributes["class"]) == ("text/vnd.cozy.note+markdown", "text")
+        assert attributes["metadata"]["title"] == "Shopping list"
+        assert ask(alice, "GET", f"/download/{id}").data == content
+        assert ask(alice, "PUT", f"/{id}", content, Content_Type="application/octet-stream").status_code == 200
