@@ -27,6 +27,7 @@ from blueprints._request import Service, flag, number, public
 from cozyd import backup, jsons, migration
 from cozyd.documents.store import Doc, Stored
 from cozyd.errors import BadRequest, CozyError, NotFound
+from cozyd.instance import Instance
 from cozyd.records import SECRETS
 from cozyd.stack import Stack
 
@@ -107,6 +108,13 @@ def remove_instance(domain: str) -> Response:
     return reported({"step": step} for step in stack().tenancy.destroy(domain))
 
 
+@service.get("/<domain>/settings", access=public)
+def settings(domain: str) -> Response:
+    """Her settings as clients read them."""
+    found, _ = stack().instance(domain).settings.instance()
+    return json_answer(found)
+
+
 @service.get("/<domain>/prefix", access=public)
 def prefix(domain: str) -> Response:
     """The tenant's name in stores."""
@@ -125,6 +133,12 @@ def context(name: str) -> Response:
     if name not in stack().config.contexts:
         raise NotFound(f"There is no context {name}")
     return json_answer(_context(name))
+
+
+@service.get("/with-app-version/<slug>/<version>", access=public)
+def with_app_version(slug: str, version: str) -> Response:
+    """The domains that have an app in a version."""
+    return json_answer({"instances": [one.domain for one in stack().instances() if _version(one, slug) == version]})
 
 
 @service.post("/<domain>/backup", access=public)
@@ -167,6 +181,13 @@ def _resource(stored: Stored, *, with_token: bool = False) -> _jsonapi.Resource:
     if with_token and not stored.doc.get("onboarding_finished") and stored.doc.get("register_token"):
         shown["register_token"] = stored.doc["register_token"]
     return _jsonapi.resource("instances", stored.ref.id, shown, rev=stored.rev, links={"self": f"/instances/{stored.ref.id}"})
+
+
+def _version(instance: Instance, slug: str) -> str:
+    try:
+        return str(instance.apps.get("webapp", slug).doc.get("version", ""))
+    except NotFound:
+        return ""
 
 
 def _context(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from blueprints import _instances, _jsonapi
 from blueprints._admin import stack
 from blueprints._documents import answer
 from blueprints._request import Service, body, public
+from cozyd import seeds
 from cozyd.auth import LOGINS, SESSIONS
 from cozyd.auth.clients import Client, shown
 from cozyd.auth.tokens import Audience
@@ -103,6 +104,24 @@ def check_session_code(domain: str) -> Response:
     return answer({"valid": is_good}, 200 if is_good else 403)
 
 
+@service.post("/<domain>/magic_link", access=public)
+def make_magic_link(domain: str) -> Response:
+    """The code of a link that logs her in once, where she logs in by such links."""
+    instance = stack().instance(domain)
+    if not instance.doc.get("magic_link"):
+        return answer({"error": "magic links are not enabled on this instance"}, 400)
+    return answer({"code": instance.auth.once.make("magic")}, 201)
+
+
+@service.post("/<domain>/email_verified_code", access=public)
+def make_mailed_code(domain: str) -> Response:
+    """A code that stands for the second factor once: who has it was seen to read her mails."""
+    instance = stack().instance(domain)
+    if instance.auth.factors.kind != "mail":
+        raise BadRequest("2FA by email is not enabled on this instance")
+    return answer({"email_verified_code": instance.auth.once.make("mailed")}, 201)
+
+
 @service.delete("/<domain>/sessions", access=public)
 def end_sessions(domain: str) -> Response:
     """End every session, and forget the log-ins."""
@@ -137,6 +156,13 @@ def fix_password_defined(domain: str) -> Response:
     if instance.doc.get("password_defined") is None:
         known = bool(instance.doc.get("onboarding_finished")) and not instance.doc.get("magic_link")
         instance.amend(password_defined=known)
+    return Response(status=204)
+
+
+@service.post("/<domain>/fixers/indexes", access=public)
+def fix_indexes(domain: str) -> Response:
+    """Make the indexes that come with doctypes, where one is missing."""
+    seeds.index(stack().instance(domain).docs)
     return Response(status=204)
 
 

@@ -41,7 +41,7 @@ def plant(instance: Instance, document: Mapping[str, Any]) -> None:
     docs = instance.docs
     for doctype in DATABASES:
         docs.make(doctype)
-    _indexes(docs)
+    index(docs)
     _settings(docs, document)
     own_contact(instance, document)
     wanted = {name: instance.context.get(f"init_{name}_folder") is not False for name in ("administrative", "photos")}
@@ -61,10 +61,13 @@ def tell_address(instance: Instance) -> None:
     docs.retry(write)
 
 
-def _indexes(docs: Documents) -> None:
+def index(docs: Documents) -> None:
+    """Make the indexes that come with doctypes; those that are there stay."""
     for doctype, table in docs.table.items():
-        for index in table.indexes:
-            docs.index(doctype, index.fields, name=index.name, ddoc=index.name)
+        for known in table.indexes:
+            docs.index(doctype, known.fields, name=known.name, ddoc=known.name)
+    if docs.get_many(CONTACTS, ["_design/contacts-by-email"])[0] is not None:
+        return
     view = {"map": CONTACTS_BY_EMAIL}
     docs.put(CONTACTS, {"_id": "_design/contacts-by-email", "language": "javascript", "views": {"contacts-by-email": view}})
 

@@ -204,6 +204,7 @@ class Stack:
 
         :param host: `slug.domain`, or `name-slug.rest` where hosts are flat.
         :raises NotFound: it is none.
+        :raises Gone: of an old domain of hers; `location` is the host at the new one.
         """
         label, dot, rest = to_unicode(host.lower()).partition(".")
         domain, slug = rest, label
@@ -213,6 +214,8 @@ class Stack:
         if not dot or not slug or _SLUG.fullmatch(slug) is None:
             raise NotFound("Instance not found")
         instance = self.instance(domain)
+        if domain in former_domains(instance.doc):
+            raise Gone("The instance has a new address", location=instance.app_host(slug))
         if instance.domain != domain:
             raise NotFound("Instance not found")
         return instance, slug

@@ -12,7 +12,7 @@ from cozyd.cli.backup import backup, restore
 from cozyd.cli.features import features
 from cozyd.cli.files import files
 from cozyd.cli.fsck import fsck
-from cozyd.cli.instances import instances
+from cozyd.cli.instances import instances, settings
 from cozyd.cli.jobs import jobs, triggers, worker
 from cozyd.cli.migrate import migrate
 from cozyd.cli.passwords import passwords
@@ -41,6 +41,7 @@ cozyd.add_command(config_group)
 cozyd.add_command(instances)
 cozyd.add_command(token)
 cozyd.add_command(features)
+cozyd.add_command(settings)
 cozyd.add_command(passwords)
 cozyd.add_command(migrate)
 cozyd.add_command(backup)

@@ -168,6 +168,19 @@ def unblock(config: Config, domain: str, as_json: bool) -> None:
     _print_one(ask(config, "PATCH", at("instances", domain), {"Blocked": "false"})["data"], as_json)
 
 
+@click.command("settings")
+@_domain
+@click.argument("changes", required=False)
+@_json
+@click.pass_obj
+def settings(config: Config, domain: str, changes: str | None, as_json: bool) -> None:
+    """Show DOMAIN's settings, or change some: name:value,name:value."""
+    if changes is not None:
+        ask(config, "PATCH", at("instances", domain), {"Settings": changes})
+    found = ask(config, "GET", at("instances", domain, "settings"))
+    _print_one({"attributes": found}, as_json)
+
+
 @instances.command("set-passphrase")
 @_domain
 @click.argument("passphrase")

@@ -100,6 +100,12 @@ def test_flags_are_shown_and_set(cozyd: Command):
     assert (cozyd("features", "set", ALICE, "{").status, cozyd("features", "config", "none").status) == (1, 1)
 
 
+def test_settings_are_shown_and_changed(cozyd: Command):
+    cozyd("instances", "add", ALICE)
+    found = json.loads(cozyd("settings", ALICE, "offer:premium,locale:fr,auto_update:false", "--json").out)
+    assert (found["offer"], found["locale"], found["auto_update"]) == ("premium", "fr", False)
+
+
 def test_contexts_and_templates_come_from_the_configuration(cozyd: Command):
     file = str(cozyd.folder.parent / "cozyd.toml")
     assert cozyd("--config", file, "instances", "add", ALICE, "--template", "t").status == 0

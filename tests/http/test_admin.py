@@ -418,6 +418,38 @@ def test_a_session_code_is_good_once(operator: Operator):
     assert [(check.status_code, check.get_json()) for check in checks] == [(200, {"valid": True}), (403, {"valid": False})]
 
 
+def test_codes_that_log_in_are_made_only_where_they_are_used(operator: Operator):
+    instance = operator.made()
+    link, mailed = f"/instances/{instance.domain}/magic_link", f"/instances/{instance.domain}/email_verified_code"
+    assert [operator.ask("POST", path).status_code for path in (link, mailed)] == [400, 400]
+    instance.amend(magic_link=True, auth_mode=1)
+    code = operator.ask("POST", link)
+    assert (code.status_code, instance.auth.once.take("magic", code.get_json()["code"])) == (201, b"")
+    code = operator.ask("POST", mailed)
+    assert (code.status_code, instance.auth.once.take("mailed", code.get_json()["email_verified_code"])) == (201, b"")
+
+
+def test_indexes_that_are_missing_are_made_again(operator: Operator):
+    instance = operator.made()
+    lost = instance.docs.get(Ref("io.cozy.contacts", "_design/by-me"))
+    instance.docs.delete(lost.ref, lost.rev)
+    for _ in range(2):
+        assert operator.ask("POST", f"/instances/{instance.domain}/fixers/indexes").status_code == 204
+    assert instance.docs.get(lost.ref)
+
+
+def test_who_has_an_app_in_a_version_is_told(operator: Operator):
+    assert operator.ask("GET", "/instances/with-app-version/drive/1.0.0").get_json() == {"instances": []}
+
+
+def test_the_hosts_of_her_apps_lead_to_the_new_domain_too(operator: Operator):
+    old = operator.made().domain
+    operator.ask("PATCH", f"/instances/{old}", NewDomain="apps-moved.localhost")
+    with pytest.raises(Gone) as gone:
+        operator.stack.locate_app(f"drive.{old}")
+    assert gone.value.location == "drive.apps-moved.localhost"
+
+
 def test_the_way_to_log_in_is_chosen(operator: Operator):
     path = f"/instances/{operator.made().domain}/auth-mode"
     assert operator.ask("POST", path, {"auth_mode": "two_factor_mail"}).status_code == 204
