@@ -144,8 +144,8 @@ class Front:
         return self._limits.body
 
     def held_from(self, path: str) -> int:
-        """How large a body waits until its sender is known; a content sooner, as it is written once where it stays."""
-        return HELD_CONTENT if path.startswith(UPLOADS) else HELD
+        """How large a body waits until its sender is known: no stranger's reaches a disk; a content is written once where it stays."""
+        return HELD_CONTENT if path.startswith((*UPLOADS, "/sync/")) else HELD
 
     def welcome(self, environ: Environ) -> Buffer | None:
         """Whether a large body may come: its sender is known, may write there, and has room for it.

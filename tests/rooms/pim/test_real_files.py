@@ -1,16 +1,18 @@
 """Every .ics and .vcf that libraries ship goes in and comes out byte for byte, or is refused for a reason.
 
 Installed files of icalendar and recurring-ical-events; the source distributions of vobject 0.9.8 and khard 0.21, fetched
-by pip once a session.
+by pip once a session. The package of ical.js on npm has none; those of its repository are read where `COZYD_TEST_ICAL_JS` is set to a
+checkout (docs/pim.md says how that went).
 """
 
+import os
 import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +32,7 @@ NO_CLIENT_COULD_USE = {
     r"valid-calendar-data: A line (has no colon|has no property name|stands outside of any object).*": "no content line (RFC 5545, 3.1)",
     r"valid-calendar-object-resource: The object has two masters": "two events of one UID (RFC 4791, 4.1)",
     r"valid-calendar-object-resource: There is no event, todo or journal in it": "nothing in it",
-    r"supported-calendar-component: (VFREEBUSY|VAVAILABILITY|DAYLIGHT|UNKNOWN) is not stored here": "told, never stored; or of nobody's",
+    r"supported-calendar-component: (VFREEBUSY|VAVAILABILITY|DAYLIGHT|(X-)?UNKNOWN) is not stored here": "told, not kept; or nobody's",
     r"valid-address-data: .*(VCARD|stands outside).*": "no whole card",
 }
 """Why objects are refused; anything else fails the test."""
@@ -70,12 +72,12 @@ def pim(tmp_path: Path) -> Iterator[Pim]:
     stack.close()
 
 
-def objects(raw: bytes, kind: Literal["book", "calendar"]) -> Iterator[bytes]:
-    """What a client sends: each object by itself, invitations without their METHOD; a file that cannot be cut, as it is."""
+def objects(raw: bytes, kind: Literal["book", "calendar"]) -> Sequence[bytes]:
+    """What a client sends: each object by itself, invitations without their METHOD; a file that cannot be cut, or has none, as it is."""
     try:
-        yield from split.objects(raw, kind)
+        return list(split.objects(raw, kind)) or [raw]
     except Invalid:
-        yield raw
+        return [raw]
 
 
 def refusal(pim: Pim, collection: Collection, raw: bytes, number: int) -> str:
@@ -133,4 +135,19 @@ def test_vobject_s_calendars_and_khard_s_cards_are_kept_or_refused(pim: Pim, fet
     assert not unexpected(refused)
     taken, refused = play(pim, "vobject's and khard's .vcf", sorted(fetched.rglob("*.vcf")), "book")
     assert taken >= 25
+    assert not unexpected(refused)
+
+
+@pytest.mark.timeout(180)
+def test_the_files_of_ical_js_are_kept_or_refused(pim: Pim):
+    checkout = os.environ.get("COZYD_TEST_ICAL_JS")
+    if not checkout:
+        pytest.skip("COZYD_TEST_ICAL_JS is not set to a checkout of kewisch/ical.js")
+    paths = sorted(Path(checkout).rglob("*.ics"))
+    taken, refused = play(pim, "ical.js's .ics", paths, "calendar")
+    assert len(paths) >= 40
+    assert taken >= 18
+    assert not unexpected(refused)
+    taken, refused = play(pim, "ical.js's .vcf", sorted(Path(checkout).rglob("*.vcf")), "book")
+    assert taken >= 5
     assert not unexpected(refused)
