@@ -15,7 +15,7 @@ from cozyd.jobs.trigger import TRIGGERS
 from cozyd.notifications import NOTIFICATIONS
 from cozyd.notifications import PROJECTIONS as NOTIFICATION_PROJECTIONS
 from cozyd.pim import groups, ical
-from cozyd.pim.record import GROUPS
+from cozyd.pim.record import BOOKS, GROUPS
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
 from cozyd.pim.rows import follow_up
 from cozyd.records import former_domains
@@ -60,7 +60,8 @@ _TABLE = (
         ripple=groups.ripple,
         lenient=True,
     ),
-    Doctype(GROUPS, ripple=groups.ripple, lenient=True),
+    Doctype(GROUPS, complete=groups.complete_group, ripple=groups.ripple, lenient=True),
+    Doctype(BOOKS, ripple=groups.ripple),
     Doctype(
         JOBS,
         protected=frozenset(("by-worker-and-state", "by-trigger-id", "by-queued-at")),

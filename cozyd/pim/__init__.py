@@ -18,9 +18,9 @@ from cozyd.pim.content import Component, make
 from cozyd.pim.feeds import Feeds
 from cozyd.pim.linking import Linking
 from cozyd.pim.photos import Photos, noted
-from cozyd.pim.record import CONTACTS, GROUPS, KIND_OF, new_record, record_of
+from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, GROUPS, KIND_OF, new_record, record_of
 from cozyd.pim.resource import text
-from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_BOOK, DEFAULT_CALENDAR, served_at
+from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_CALENDAR, served_at
 from cozyd.pim.times import utc_text
 
 __all__ = ["LONGEST_HREF", "Collection", "Kind", "Pim"]
@@ -150,7 +150,7 @@ class Pim:
             return (), {}
         if known is None:
             self._linking.waiting_for(uid, body)
-        made, names = self._linking.of_card(parsed, body)
+        made, names = self._linking.of_card(collection.id, parsed, body)
         body |= noted(body, photo.read(parsed))
         return made, {"groups": names} if names else {}
 

@@ -51,6 +51,14 @@ def patch(card: Component, wanted: Doc) -> None:
         card.insert(make(name, f"urn:uuid:{uid}"), after=MEMBERS)
 
 
+def create(uid: str, wanted: Doc) -> bytes:
+    """A card for a group that an app has made: of version 3.0, as Apple has it."""
+    name = escape(wanted["name"] or "?")
+    lines = (make("BEGIN", "VCARD"), make("VERSION", "3.0"), make("UID", escape(uid)), make("FN", name), make("N", f"{name};;;;"))
+    members = [make(MEMBERS[1], f"urn:uuid:{one}") for one in wanted["members"]]
+    return b"".join(line.raw for line in (*lines, make(KINDS[1], "group"), *members, make("END", "VCARD")))
+
+
 def _lines(card: Component) -> list[Line]:
     return [line for line in card.lines if line.name in MEMBERS]
 

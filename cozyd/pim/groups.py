@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from cozyd.documents.store import Change, Key, Map, Projection, Ref, Row, Stored, Write
+from cozyd.documents.store import Change, Key, Map, Page, Projection, Ref, Row, Stored, Write
+from cozyd.errors import NotFound
 from cozyd.pim.fields import items_of, look, text_of
-from cozyd.pim.record import CONTACTS, GROUPS, record_of
+from cozyd.pim.record import BOOKS, CONTACTS, DEFAULT_BOOK, GROUPS, record_of
 
 MEMBERS, WAITING = "group-members", "group-waiting"
 
@@ -24,6 +25,9 @@ class Look(Protocol):
         """See `DocumentStore`."""
 
     def rows(self, projection: str, prefix: Key = ()) -> Sequence[Row]:
+        """See `DocumentStore`."""
+
+    def all(self, doctype: str) -> Page:
         """See `DocumentStore`."""
 
 
@@ -46,8 +50,18 @@ def words_of(stored: Stored) -> list[str] | None:
 
 
 def is_card(group: Stored) -> bool:
-    """Whether a group came as a card, and is served as one."""
-    return bool(record_of(group))
+    """Whether a group is served as a card: it came as one, or its address book has them all so."""
+    return bool(record_of(group)) or group.private.get("card") is True
+
+
+def has_cards(book: Stored | None) -> bool:
+    """Whether an address book has its groups as cards, whoever made them: `groups: "cards"`."""
+    return book is not None and not book.deleted and book.doc.get("groups") == "cards"
+
+
+def book_of(doc: Map) -> str:
+    """The address book that a group is in."""
+    return text_of(look(doc, "relationships.book.data._id")) or DEFAULT_BOOK
 
 
 def served_name(group: Stored | None) -> str | None:
@@ -68,6 +82,14 @@ def with_group(doc: Map, id: str, *, member: bool) -> dict[str, Any]:
 
 
 # -- kept true ----------------------------------------------------------------------------------------------------------
+
+
+def complete_group(write: Write, look: Look) -> Write:
+    """A new group of an app with the form that its address book has groups in."""
+    if not isinstance(write.body, Mapping) or write.rev is not None or write.private is not None:
+        return write
+    book = look.get_many(BOOKS, [book_of(write.body)])[0]
+    return replace(write, private={"card": True}) if has_cards(book) else write
 
 
 def complete(write: Write, look: Look) -> Write:
@@ -106,12 +128,16 @@ class _Ripple:
         self._changes = changes
         self._latest = {change.new.ref: change.new for change in changes}
         self._private: dict[Ref, dict[str, Any]] = {}
+        self._reformed: dict[str, str | None] = {}
 
     def writes(self) -> list[Write]:
         for change in self._changes:
+            if change.new.ref.doctype == BOOKS:
+                self._book(change)
+        for change in self._changes:
             if change.new.ref.doctype == CONTACTS:
                 self._contact(change)
-        renamed = self._renamed()
+        renamed = self._renamed() | self._reformed
         for contact in self._members_of(renamed):
             names = self._now(contact).get("groups") or {}
             fresh = {id: renamed[id] for id in ids_of(contact.doc) + list(names) if id in renamed}
@@ -119,6 +145,25 @@ class _Ripple:
                 self._set(contact, groups={**names, **fresh})
         found = [(ref, private) for ref, private in self._private.items() if not self._latest[ref].deleted]
         return [Write(ref, patch={}, rev=self._latest[ref].rev, private=private) for ref, private in found]
+
+    def _book(self, change: Change) -> None:
+        """An address book has its groups in the other form now: those that came as cards stay so."""
+        cards = has_cards(change.new)
+        if cards == has_cards(change.old):
+            return
+        try:
+            groups = self._look.all(GROUPS).rows
+        except NotFound:
+            return
+        for group in groups:
+            if record_of(group) or book_of(group.doc) != change.new.ref.id or group.ref in self._latest:
+                continue
+            name = served_name(Stored(group.ref, group.rev, group.text))
+            self._reformed[group.ref.id] = None if cards else name
+            rows = self._look.rows(MEMBERS, (group.ref.id,)) if cards else ()
+            members = [one for one in self._get(CONTACTS, [row.ref.id for row in rows]) if group.ref.id in ids_of(one.doc)]
+            uids = {one.ref.id: bare(text_of(record_of(one).get("uid")) or one.ref.id) for one in members}
+            self._set(group, card=cards, members=uids)
 
     def _renamed(self) -> dict[str, str | None]:
         groups = [change for change in self._changes if change.new.ref.doctype == GROUPS]

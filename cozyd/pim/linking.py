@@ -11,8 +11,8 @@ from cozyd.errors import NotFound
 from cozyd.pim import groupcards, vcard
 from cozyd.pim.content import Component
 from cozyd.pim.fields import items_of, look, place, text_of
-from cozyd.pim.groups import MEMBERS, WAITING, bare, folded, ids_of, is_card, served_name, with_group
-from cozyd.pim.record import CONTACTS, GROUPS
+from cozyd.pim.groups import MEMBERS, WAITING, bare, folded, has_cards, ids_of, is_card, served_name, with_group
+from cozyd.pim.record import BOOKS, CONTACTS, GROUPS
 from cozyd.pim.rows import DAV_UID
 from cozyd.pim.times import utc_text
 
@@ -25,9 +25,10 @@ class Linking:
         self._new_id = new_id
         self._now = now
 
-    def of_card(self, card: Component, body: Doc) -> tuple[list[Write], Mapping[str, Any]]:
+    def of_card(self, book: str, card: Component, body: Doc) -> tuple[list[Write], Mapping[str, Any]]:
         """Link a contact with the groups that its CATEGORIES name; `body` is changed.
 
+        :param book: where it is: one that has its groups as cards has words in CATEGORIES.
         :returns: groups to be made, and the names for the contact's private data.
         """
         words, plain = vcard.categories(card), {folded(text_of(one)) for one in look(body, "metadata.card.categories") or ()}
@@ -46,7 +47,7 @@ class Linking:
             group = by_name.get(word)
             if group is not None and not is_card(group):
                 linked[group.ref.id] = word
-            elif group is not None or word in plain:
+            elif group is not None or word in plain or has_cards(self._docs.get_many(BOOKS, [book])[0]):
                 extra.append(word)
             else:
                 made.append(self._new(word))

@@ -12,7 +12,8 @@ from cozyd.documents.store import Map, Stored
 from cozyd.pim import ical
 from cozyd.pim.fields import digest
 
-CONTACTS, GROUPS = "io.cozy.contacts", "io.cozy.contacts.groups"
+CONTACTS, GROUPS, BOOKS = "io.cozy.contacts", "io.cozy.contacts.groups", "io.cozy.contacts.books"
+DEFAULT_BOOK = "contacts"
 KIND_OF: Mapping[str, str] = {CONTACTS: "VCARD", GROUPS: "VCARD", ical.EVENTS: "VEVENT", ical.TODOS: "VTODO", ical.JOURNALS: "VJOURNAL"}
 EPOCH = "1970-01-01T00:00:00Z"
 

@@ -30,8 +30,10 @@ def text(stored: Stored) -> bytes:
 
 
 def _group_text(stored: Stored) -> bytes:
-    """Of a group that came as a card."""
+    """Of a group that is served as a card."""
     record, wanted = record_of(stored), groupcards.now(stored)
+    if not record:
+        return groupcards.create(stored.ref.id, wanted)
     raw = raw_of(record)
     if all(digest(wanted[path]) == known for path, known in record["base"].items()):
         return raw

@@ -11,7 +11,7 @@ from cozyd.instance import Instance
 from cozyd.pim.groups import ids_of
 from tests.support.stack import Clock, open_stack
 
-CONTACTS, GROUPS = "io.cozy.contacts", "io.cozy.contacts.groups"
+CONTACTS, GROUPS, BOOKS = "io.cozy.contacts", "io.cozy.contacts.groups", "io.cozy.contacts.books"
 
 
 @pytest.fixture
@@ -238,4 +238,36 @@ def test_a_phone_that_knows_no_categories_takes_nobody_out_of_a_groups_card(alic
 
 def test_groups_of_apps_are_no_cards(alice: Instance):
     alice.docs.put(GROUPS, {"name": "Family"})
+    assert not [row for row in alice.pim.rows(alice.pim.collection("contacts")) if row.ref.doctype == GROUPS]
+
+
+def test_a_book_that_has_its_groups_as_cards_has_those_of_apps_too(alice: Instance):
+    put(alice, "ada.vcf", card("ada", "CATEGORIES:Friends"))
+    friends = groups(alice)["Friends"]
+    made = alice.pim.collection("contacts").token
+    alice.docs.put(BOOKS, {"_id": "contacts", "groups": "cards"})
+    assert lines(alice, f"{friends}.vcf", "X-ADDRESSBOOKSERVER-") == ["group", "urn:uuid:ada"]
+    assert lines(alice, f"{friends}.vcf", "FN") == ["Friends"]
+    assert lines(alice, "ada.vcf", "CATEGORIES") == []
+    changed = alice.pim.rows(alice.pim.collection("contacts"), since=made)
+    assert sorted(row.key[1] for row in changed) == sorted(["ada.vcf", f"{friends}.vcf"])
+    later = alice.docs.put(GROUPS, {"name": "Later"}).ref
+    change(alice, Ref(CONTACTS, contact(alice, "ada.vcf")["_id"]), **in_groups(friends, later.id))
+    assert lines(alice, f"{later.id}.vcf", "X-ADDRESSBOOKSERVER-MEMBER") == ["urn:uuid:ada"]
+    put(alice, "ada.vcf", card("ada", "CATEGORIES:A word"))
+    assert contact(alice, "ada.vcf")["metadata"]["card"]["categories"] == ["A word"]
+    assert sorted(groups(alice)) == ["Friends", "Later"]
+    assert ids_of(contact(alice, "ada.vcf")) == [friends, later.id]
+    put(alice, f"{friends}.vcf", served(alice, f"{friends}.vcf").replace("Friends", "Mates").encode())
+    assert alice.docs.get(Ref(GROUPS, friends)).doc["name"] == "Mates"
+
+
+def test_a_book_that_has_them_as_cards_no_more_names_them_in_cards_again(alice: Instance):
+    alice.docs.put(BOOKS, {"_id": "contacts", "groups": "cards"})
+    family = alice.docs.put(GROUPS, {"name": "Family"}).ref
+    put(alice, "ada.vcf", card("ada"))
+    change(alice, Ref(CONTACTS, contact(alice, "ada.vcf")["_id"]), **in_groups(family.id))
+    assert lines(alice, "ada.vcf", "CATEGORIES") == []
+    change(alice, Ref(BOOKS, "contacts"), groups="categories")
+    assert lines(alice, "ada.vcf", "CATEGORIES") == ["Family"]
     assert not [row for row in alice.pim.rows(alice.pim.collection("contacts")) if row.ref.doctype == GROUPS]
