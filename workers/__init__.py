@@ -7,10 +7,11 @@ from types import MappingProxyType
 
 from cozyd.jobs.worker import Limit, Table, Worker
 from cozyd.stack import Stack
-from workers import indexer, konnector, metadata, push, sendmail, service, thumbnail
+from workers import accounts, indexer, konnector, metadata, push, sendmail, service, thumbnail
 
 TABLE: Table = MappingProxyType(
     {
+        "account-deleted": Worker(accounts.run, reserved=True, on=accounts.ON),
         "client": Worker(limit=Limit(100)),
         "konnector": Worker(konnector.run, queue="programs", concurrency=2, tries=2, timeout=300, limit=Limit(100), skips=konnector.skips),
         "service": Worker(service.run, queue="programs", concurrency=2, tries=2, timeout=300, limit=Limit(200)),
