@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import auth, blobs, dav, devices, documents, files, pim, queries, realtime, search, tree
+from benchmarks import auth, blobs, dav, devices, documents, files, jobs, pim, queries, realtime, search, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[Served, Path], None]] = {
     "realtime": lambda server, _: realtime.measure(server),
     "dav": lambda server, _: dav.measure(server),
     "files": files.measure,
+    "jobs": lambda _, folder: jobs.measure(folder),
     "pim": _pim,
     "devices": lambda server, _: devices.measure(server),
     "blobs": blobs.measure,

@@ -190,7 +190,8 @@ class Stack:
 
         :raises NotFound: there is none.
         """
-        return self._instance(self._find_domain(to_unicode(domain.lower())))
+        name = domain.lower()
+        return self._instance(self._hosts.get(name) or self._find_domain(to_unicode(name)))
 
     def instances(self) -> Iterator[Instance]:
         """All instances, by domain; not those whose removal was interrupted."""

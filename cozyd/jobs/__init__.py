@@ -22,6 +22,7 @@ from cozyd.files.tree import write_time
 from cozyd.jobs.broker import Broker
 from cozyd.jobs.job import BY_STATE, JOBS, NOT_BEFORE, OPEN, TRIES, Job, NewJob
 from cozyd.jobs.reactions import Reactions
+from cozyd.jobs.together import Together
 from cozyd.jobs.trigger import CLIENT, PENDING, TRIGGERS, built_in_triggers
 from cozyd.jobs.triggers import Triggers
 from cozyd.jobs.upkeep import Upkeep
@@ -73,6 +74,7 @@ class Jobs:
         self._now = now
         self._skips = skips
         self._plan = plan
+        self._together = Together(docs.commit_each)
         built_in = built_in_triggers(table)
         self.triggers = Triggers(docs, tenant, built_in, self, now)
         self.upkeep = Upkeep(docs, self.get, self.abandon, now)
@@ -102,8 +104,9 @@ class Jobs:
         if self._skips(worker, unstored):
             return unstored
         self._check_limit(new.worker, worker)
-        changes = self._docs.commit([Write(Ref(JOBS, id or self._docs.new_id()), body=body), *beside])
-        return Job.of(changes[0].new)
+        write = Write(Ref(JOBS, id or self._docs.new_id()), body=body)
+        change = self._docs.commit([write, *beside])[0] if beside else self._together.write(write)
+        return Job.of(change.new)
 
     def worker(self, name: str) -> Worker:
         """A line of the table.
@@ -193,7 +196,7 @@ class Jobs:
         tries = job.tries + 1
         private: Map | None = {TRIES: tries} if tries > 1 or job.not_before is not None else None
         patch = {"state": "running", "started_at": write_time(self._now())}
-        change = self._docs.commit([Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private)])[0]
+        change = self._together.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
         return replace(Job.of(change.new), tries=tries)
 
     def _look_again(self, id: str) -> None:
@@ -235,7 +238,7 @@ class Jobs:
         if at is not None:
             private[NOT_BEFORE] = write_time(at)
         patch = {"state": "queued"}
-        self._docs.commit([Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private)])
+        self._together.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
 
     def _end(self, job: Job, error: CozyError | None) -> None:
         """The last state; what only the worker needed is dropped."""
@@ -244,7 +247,7 @@ class Jobs:
         if error is not None:
             patch["error"] = error.detail[:LARGEST_ERROR]
         private: Map | None = {} if job.tries > 1 or job.not_before is not None else None
-        self._docs.commit([Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private)])
+        self._together.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
 
     def cancel(self, id: str) -> Job:
         """End a job that is not ended: it is `errored`, and what its run may still do does not count.

@@ -125,7 +125,7 @@ PROJECTIONS = (
         BY_STATE,
         of={JOBS: _by_state},
         reads=frozenset(("state", "worker", "queued_at")),
-        depth=2,
+        depth=0,
         view="function (doc) { if (doc.state) { emit([doc.state, doc.worker, doc.queued_at]) } }",
     ),
     Projection(

@@ -4,16 +4,48 @@ What runs here holds the writer's lock: nothing is read, nothing waits. The trig
 they have changed since, the commit is undone, they are read again, and it is done anew.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from cozyd import jsons
 from cozyd.documents.store import Batch, Change, Ref, Stale, Write
 from cozyd.files.tree import write_time
+from cozyd.jobs.events import EventRule
 from cozyd.jobs.job import JOBS
 from cozyd.jobs.trigger import PENDING, Trigger, id_of
 
-_Book = Mapping[str, Sequence[Trigger]]
+
+class _Shelf:
+    """The patterns for one doctype and verb, with their triggers.
+
+    :ivar by_value: those that name ids: by each of them, so that hundreds of watched folders cost what the one at hand does.
+    """
+
+    __slots__ = ("by_value", "others")
+
+    def __init__(self) -> None:
+        self.by_value: dict[str, list[_Line]] = {}
+        self.others: list[_Line] = []
+
+    def add(self, rule: EventRule, trigger: Trigger) -> None:
+        """Put a pattern here."""
+        if rule.values and rule.selector is None:
+            for value in rule.values:
+                self.by_value.setdefault(value, []).append((rule, trigger))
+        else:
+            self.others.append((rule, trigger))
+
+    def matching(self, change: Change) -> Iterable[Trigger]:
+        """The triggers that fire for a change, once each."""
+        lines = self.others
+        if self.by_value:
+            ids = (change.new.ref.id, *change.about.get("above", ()))
+            lines = lines + [line for id in ids if id in self.by_value for line in self.by_value[id]]
+        found = {trigger.id: trigger for rule, trigger in lines if rule.matches(change)}
+        return found.values()
+
+
+_Line = tuple[EventRule, Trigger]
 
 
 class Reactions:
@@ -39,8 +71,9 @@ class Reactions:
         self._read = read
         self._now = now
         self._atomic = atomic
-        self._book: _Book = {}
-        self._seq: str | None = None
+        self._book: Mapping[tuple[str, str], _Shelf] = {}
+        self.seq: str | None = None
+        """The sequence of the triggers that are known."""
 
     def __call__(self, changes: Sequence[Change], seq: str) -> Batch:
         """See `React`.
@@ -49,7 +82,7 @@ class Reactions:
         """
         if not self._atomic:
             seq = seq.partition("-")[0]  # the rest of CouchDB's may differ for one state
-        if seq != self._seq:
+        if seq != self.seq:
             if self._atomic:
                 raise Stale(lambda: self._renew(seq))
             self._renew(seq)
@@ -59,15 +92,19 @@ class Reactions:
 
     def _renew(self, seq: str) -> None:
         """Read the triggers, which are as they were at this seq, or newer."""
-        book: dict[str, list[Trigger]] = {}
+        book: dict[tuple[str, str], _Shelf] = {}
         for trigger in (*self._built_in, *self._read()):
-            for doctype in dict.fromkeys(rule.doctype for rule in trigger.rules):
-                book.setdefault(doctype, []).append(trigger)
-        self._book, self._seq = book, seq
+            for rule in trigger.rules:
+                for verb in rule.verbs:
+                    book.setdefault((rule.doctype, verb), _Shelf()).add(rule, trigger)
+        self._book, self.seq = book, seq
 
     def _writes(self, change: Change) -> Iterator[Write]:
-        for trigger in self._book.get(change.new.ref.doctype, ()):
-            if trigger.matches(change):
+        shelf = self._book.get((change.new.ref.doctype, change.verb))
+        if shelf is None:
+            return
+        for trigger in shelf.matching(change):
+            if not trigger.made(change.new):
                 yield self._window(trigger) if trigger.debounce else self._job(trigger, change)
 
     def _window(self, trigger: Trigger) -> Write:

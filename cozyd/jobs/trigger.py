@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from cozyd import jsons
-from cozyd.documents.store import Change, Doc, Map, Ref, Stored
+from cozyd.documents.store import Doc, Map, Ref, Stored
 from cozyd.errors import CozyError, Invalid
 from cozyd.files.tree import read_time, write_time
 from cozyd.jobs.events import EventRule, rules_of
@@ -104,11 +104,9 @@ class Trigger:
         """The first slot that is still to come."""
         return self.schedule.after(now) if self.schedule is not None else None
 
-    def matches(self, change: Change) -> bool:
-        """Whether a change of a document is one it fires for; its own jobs' are not, they would never end."""
-        if change.new.doc.get("trigger_id") == self.id:
-            return False
-        return any(rule.doctype == change.new.ref.doctype and rule.matches(change) for rule in self.rules)
+    def made(self, stored: Stored) -> bool:
+        """Whether a document is a job of its own: it does not fire for those, they would never end."""
+        return stored.doc.get("trigger_id") == self.id
 
     def job(self, **more: Any) -> NewJob:
         """A new job of this trigger."""
