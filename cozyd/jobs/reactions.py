@@ -10,39 +10,43 @@ from datetime import datetime
 from cozyd import jsons
 from cozyd.documents.store import Batch, Change, Ref, Stale, Write
 from cozyd.files.tree import write_time
-from cozyd.jobs.events import EventRule
+from cozyd.jobs.events import DIFFERS, EventRule, texts_of
 from cozyd.jobs.job import JOBS
 from cozyd.jobs.trigger import PENDING, Trigger, id_of
 
 
 class _Shelf:
-    """The patterns for one doctype and verb, with their triggers.
+    """The patterns for one doctype and verb, with their triggers, found by the values they name: hundreds cost what the few at hand do.
 
-    :ivar by_value: those that name ids: by each of them, so that hundreds of watched folders cost what the one at hand does.
+    :ivar by_id: those that name ids or folders.
+    :ivar by_field: those that name values of a field, by the field.
     """
 
-    __slots__ = ("by_value", "others")
+    __slots__ = ("by_field", "by_id", "others")
 
     def __init__(self) -> None:
-        self.by_value: dict[str, list[_Line]] = {}
+        self.by_id: dict[str, list[_Line]] = {}
+        self.by_field: dict[str, dict[str, list[_Line]]] = {}
         self.others: list[_Line] = []
 
     def add(self, rule: EventRule, trigger: Trigger) -> None:
         """Put a pattern here."""
-        if rule.values and rule.selector is None:
-            for value in rule.values:
-                self.by_value.setdefault(value, []).append((rule, trigger))
-        else:
+        if not rule.values or rule.values == (DIFFERS,):
             self.others.append((rule, trigger))
+            return
+        table = self.by_id if rule.selector is None else self.by_field.setdefault(rule.selector, {})
+        for value in rule.values:
+            table.setdefault(value, []).append((rule, trigger))
 
     def matching(self, change: Change) -> Iterable[Trigger]:
         """The triggers that fire for a change, once each."""
-        lines = self.others
-        if self.by_value:
-            ids = (change.new.ref.id, *change.about.get("above", ()))
-            lines = lines + [line for id in ids if id in self.by_value for line in self.by_value[id]]
-        found = {trigger.id: trigger for rule, trigger in lines if rule.matches(change)}
-        return found.values()
+        lines = list(self.others)
+        for id in (change.new.ref.id, *change.about.get("above", ())) if self.by_id else ():
+            lines += self.by_id.get(id, ())
+        for selector, table in self.by_field.items():
+            docs = [change.new.doc, *([change.old.doc] if change.old is not None else [])]
+            lines += [line for doc in docs for text in texts_of(selector, doc) for line in table.get(text, ())]
+        return {trigger.id: trigger for rule, trigger in lines if rule.matches(change)}.values()
 
 
 _Line = tuple[EventRule, Trigger]
