@@ -1,7 +1,7 @@
 """The words of the page that connects devices, by language."""
 
 EN = {
-    "connect.links": "Links to read by, and birthdays",
+    "connect.links": "Links to read by, sharing, birthdays",
     "connect.title": "Connect your devices",
     "connect.lead": "Your contacts, calendars and files on every device you have. Make a password for each device: it reaches only what you choose, and you can revoke it at any time.",
     "connect.skip": "Skip to content",
@@ -72,7 +72,7 @@ EN = {
 }
 
 FR = {
-    "connect.links": "Liens de lecture, et anniversaires",
+    "connect.links": "Liens de lecture, partages, anniversaires",
     "connect.title": "Connectez vos appareils",
     "connect.lead": "Vos contacts, agendas et fichiers sur chacun de vos appareils. Créez un mot de passe par appareil : il n'atteint que ce que vous choisissez, et vous pouvez le révoquer à tout moment.",
     "connect.skip": "Aller au contenu",
@@ -143,7 +143,7 @@ FR = {
 }
 
 DE = {
-    "connect.links": "Links zum Lesen, und Geburtstage",
+    "connect.links": "Links zum Lesen, Geteiltes, Geburtstage",
     "connect.title": "Verbinden Sie Ihre Geräte",
     "connect.lead": "Ihre Kontakte, Kalender und Dateien auf jedem Ihrer Geräte. Legen Sie für jedes ein Passwort an: Es erreicht nur, was Sie auswählen, und Sie können es jederzeit widerrufen.",
     "connect.skip": "Zum Inhalt",
@@ -214,7 +214,7 @@ DE = {
 }
 
 ES = {
-    "connect.links": "Enlaces de lectura y cumpleaños",
+    "connect.links": "Enlaces de lectura, compartidos, cumpleaños",
     "connect.title": "Conecte sus dispositivos",
     "connect.lead": "Sus contactos, calendarios y archivos en cada uno de sus dispositivos. Cree una contraseña para cada uno: solo alcanza lo que usted elija y puede revocarla en cualquier momento.",
     "connect.skip": "Ir al contenido",

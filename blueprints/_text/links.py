@@ -15,7 +15,7 @@ EN = {
     "shares.write": "May change it",
     "shares.make": "Share",
     "shares.nobody": "Nobody on this server has this address, or it is your own.",
-    "links.title": "Links to read by",
+    "links.title": "Links, sharing, birthdays",
     "links.lead": "A link shows calendars or contacts to whoever has it, without a password, and lets nobody change them. Give it a new "
     "address when too many have it.",
     "links.mine": "Your links",
@@ -53,7 +53,7 @@ FR = {
     "shares.write": "Peut modifier",
     "shares.make": "Partager",
     "shares.nobody": "Personne n'a cette adresse sur ce serveur, ou c'est la vôtre.",
-    "links.title": "Liens de lecture",
+    "links.title": "Liens, partages, anniversaires",
     "links.lead": "Un lien montre des agendas ou des contacts à qui le possède, sans mot de passe, et ne laisse personne les modifier. "
     "Donnez-lui une nouvelle adresse quand trop de gens l'ont.",
     "links.mine": "Vos liens",
@@ -91,7 +91,7 @@ DE = {
     "shares.write": "Darf ändern",
     "shares.make": "Teilen",
     "shares.nobody": "Niemand auf diesem Server hat diese Adresse, oder es ist Ihre eigene.",
-    "links.title": "Links zum Lesen",
+    "links.title": "Links, Geteiltes, Geburtstage",
     "links.lead": "Ein Link zeigt Kalender oder Kontakte allen, die ihn haben, ohne Passwort, und lässt niemanden etwas ändern. "
     "Geben Sie ihm eine neue Adresse, wenn ihn zu viele haben.",
     "links.mine": "Ihre Links",
@@ -129,7 +129,7 @@ ES = {
     "shares.write": "Puede cambiar",
     "shares.make": "Compartir",
     "shares.nobody": "Nadie tiene esta dirección en este servidor, o es la suya.",
-    "links.title": "Enlaces de lectura",
+    "links.title": "Enlaces, compartidos, cumpleaños",
     "links.lead": "Un enlace muestra calendarios o contactos a quien lo tenga, sin contraseña, y no deja que nadie los cambie. "
     "Dele una dirección nueva cuando lo tenga demasiada gente.",
     "links.mine": "Sus enlaces",

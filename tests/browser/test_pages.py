@@ -115,6 +115,18 @@ def test_the_pages_look_right(browser: Browser, served: Served, folder: Path, si
         summary.click()
     page.screenshot(path=folder / f"opened-{size}-{scheme}.png", full_page=True)
     check_page(page)
+    page.get_by_role("link", name="Links to read by").click()
+    page.get_by_label("Name").fill(f"Family {size} {scheme}")
+    page.get_by_role("group", name="Calendars").get_by_label("Calendar").check()
+    page.get_by_role("button", name="Make the link").click()
+    page.get_by_text(f"Family {size} {scheme}").first.wait_for()
+    page.get_by_label("Address of the other's cloud").fill(f"bob.localhost:{served.port}")
+    page.get_by_role("button", name="Share", exact=True).click()
+    page.get_by_text("may read").wait_for()
+    page.screenshot(path=folder / f"links-{size}-{scheme}.png", full_page=True)
+    check_page(page)
+    page.get_by_role("button", name=f"Remove the link Family {size} {scheme}").click()
+    page.get_by_role("button", name="Stop sharing").click()
     assert problems == []
     context.close()
 
