@@ -32,6 +32,7 @@ SERVICES = (
     "assets",
     "auth",
     "twofactor",
+    "oidc",
     "passphrase",
     "settings_passphrase",
     "magic",

@@ -10,6 +10,7 @@ from flask import Response
 from blueprints import _pages
 from blueprints._request import instance
 from cozyd.auth.bearer import EVERYTHING, LINKED
+from cozyd.auth.clients import Client
 from cozyd.auth.sets import rules_of
 from cozyd.errors import BadRequest
 from cozyd.permissions import Rule, parse_scope
@@ -48,6 +49,17 @@ def page(oauth: "OAuth", asked: "Asked") -> Response:
     policy = _pages.POLICY.replace("form-action 'self'", f"form-action 'self' {form_target(asked.redirect_uri)}")
     answer.headers["Content-Security-Policy"] = policy
     return _pages.with_csrf(answer, token, "/auth")
+
+
+def certificate_page(client: Client, back: str, *, token: str = "", error: str = "") -> Response:
+    """Ask for the code that was mailed, before a client may ask for everything.
+
+    :param back: the path that leads to this page again.
+    :param token: of a code that was mailed already; without one it is mailed now.
+    """
+    values = {"token": token or instance().auth.ask_certificate(client), "back": back, "error": error}
+    named = {"client": client.name, "id": client.id, "domain": instance().domain}
+    return _pages.page("certificate.html", 401 if error else 200, **named, **values)
 
 
 def lines(asked: "Asked") -> Sequence[str]:

@@ -55,6 +55,8 @@ def login_page() -> Response:
         return redirect(carried(wanted, request.cookies.get(SESSION_COOKIE, "")))
     if not instance().doc.get("onboarding_finished"):
         return welcome()
+    if _is_closed():
+        return redirect(here(f"/oidc/start?{urlencode({'redirect': wanted})}"))
     return _login_form(request.args.get("redirect", ""))
 
 
@@ -70,6 +72,8 @@ def login() -> Response:
     wanted = target(request.form.get("redirect"))
     if logged_in() is not None:
         return go(carried(wanted, request.cookies.get(SESSION_COOKIE, "")))
+    if _is_closed():
+        raise Forbidden("Passphrases open nothing here")
     try:
         instance().auth.check_passphrase(shown_passphrase(), credentials())
     except (Unauthorized, TooManyRequests) as error:
@@ -170,6 +174,11 @@ def welcome() -> Response:
 # -- inside -------------------------------------------------------------------------------------------------------------
 
 
+def _is_closed() -> bool:
+    """Whether the operator lets nobody of this context log in but by the provider."""
+    return instance().delegated is not None and instance().context.get("disable_password_authentication") is True
+
+
 def _login_form(target: str, *, error: str = "", status: int = 200) -> Response:
     token = _pages.csrf_token()
     auth = instance().auth
@@ -181,6 +190,7 @@ def _login_form(target: str, *, error: str = "", status: int = 200) -> Response:
         "error": error,
         "notice": request.args.get("msg") == "passphrase-reset-requested",
         "has_passkeys": bool(auth.passkeys.all()),
+        "provider": instance().provider_name(),
         "has_magic_links": auth.letters.has_magic_links,
         **kdf_values(),
     }

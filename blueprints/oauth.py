@@ -10,11 +10,11 @@ from flask import Response, request
 from blueprints import _consent, _pages
 from blueprints._answers import echo_origin, preflight, private, redirect
 from blueprints._documents import answer
-from blueprints._login import with_session
+from blueprints._login import again, refused, sentence_of, with_session
 from blueprints._request import Service, body, by_secret, credentials, instance, known, logged_in, principal, public
 from cozyd.auth import clients
 from cozyd.auth.clients import Client
-from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, Unauthorized
+from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, TooManyRequests, Unauthorized
 
 if TYPE_CHECKING:  # Authlib is loaded with the first client that comes
     from cozyd.auth.oauth import OAuth
@@ -91,6 +91,24 @@ def attestation(id: str) -> Response:  # noqa: ARG001
     raise BadRequest("this attestation is not accepted")
 
 
+@service.post("/auth/clients/<id>/flagship", access=by_secret)
+def certify(id: str) -> Response:
+    """Certify a client for everything, by the code that was mailed; a page is led back to what it was about."""
+    _pages.check_origin()
+    auth, back = instance().auth, request.form.get("back", "")
+    try:
+        client = auth.clients.get(id)
+        auth.certify(client, request.form.get("token", ""), request.form.get("code", ""), credentials())
+    except (NotFound, Unauthorized, TooManyRequests) as error:
+        if back and not isinstance(error, NotFound):
+            sentence = _pages.words()(sentence_of(error, "factor.wrong"))
+            return again(_consent.certificate_page(client, back, token=request.form.get("token", ""), error=sentence), error)
+        return refused(error if isinstance(error, TooManyRequests) else Unauthorized(), _pages.words()(sentence_of(error, "factor.wrong")))
+    if back.startswith("/auth/authorize?"):
+        return redirect(f"{request.host_url}{back[1:]}")
+    return Response(status=204)
+
+
 @service.post("/auth/tokens/konnectors/<slug>", access=known)
 def konnector_token(slug: str) -> Response:
     """A konnector's token, for who may do everything."""
@@ -135,6 +153,8 @@ def authorize_page() -> Response:
         return redirect(f"{request.host_url}auth/login?redirect={quote(request.url, safe='')}")
     if not asked.scope:
         return redirect(oauth.approve(asked), 302, exact=True)
+    if asked.is_uncertified:
+        return _consent.certificate_page(asked.client, request.full_path)
     return _consent.page(oauth, asked)
 
 
@@ -147,6 +167,8 @@ def authorize() -> Response:
     if logged_in() is None:
         raise Unauthorized("Error Must be authenticated")
     target = oauth.approve(asked, _system(credentials().agent))
+    if asked.client.stored.doc.get("pending") is True:
+        instance().auth.note_client(asked.client, credentials())
     if request.headers.get("Accept") == "application/json":
         return private(answer({"deeplink": target}))
     return redirect(target, 302, exact=True)

@@ -53,6 +53,7 @@ def revoke_password(id: str) -> Response:
     _pages.check_csrf()
     with contextlib.suppress(NotFound):
         instance().auth.devices.remove(id)
+        instance().auth.trail.note("device_removed", credentials())
     return _to("/sync/?revoked#passwords")
 
 
@@ -182,6 +183,7 @@ def _add_device(form: _Form) -> str:
     """Make a device password; the key under which the pages may show it for a while."""
     auth = instance().auth
     device, password = auth.devices.add(form.name, form.reach, form.read_only)
+    auth.trail.note("device_added", credentials(), device.name)
     return auth.show_for_a_while(f"{device.id} {password}")
 
 

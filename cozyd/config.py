@@ -214,6 +214,7 @@ FREE = {
     "contexts": "What instances of a context have in common. The keys are cozy-stack's, every app may read them at `/settings/context`: no "
     "secrets here. `default` is for instances that name no context, or one that is not there.",
     "templates": "Values for new instances: `cozyd instances add DOMAIN --template NAME`.",
+    "oidc": "OpenID Connect providers by context: instances of it may log in there (docs/http/auth.md).",
 }
 """Tables of tables whose names, and for contexts whose keys, are the operator's."""
 TEMPLATE: Mapping[str, tuple[type, str]] = {
@@ -228,12 +229,32 @@ TEMPLATE: Mapping[str, tuple[type, str]] = {
 """What a template may say: the type of its value, and what it is for."""
 
 
+PROVIDER: Mapping[str, str] = {
+    "issuer": "Its address, as it names itself.",
+    "client_id": "Who this server is there.",
+    "client_secret": "The secret that goes with it; without one PKCE alone protects.",
+    "client_secret_file": "A file that has the secret.",
+    "name": "What the log-in page calls it.",
+    "scope": "What is asked for: `openid`, and scopes that bring the claims needed.",
+    "authorize_url": "These four where the provider does not describe itself (`/.well-known/openid-configuration`).",
+    "token_url": "As above.",
+    "jwks_url": "As above.",
+    "logout_url": "As above.",
+    "redirect_uri": "`https://<one instance>/oidc/redirect`, which leads on to the others; without one each instance has its own.",
+    "userinfo_instance_field": "The claim that names the domain; without one `sub` is compared with the instance's `oidc_id`.",
+    "userinfo_instance_prefix": "What stands before its value in the domain,",
+    "userinfo_instance_suffix": "and behind it.",
+}
+"""What a provider may say, all of it text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration.
 
     :param contexts: name -> what `[contexts.<name>]` says.
     :param templates: name -> what `[templates.<name>]` says.
+    :param oidc: context -> what `[oidc.<context>]` says.
     """
 
     server: Server = field(default_factory=Server)
@@ -250,6 +271,7 @@ class Config:
     log: Log = field(default_factory=Log)
     contexts: Free = field(default_factory=dict)
     templates: Free = field(default_factory=dict)
+    oidc: Free = field(default_factory=dict)
     source: str = ""
 
 
@@ -285,9 +307,30 @@ def load(path: Path | None, environ: Mapping[str, str], options: Mapping[tuple[s
     values: dict[str, Any] = {name: _table(name, kind, given.get(name, {}), environ, options, where) for name, kind in TABLES.items()}
     values |= {name: _free(name, given.get(name, {}), where) for name in FREE}
     _check_templates(values["templates"], where)
+    values["oidc"] = {name: _provider(name, given, where) for name, given in values["oidc"].items()}
     for name in environ:
         _check_variable(name)
     return Config(**values, source=str(file or ""))
+
+
+def _provider(name: str, given: Mapping[str, Any], where: str) -> Mapping[str, str]:
+    """One provider, with its secret read.
+
+    :raises ConfigError: unknown key, wrong type, no issuer or client_id, an address that is none of the web.
+    """
+    place = f"{where} [oidc.{name}]"
+    for key, value in given.items():
+        _known(key, PROVIDER, place, "key")
+        if not isinstance(value, str):
+            raise ConfigError(f"{place}: {key} has to be text, not {value!r}")
+        if (key == "issuer" or key.endswith(("_url", "_uri"))) and not re.fullmatch(r"https?://\S+", value):
+            raise ConfigError(f"{place}: {key} has to be an address, not {value!r}")
+    for key in ("issuer", "client_id"):
+        if not given.get(key):
+            raise ConfigError(f"{place}: {key} is missing")
+    found = {key: str(value) for key, value in given.items() if key != "client_secret_file"}
+    secret = secret_of(f"oidc.{name}.client_secret_file", str(given.get("client_secret_file", "")))
+    return found | ({"client_secret": secret} if secret else {})
 
 
 def without_secrets(value: str) -> str:
@@ -367,7 +410,9 @@ def _document_free() -> list[str]:
         "| key | meaning |",
         "|---|---|",
     ]
-    return [*lines, *(f"| `{key}` | {meaning} |" for key, (_, meaning) in TEMPLATE.items())]
+    lines += [f"| `{key}` | {meaning} |" for key, (_, meaning) in TEMPLATE.items()]
+    lines += ["", "## `[oidc.<context>]`", FREE["oidc"], "", "| key | meaning |", "|---|---|"]
+    return [*lines, *(f"| `{key}` | {meaning} |" for key, meaning in PROVIDER.items())]
 
 
 def _bounds(item: Field[Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cozyd import doctypes
 from cozyd.accounts import ACCOUNTS, AccountSecrets
@@ -52,6 +52,9 @@ from cozyd.settings import Settings, Surroundings
 from cozyd.settings.avatar import Avatar
 from cozyd.webpush import VapidKeys, WebPush
 
+if TYPE_CHECKING:  # Authlib is loaded where a provider is used
+    from cozyd.auth.oidc import Delegated
+
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
@@ -68,6 +71,7 @@ class Drivers:
     :param pusher: tells the subscriptions of WebDAV-Push.
     :param common: documents of tenant `global`.
     :param contexts: name -> what the configuration says of it.
+    :param oidc: context -> what the configuration says of its OpenID Connect provider.
     :param flat: whether apps live on flat hosts, `alice-drive.example.org`.
     :param wrote: is told the domain of each commit, `plan` of each that changes triggers; they never raise, never block.
     """
@@ -97,6 +101,7 @@ class Drivers:
     check: Check | None
     common: Documents
     contexts: Mapping[str, Mapping[str, Any]]
+    oidc: Mapping[str, Mapping[str, Any]]
     flat: bool
     apps: AppsHouse
     plan: Callable[[str], None]
@@ -280,6 +285,22 @@ class Instance:
             gate=drivers.gate,
             owner=owner,
         )
+
+    def provider_name(self) -> str:
+        """What the log-in page calls her provider; empty without one."""
+        found = self._drivers.oidc.get(str(self.doc.get("context") or "default"))
+        return str(found.get("name", "OpenID")) if found is not None else ""
+
+    @property
+    def delegated(self) -> "Delegated | None":
+        """Who else may say that it is her; None: nobody."""
+        drivers = self._drivers
+        found = drivers.oidc.get(str(self.doc.get("context") or "default"))
+        if found is None:
+            return None
+        from cozyd.auth.oidc import Delegated, Provider
+
+        return Delegated(Provider(**found), drivers.outbound, drivers.cache, self.auth.once, lambda: self.doc)
 
     @cached_property
     def mails(self) -> Mails:

@@ -133,6 +133,7 @@ class Stack:
             check=check_of(config.documents.validation),
             common=self._records,
             contexts=config.contexts,
+            oidc=config.oidc,
             flat=config.server.subdomains == "flat",
             apps=self.apps,
             plan=self.scheduler.plan,

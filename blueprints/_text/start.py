@@ -96,6 +96,19 @@ _WORDS: dict[str, tuple[str, str, str, str]] = {
         "Se va a hacer algo importante en {domain}. Introduzca su contraseña una vez más.",
     ),
     "confirm.submit": ("Confirm", "Confirmer", "Bestätigen", "Confirmar"),
+    "certify.title": ("{name} wants everything", "{name} veut tout", "{name} möchte alles", "{name} lo quiere todo"),
+    "certify.lead": (
+        "{name} asks to manage all of {domain}. A code that confirms it is on its way to your mailbox.",
+        "{name} demande à gérer tout {domain}. Un code de confirmation est en route vers votre boîte e-mail.",
+        "{name} möchte alles auf {domain} verwalten. Ein Code, der das bestätigt, ist unterwegs in Ihr Postfach.",
+        "{name} pide gestionar todo {domain}. Un código que lo confirma va camino de su buzón.",
+    ),
+    "certify.warning": (
+        "Enter it only if you set up this application yourself just now.",
+        "Saisissez-le seulement si vous installez vous-même cette application en ce moment.",
+        "Geben Sie ihn nur ein, wenn Sie diese Anwendung gerade selbst einrichten.",
+        "Introdúzcalo solo si usted mismo está configurando esta aplicación ahora.",
+    ),
     "choose.title": ("Choose your passphrase", "Choisissez votre mot de passe", "Wählen Sie Ihre Passphrase", "Elija su contraseña"),
     "choose.lead": (
         "It opens {domain}, and nobody can tell it to you if you lose it.",

@@ -359,9 +359,36 @@ class Auth:
             raise Unauthorized("invalid_token")
         return client
 
+    def note_client(self, client: Client, seen: Credentials) -> None:
+        """The owner let a client in that has not been here before: she is told by mail."""
+        self.trail.note("client_added", seen, client.name)
+        self._mail("new_client", {"client": client.name, "time": self._moment(), "link": self._owner.url(SECURITY)})
+
+    def ask_certificate(self, client: Client) -> str:
+        """Mail the code with which the owner certifies a client for everything; the token that goes with it."""
+        code = f"{secrets.randbelow(10**6):06}"
+        if self.attempts.allows("certificates mailed", 5, 3600):
+            self._mail("flagship_code", {"code": code})
+        return self.once.make("certify", f"{client.id} {code}".encode())
+
+    def certify(self, client: Client, token: str, code: str, seen: Credentials) -> None:
+        """Certify a client by the mailed code.
+
+        :raises Unauthorized: another code or client, or it is too old.
+        :raises TooManyRequests: too many codes were tried.
+        """
+        self.attempts.limit("certificates", 10, 900)
+        kept = self.once.look("certify", token)
+        shown = f"{client.id} {''.join(code.split())}".encode("utf-8", "replace")
+        if kept is None or not hmac.compare_digest(kept, shown) or self.once.take("certify", token) is None:
+            raise Unauthorized("The code is not right")
+        self.clients.note(client, flagship=True, certified_from_store=...)
+        self.trail.note("client_certified", seen, client.name)
+
     def remove_client(self, client: Client) -> None:
         """Forget a client; its tokens are dead from the next request on."""
         self.clients.remove(client)
+        self.trail.note("client_removed", None, client.name)
         self.grants.revoke_all(client.id)
 
     def count_registration(self) -> bool:

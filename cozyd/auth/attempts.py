@@ -31,8 +31,10 @@ class Gate:
     """
 
     def __init__(self, at_once: int | None = None) -> None:
-        self._places = at_once or max(1, (os.cpu_count() or 2) // 2)
-        self._free = threading.BoundedSemaphore(self._places)
+        self.at_once = at_once or max(1, (os.cpu_count() or 2) // 2)
+        self.room = 2 * self.at_once + 1
+        """How many hash or wait."""
+        self._free = threading.BoundedSemaphore(self.at_once)
         self._lock = threading.Lock()
         self._inside = 0
 
@@ -43,7 +45,7 @@ class Gate:
         :raises TooManyRequests: all places are taken, and enough wait already.
         """
         with self._lock:
-            if self._inside >= 2 * self._places + 1:
+            if self._inside >= self.room:
                 raise TooManyRequests("The server is busy with log-ins, try again in a moment", retry_after=2)
             self._inside += 1
         try:
@@ -82,8 +84,10 @@ class Attempts:
     def succeeded(self, seen: Credentials) -> None:
         """It was right: this browser and address start anew, and are known."""
         source = source_of(seen.address)
-        self._cache.delete(self._key("browser", seen.known))
-        self._cache.delete(self._key("attempts", source))
+        if self.knows(seen.known):
+            self._cache.delete(self._key("browser", seen.known))
+        else:
+            self._cache.delete(self._key("attempts", source))
         self._cache.set(self._key("known", source), b"", KNOWN_FOR)
 
     def limit(self, what: str, most: int, window: int, who: str = "") -> None:

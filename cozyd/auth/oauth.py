@@ -54,6 +54,11 @@ class Asked:
     state: str
     challenge: str = ""
 
+    @property
+    def is_uncertified(self) -> bool:
+        """Whether everything is asked for by a client that the owner has not certified."""
+        return self.scope == EVERYTHING and self.client.stored.doc.get("flagship") is not True
+
 
 class OAuth:
     """The authorization server of one instance, for one request.
@@ -85,7 +90,10 @@ class OAuth:
         """Make the code, as the owner said yes; where to send it, code, state and issuer in the query.
 
         :param client_os: of the browser that was used.
+        :raises BadRequest: everything is asked for by a client that is not certified.
         """
+        if asked.is_uncertified:
+            raise BadRequest("Error This application is not certified for such a scope")
         client = self._clients.note(asked.client, pending=..., **({"client_os": client_os} if client_os else {}))
         given = {
             "response_type": "code",
@@ -202,8 +210,6 @@ class OAuth:
         if scope == EVERYTHING:
             if not given.get("code_challenge"):
                 raise BadRequest("Error No challenge code")
-            if client.stored.doc.get("flagship") is not True:
-                raise BadRequest("Error This application is not certified for such a scope")
             return scope
         if client.linked_app:
             return LINKED + client.linked_app

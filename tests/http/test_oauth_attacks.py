@@ -105,7 +105,6 @@ def test_no_code_is_sent_to_an_address_that_differs_by_a_letter(app: Application
         {"code_challenge": "x" * 200},
         {"scope": ""},
         {"scope": "login"},
-        {"scope": "*"},
         {"scope": "@io.cozy.apps/drive"},
         {"scope": "io.cozy.*"},
         {"scope": "io.cozy.files:FLY"},

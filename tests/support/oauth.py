@@ -100,4 +100,5 @@ def with_token(served: Served, token: str, host: str | None = None) -> Client:
     """Somebody with this token."""
     found = Client.__new__(Client)
     found.served, found.domain, found.host, found.token, found.password = served, served.domain, host or served.domain, token, ""
+    found.patience = 30
     return found

@@ -8,8 +8,10 @@ from random import Random
 import pytest
 
 from cozyd.auth import Credentials, tokens
-from cozyd.auth.bearer import secret_of
+from cozyd.auth.bearer import decoded, secret_of
 from cozyd.auth.links import Maker, Wanted
+from cozyd.auth.once import Kind
+from cozyd.auth.passkeys import Place
 from cozyd.auth.tokens import Audience, Claims
 from cozyd.errors import BadRequest, BadToken, Forbidden, NotFound, TooManyRequests, Unauthorized
 from cozyd.instance import Instance
@@ -125,3 +127,67 @@ def test_none_of_300_credentials_of_a_tenant_passes_at_another(stack: Stack):
 @pytest.mark.timeout(600)
 def test_none_of_5000_credentials_of_a_tenant_passes_at_another(stack: Stack):
     throw(stack, seed=11, count=5_000)
+
+
+# -- what mails, pages and browsers carry ---------------------------------------------------------------------------------
+
+ONCE: tuple[Kind, ...] = ("session", "reset", "magic", "mailed", "confirmed", "passkey", "setup", "certify")
+
+
+def carried_of(alice: Instance) -> Mapping[str, Callable[[], str]]:
+    """How to make what alice's mails, pages and browsers carry."""
+    auth, seen = alice.auth, Credentials(agent="Browser")
+    session = auth.open_session(seen, long_run=True)
+    found: dict[str, Callable[[], str]] = {f"once {kind}": (lambda kind=kind: auth.once.make(kind, b"getx")) for kind in ONCE}  # type: ignore[misc]
+    return found | {
+        "invitation": lambda: decoded(str(alice.doc["register_token"])).hex(),
+        "code of the second factor": auth.factors.challenge,
+        "trusted browser": lambda: auth.factors.trust(seen),
+        "known browser": auth.attempts.new_browser,
+        "session": lambda: session,
+        "session of an app's host": lambda: auth.handover.cookie(auth.sessions.id_of(session), f"drive.{alice.domain}"),
+    }
+
+
+def passes(bob: Instance, text: str) -> list[str]:
+    """What of bob's takes it."""
+    auth, seen, place = bob.auth, Credentials(agent="Browser", address="192.0.2.1"), Place("bob.localhost", "http://bob.localhost:8080")
+    found = [f"once {kind}" for kind in ONCE if auth.once.look(kind, text) is not None or auth.once.take(kind, text) is not None]
+    found += ["trusted"] if auth.factors.is_trusted(text, seen) else []
+    found += ["known"] if auth.attempts.knows(text) else []
+    found += ["app session"] if auth.app_session(text, f"drive.{bob.domain}") is not None else []
+    for name, step in (
+        ("invitation", lambda: auth.register_principal(text)),
+        ("factor", lambda: auth.factors.check(text, "000000")),
+        ("session", lambda: auth.sessions.get(text)),
+        ("passkey", lambda: auth.passkeys.check(place, text, "{}")),
+        ("new passkey", lambda: auth.passkeys.add(place, text, "{}", "x")),
+    ):
+        try:
+            step()
+        except (BadRequest, BadToken, Unauthorized, Forbidden, NotFound, TooManyRequests):
+            continue
+        found.append(name)
+    return found
+
+
+def throw_carried(stack: Stack, seed: int, count: int) -> None:
+    alice, bob = stack.instance("alice.localhost:8080"), stack.instance("bob.localhost:8080")
+    stack.modify(bob.domain, auth_mode=1)
+    makes, random = carried_of(alice), Random(seed)
+    passed = []
+    for number in range(count):
+        name = sorted(makes)[number % len(makes)]
+        text = changed(random, makes[name]())
+        passed += [(name, text, taken) for taken in passes(bob, text)]
+    assert passed == []
+
+
+def test_none_of_300_secrets_of_mails_and_browsers_passes_at_another_tenant(stack: Stack):
+    throw_carried(stack, seed=3, count=300)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_none_of_5000_secrets_of_mails_and_browsers_passes_at_another_tenant(stack: Stack):
+    throw_carried(stack, seed=5, count=5_000)
