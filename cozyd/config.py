@@ -112,6 +112,7 @@ class Files:
     """`[files]`: how many contents of a file are kept."""
 
     versions: int = option(20, "Contents of one file, the present one among them; 0 keeps no earlier one. Tagged ones always stay.", low=0)
+    trash_days: int = option(0, "Days after which what is in the trash is removed for good; 0: it stays until she empties it.", low=0)
     versions_apart: int = option(900, "Seconds after a version in which no further untagged one is kept.", low=0)
 
 

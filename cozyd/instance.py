@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -22,6 +22,7 @@ from cozyd.descriptions.validation import Check
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
 from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Ref, Write
+from cozyd.errors import Conflict, NotFound
 from cozyd.files import Files
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
@@ -98,6 +99,7 @@ class Drivers:
     wrote: Callable[[str], None]
     indexer: Indexer
     indexes: Path
+    trash_days: int
     check: Check | None
     common: Documents
     contexts: Mapping[str, Mapping[str, Any]]
@@ -263,7 +265,14 @@ class Instance:
     def look_after(self) -> int:
         """Whatever was left undone: jobs whose hints were lost, a quota that is nearly used up. How many jobs are open."""
         self.notifications.look_at_quota()
+        with suppress(Conflict, NotFound):  # there was one today already, or nobody works here
+            self.jobs.push_new(NewJob("upkeep", None), id=hashlib.sha256(f"upkeep {self.now():%Y%m%d}".encode()).hexdigest()[:32])
         return self.jobs.recall()
+
+    @property
+    def trash_days(self) -> int:
+        """Days after which what is in the trash is removed; 0: it stays."""
+        return self._drivers.trash_days
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

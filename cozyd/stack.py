@@ -130,6 +130,7 @@ class Stack:
             wrote=self.patrol.wrote,
             indexer=self.indexer,
             indexes=config.storage.path / "search",
+            trash_days=config.files.trash_days,
             check=check_of(config.documents.validation),
             common=self._records,
             contexts=config.contexts,

@@ -7,12 +7,35 @@ from types import MappingProxyType
 
 from cozyd.jobs.worker import Limit, Table, Worker
 from cozyd.stack import Stack
-from workers import accounts, indexer, konnector, metadata, push, sendmail, service, thumbnail
+from workers import (
+    accounts,
+    clients,
+    indexer,
+    konnector,
+    log,
+    metadata,
+    push,
+    sendmail,
+    service,
+    sms,
+    thumbnail,
+    trash,
+    unzip,
+    upkeep,
+    zipper,
+)
 
 TABLE: Table = MappingProxyType(
     {
         "account-deleted": Worker(accounts.run, reserved=True, on=accounts.ON),
         "client": Worker(limit=Limit(100)),
+        "clean-clients": Worker(clients.run, tries=2, timeout=30, reserved=True),
+        "clean-old-trashed": Worker(trash.run, tries=2, timeout=600, reserved=True),
+        "log": Worker(log.run, tries=1, timeout=1),
+        "sms": Worker(sms.run, tries=1, timeout=10, reserved=True),
+        "unzip": Worker(unzip.run, queue="archives", concurrency=1, tries=2, timeout=600),
+        "upkeep": Worker(upkeep.run, tries=2, timeout=600, reserved=True),
+        "zip": Worker(zipper.run, queue="archives", concurrency=1, tries=2, timeout=600, limit=Limit(100)),
         "konnector": Worker(konnector.run, queue="programs", concurrency=2, tries=2, timeout=300, limit=Limit(100), skips=konnector.skips),
         "service": Worker(service.run, queue="programs", concurrency=2, tries=2, timeout=300, limit=Limit(200)),
         "indexer": Worker(indexer.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),

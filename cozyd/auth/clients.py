@@ -162,7 +162,7 @@ class Clients:
         :param given: RFC 7591's metadata; what is unknown is ignored.
         :raises BadRequest: as `_metadata`.
         """
-        self._purge()
+        self.purge()
         doc = self._metadata(given)
         doc |= {"client_name": self._free_name(doc["client_name"]), "pending": True, "cozyMetadata": self._stamp(doc)}
         if given.get("token_endpoint_auth_method") == "none":
@@ -310,7 +310,7 @@ class Clients:
         except (TypeError, ValueError):
             return False
 
-    def _purge(self) -> None:
+    def purge(self) -> None:
         """Drop clients that registered and never came back."""
         for client in self.all():
             if client.stored.doc.get("pending") is True and self._is_late(client.stored):
