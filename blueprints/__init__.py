@@ -4,8 +4,9 @@ Errors are turned into HTTP here and nowhere else: domain exceptions into the sh
 """
 
 import logging
+from collections.abc import Callable
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote
 
 from flask import Flask, Request, Response, request
@@ -80,12 +81,20 @@ class _NoSessions(SessionInterface):
 _NOTHING = NullSession()
 
 
+class _Application(Flask):
+    """Flask whose views are plain functions."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself: flask would look whether it is a coroutine at each call of a view and of a hook."""
+        return func
+
+
 def create_app(stack: Stack) -> Flask:
     """The application that answers on the hosts of instances.
 
     :param stack: the process's object graph; requests bring their own instance in `environ["cozyd.instance"]`.
     """
-    app = Flask("cozyd", static_folder=None, template_folder=None)
+    app = _Application("cozyd", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False  # ids may have several
     app.session_interface = _NoSessions()
     app.extensions["cozyd"] = stack

@@ -364,6 +364,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.server.add_task(self)
         if self.deaf and self.close_when_flushed and not self.will_close:
             self._flush_exception(self._flush_some)
+            if not self.connected:  # the client hung up: it was closed while it flushed
+                return
             if not self.total_outbufs_len:
                 self._linger()
             if not self.will_close:

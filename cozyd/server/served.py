@@ -1,6 +1,6 @@
 """Whom an instance serves: not while it is being deleted, blocked, or waits for new terms to be signed (docs/instances.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cozyd.auth.values import Credentials
 from cozyd.errors import Blocked, CozyError, NotFound, PaymentMissing, TermsNotSigned
@@ -11,19 +11,19 @@ SERVED_WHEN_MOVING = ("/move/",)
 MOVING = frozenset(("IMPORTING", "MOVING"))
 
 
-def check(instance: Instance, path: str, shown: Credentials | None = None) -> None:
+def check(instance: Instance, path: str, shown: Callable[[], Credentials] | None = None) -> None:
     """Pass, or say why the instance answers nothing on a path; the operator's tokens pass when it is blocked.
 
-    :param shown: what the request shows of who is asking; None: nothing yet.
+    :param shown: reads what the request shows of who is asking, which matters where it is refused; None: nothing yet.
     :raises NotFound: it is being deleted.
     :raises Blocked, TermsNotSigned: as the record says.
     """
     doc = instance.doc
     if doc.get("deleting"):
         raise NotFound("Instance not found")
-    reason = str(doc.get("blocking_reason") or "UNKNOWN")
     if not (doc.get("blocked") or doc.get("tos_latest")) or path.startswith(SERVED_WHEN_BLOCKED):
         return
+    reason = str(doc.get("blocking_reason") or "UNKNOWN")
     if reason in MOVING and path.startswith(SERVED_WHEN_MOVING):
         return
     refused = _refusal(instance, doc, reason)
@@ -38,10 +38,11 @@ def _refusal(instance: Instance, doc: Mapping[str, object], reason: str) -> Cozy
     return TermsNotSigned() if waits and instance.settings.manager_url("tos") else None
 
 
-def _is_operator(instance: Instance, shown: Credentials | None) -> bool:
-    if shown is None or not shown.bearer:
+def _is_operator(instance: Instance, shown: Callable[[], Credentials] | None) -> bool:
+    if shown is None:
         return False
+    credentials = shown()
     try:
-        return instance.auth.identify(shown).kind == "cli"
+        return bool(credentials.bearer) and instance.auth.identify(credentials).kind == "cli"
     except CozyError:
         return False

@@ -4,6 +4,7 @@ Every request comes through `Front.__call__`; it sets `cozyd.instance` and `cozy
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from random import getrandbits
 from typing import Any
 from urllib.parse import quote
@@ -49,7 +50,7 @@ class SocketDoor:
 
         :raises CozyError: nobody, or the instance is not served any more.
         """
-        served.check(self._instance, "/realtime/", Credentials(bearer=token))
+        served.check(self._instance, "/realtime/", lambda: Credentials(bearer=token))
         return self._instance.auth.identify(Credentials(bearer=token))
 
     def may_watch(self, principal: Principal, doctype: str, id: str | None) -> bool:
@@ -106,7 +107,7 @@ class Front:
             about_request(request_id, instance.domain)
             if path in WITHOUT_INSTANCE and "cozyd.slug" not in environ:
                 return self._app(environ, start_response)
-            served.check(instance, path, _credentials(environ, dav=False) if "HTTP_AUTHORIZATION" in environ else None)
+            served.check(instance, path, partial(_credentials, environ, dav=False))
         except (Blocked, TermsNotSigned) as error:
             if path.startswith("/sync/"):
                 return _refusal(error, environ)(environ, start_response)
@@ -155,7 +156,7 @@ class Front:
         """
         path: str = environ.get("PATH_INFO", "")
         environ["cozyd.instance"] = instance = self._stack.locate(environ.get("HTTP_HOST", ""))
-        served.check(instance, path, _credentials(environ, dav=False))
+        served.check(instance, path, partial(_credentials, environ, dav=False))
         principal = self._check_sender(instance, environ)
         return uploads.receive(instance, principal, environ) if path == RESUMABLE or path.startswith(RESUMABLE + "/") else None
 
