@@ -1,13 +1,14 @@
 """The contract of the document store: documents, private data, batches."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cozyd.documents.store import LARGEST_DOCUMENT, Change, DocumentBackend, DocumentStore, Ref, Write
+from cozyd.documents.store import LARGEST_DOCUMENT, Change, ContentEdits, DocumentBackend, DocumentStore, Ref, Write
 from cozyd.errors import Conflict, CozyError, Invalid, NotFound, TooLarge
-from tests.contracts.document_values import THINGS, ids, put
+from tests.contracts.document_values import FILES, THINGS, ids, put
 
 
 class WritesContract:
@@ -367,3 +368,40 @@ class WritesContract:
         assert [one.ref.id if one else None for one in store.get_many(THINGS, [id, "a"])] == [id, "a"]
         assert sorted(ids(store.all(THINGS))) == sorted([id, "a"])
         assert id in [row.id for row in store.changes(THINGS).rows]
+
+    # -- small contents, and what was counted -------------------------------------------------------------------------
+
+    def test_small_contents_belong_to_the_commit(self, store: DocumentStore):
+        if not store.holds_contents:
+            assert (store.content("a/1"), list(store.contents())) == (None, [])
+            pytest.skip("this driver holds no contents")
+        put(store, THINGS, "a", n=1)
+        store.commit([Write(Ref(THINGS, "b"), body={})], contents=ContentEdits(put={"a/1": b"\0one", "a/2": b""}))
+        assert (store.content("a/1"), store.content("a/2"), store.content("a/3")) == (b"\0one", b"", None)
+        with pytest.raises(Conflict):
+            store.commit([Write(Ref(THINGS, "a"), body={})], contents=ContentEdits(put={"a/3": b"x"}, removed=["a/1"]))
+        assert sorted((key, size) for key, size, _ in store.contents()) == [("a/1", 4), ("a/2", 0)]
+        store.commit((), contents=ContentEdits(copied={"b/1": "a/1"}, removed=["a/1", "absent/1"]))
+        assert (store.content("a/1"), store.content("b/1")) == (None, b"\0one")
+        with pytest.raises(NotFound):
+            store.commit((), contents=ContentEdits(copied={"c/1": "absent/1"}))
+
+    def test_a_backup_has_the_small_contents(self, backend: DocumentBackend, tmp_path: Path):
+        store = backend.create("kept")
+        if not store.holds_contents:
+            pytest.skip("this driver holds no contents")
+        store.commit([Write(Ref(THINGS, "a"), body={})], contents=ContentEdits(put={"a/1": b"one"}))
+        backend.backup("kept", str(tmp_path / "backup"))
+        store.commit((), contents=ContentEdits(put={"a/1": b"two"}))
+        backend.restore("kept", str(tmp_path / "backup"))
+        assert backend.open("kept").content("a/1") == b"one"
+
+    def test_what_was_counted_has_to_be_so_still(self, store: DocumentStore):
+        if not store.atomic:
+            pytest.skip("no commit is atomic here: a lock guards it")
+        put(store, FILES, "a", dir="d", name="a", size=1)
+        mine = Write(Ref(FILES, "mine"), body={"dir": "e", "name": "m", "size": 1})
+        for count in (0, 2):
+            with pytest.raises(Conflict):
+                store.commit([mine], while_counts=[("by-name", ("d",), count)])
+        store.commit([mine], while_counts=[("by-name", ("d",), 1), ("by-name", ("nowhere",), 0)])
