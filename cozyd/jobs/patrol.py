@@ -37,6 +37,8 @@ class Patrol:
         self._changed = threading.Condition()
         self._all_due: list[float] = []
         self._closed = False
+        self.settled = threading.Event()
+        """Set when the first round is over."""
         self._thread = threading.Thread(target=self._walk, name="jobs patrol", daemon=True)
 
     def wrote(self, domain: str) -> None:
@@ -65,6 +67,7 @@ class Patrol:
         while (everywhere := self._next()) is not None:
             written, self._written = self._written, set()
             self._visit(self._instances() if everywhere else (self._instance(domain) for domain in written))
+            self.settled.set()
 
     def _next(self) -> bool | None:
         """Wait for the next round; whether it is among all. None: there is none any more."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cozyd.jobs.trigger import id_of
 from tests.support.client import Client
 from tests.support.jobs_process import RUNS
 from tests.support.redis import RedisServer
@@ -150,6 +151,40 @@ def test_kill_9_of_the_server_loses_no_job(server: Server, total: int):
         server.start()
     eventually(lambda: are_over(client, list(work.accepted)), within=60)
     judge(server, work, client, kills=kills)
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+def test_each_change_has_its_job_though_the_process_dies_at_any_point(server: Server, rounds: int):
+    chance = random.Random(3)
+    server.start()
+    client = Client(server, scope=(JOBS, "io.cozy.triggers", "io.cozy.things"))
+    attributes = {"type": "@event", "arguments": "io.cozy.things:CREATED", "worker": "short", "message": {}}
+    trigger = client.api("POST", "/jobs/triggers", {"data": {"attributes": attributes}}).json["data"]["id"]
+    wanted: list[str] = []
+
+    def write(until: threading.Event) -> None:
+        while not until.is_set():
+            try:
+                made = client.api("POST", "/data/io.cozy.things/", {"value": 1})
+            except Exception:  # noqa: BLE001 - the server is dead
+                return
+            if made.status == 201:
+                wanted.append(id_of(trigger, "io.cozy.things", made.json["id"], made.json["rev"]))
+
+    for _ in range(rounds):
+        stop = threading.Event()
+        threads = [threading.Thread(target=write, args=(stop,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2 + chance.random())
+        server.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        server.start()
+    eventually(lambda: are_over(client, wanted), within=60)
+    assert states(client, wanted) == {"done": len(wanted)}
+    assert len(client.api("GET", "/data/io.cozy.things/_all_docs").json["rows"]) >= len(wanted) > 0
 
 
 def test_a_job_whose_process_was_killed_is_free_again_soon(server: Server):
