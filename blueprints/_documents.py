@@ -9,9 +9,9 @@ from werkzeug.routing import BaseConverter
 
 from blueprints._request import Service
 from cozyd import jsons
-from cozyd.documents import Documents
+from cozyd.documents import Documents, attachments
 from cozyd.documents.malformed import Malformed
-from cozyd.documents.revtree import is_revision
+from cozyd.documents.revtree import is_revision, revisions_of
 from cozyd.documents.store import Doc, Page, Ref, Stored
 from cozyd.errors import BadRequest, Forbidden, NotFound
 from cozyd.settings import Settings
@@ -235,14 +235,19 @@ def _about_tree(docs: Documents, stored: Stored, asked: Mapping[str, str]) -> Do
 
 
 def revisions(docs: Documents, stored: Stored) -> Doc:
-    """The `_revisions` member: where the path starts, and the hashes back to the oldest kept ancestor."""
-    path = docs.tree(stored.ref).path(stored.rev)
-    return {"start": int(path[0].split("-", 1)[0]), "ids": [rev.split("-", 1)[1] for rev in path]}
+    """The `_revisions` member."""
+    return revisions_of(docs.tree(stored.ref).path(stored.rev))
 
 
-def shown_leaf(docs: Documents, leaf: Stored, *, revs: bool) -> bytes:
-    """A leaf as `_bulk_get` and `open_revs` show it."""
+def shown_leaf(docs: Documents, leaf: Stored, *, revs: bool, contents: bool = False) -> bytes:
+    """A leaf as `_bulk_get` and `open_revs` show it.
+
+    :param contents: of its attachments, in place of their stubs.
+    """
     more = {"_revisions": revisions(docs, leaf)} if revs else {}
+    if contents and attachments.MEMBER in leaf.doc:
+        sent = docs.replicas(leaf.ref.doctype, {leaf.ref.id: [leaf.rev]})[0]
+        return jsons.dump({"ok": leaf.doc | more | {attachments.MEMBER: sent[attachments.MEMBER]}})
     return with_member({}, "ok", leaf.render(**more))
 
 

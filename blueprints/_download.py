@@ -61,7 +61,8 @@ def send(download: Download, *, attachment: bool, policy: Sequence[str] = ()) ->
     etag = f'"{download.etag}"'
     headers = _headers(download, etag, attachment=attachment, policy=policy)
     if not is_resource_modified(request.environ, etag=download.etag, last_modified=download.mtime):
-        return Response(status=304, headers={"ETag": etag, "Last-Modified": headers["Last-Modified"]})
+        kept = ("ETag", "Last-Modified", "Content-Disposition")
+        return Response(status=304, headers={name: headers[name] for name in kept})
     start, stop = _range(download, etag)
     status = 200
     if (start, stop) != (0, download.size):

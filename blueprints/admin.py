@@ -18,6 +18,7 @@ from blueprints import (
     admin_features,
     admin_files,
     admin_jobs,
+    admin_moving,
     admin_search,
     status,
 )
@@ -40,7 +41,7 @@ def create_admin_app(opened: Stack) -> Flask:
     app.extensions["cozyd"] = opened
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
-    for module in (status, admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_search):
+    for module in (status, admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_moving, admin_search):
         app.register_blueprint(module.service)
     app.register_blueprint(service)
     return app
@@ -157,8 +158,7 @@ def put_back(domain: str) -> Response:
 def move_documents(domain: str) -> Response:
     """Copy her documents to the other kind of store and compare both; progress comes as lines of JSON."""
     asked = request.args
-    steps = migration.migrate(stack(), domain, asked.get("To", ""), url=asked.get("Url", ""), leave_attachments=flag("LeaveAttachments"))
-    return reported(steps)
+    return reported(migration.migrate(stack(), domain, asked.get("To", ""), url=asked.get("Url", "")))
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------

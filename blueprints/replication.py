@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -13,6 +14,7 @@ from blueprints._request import Service, allow, asks, body, body_bytes, instance
 from cozyd import jsons
 from cozyd.documents import Documents, mango
 from cozyd.documents.malformed import Malformed
+from cozyd.documents.revtree import rank
 from cozyd.documents.store import Change, Doc, Feed, FeedRow, Ref, Stored, Write
 from cozyd.errors import BadRequest, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, Unsupported
 from cozyd.permissions import FILES, check_readable, check_writable
@@ -65,15 +67,16 @@ def bulk_docs(doctype: str) -> Response:
 
 @service.post("/<doctype>/_bulk_get", access=asks("GET"))
 def bulk_get(doctype: str) -> Response:
-    """Many documents at given revisions, with their histories when `revs` is asked."""
+    """Many documents at given revisions, with their histories when `revs` is asked, with contents when `attachments` is."""
     allow("GET", doctype)
     check_readable(doctype)
     asked = _json_body().get("docs")
     if not isinstance(asked, list):
         raise Malformed("Missing JSON list of 'docs'.")
     revs = request.args.get("revs") == "true"
+    shown = partial(_documents.shown_leaf, revs=revs, contents=request.args.get("attachments") == "true")
     latest = request.args.get("latest") == "true"
-    return _documents.spliced({}, "results", [_got(doctype, one, revs=revs, latest=latest) for one in asked])
+    return _documents.spliced({}, "results", [_got(doctype, one, shown, latest=latest) for one in asked])
 
 
 @service.post("/<doctype>/_revs_diff", access=asks("GET"))
@@ -330,8 +333,11 @@ def _failed(doc: Doc, error: CozyError, id: str | None = None) -> Doc:
     return {"id": id or doc.get("_id"), "error": error.error, "reason": error.detail}
 
 
-def _got(doctype: str, asked: Any, *, revs: bool, latest: bool) -> bytes:
-    """One result of `_bulk_get`: the asked revision, or every leaf."""
+def _got(doctype: str, asked: Any, shown: Callable[[Documents, Stored], bytes], *, latest: bool) -> bytes:
+    """One result of `_bulk_get`: the asked revision, or every leaf.
+
+    :param shown: renders a leaf.
+    """
     id, rev = (asked.get("id"), asked.get("rev")) if isinstance(asked, dict) else (None, None)
     docs = instance().docs
     try:
@@ -341,9 +347,11 @@ def _got(doctype: str, asked: Any, *, revs: bool, latest: bool) -> bytes:
         leaves = docs.leaves(ref, "all" if rev is None else [_documents.check_rev(rev)], latest=latest)
         if not leaves:
             raise NotFound
-        texts = [_documents.shown_leaf(docs, leaf, revs=revs) for leaf in leaves]
+        if rev is None:  # CouchDB lists all of them by revision, dead or alive
+            leaves = sorted(leaves, key=lambda leaf: rank(leaf.rev), reverse=True)
+        texts = [shown(docs, leaf) for leaf in leaves]
     except CozyError as error:
-        shown = rev or ("undefined" if isinstance(error, NotFound) else None)
-        failed = {"id": id, "rev": shown, "error": error.error, "reason": error.detail}
+        named = rev or ("undefined" if isinstance(error, NotFound) else None)
+        failed = {"id": id, "rev": named, "error": error.error, "reason": error.detail}
         texts = [jsons.dump({"error": failed})]
     return _documents.with_member({"id": id}, "docs", _documents.listed(texts))

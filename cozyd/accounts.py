@@ -1,15 +1,18 @@
 """`AccountSecrets`: what an `io.cozy.accounts` document keeps of passwords: sealed, in every place it travels to.
 
 The members and their names are the reference's (docs/http/data.md): `auth.password` becomes `auth.credentials_encrypted`, others
-get `_encrypted` behind their name. The key is derived from the instance's own secret, so a backup can be read again. Sealing is
-deterministic (AES-SIV, RFC 5297): the same edit gives the same revision here as everywhere.
+get `_encrypted` behind their name. The key is derived from the instance's own secret, so a backup can be read again; where the operator
+of a cozy-stack gives its key files, values are sealed as it does, so that one can go back. Sealing is deterministic: the same edit gives
+the same revision here as everywhere.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.errors import BadRequest
+from cozyd.naclbox import NaclBoxes
 from cozyd.seals import Seal
 
 ACCOUNTS = "io.cozy.accounts"
@@ -22,10 +25,12 @@ class AccountSecrets:
     """Seals and opens the secrets of one instance's accounts.
 
     :param secret: the instance's own, from its record.
+    :param boxes: those of a cozy-stack, where its keys are known.
     """
 
-    def __init__(self, secret: str) -> None:
-        self._seal = Seal(secret, ACCOUNTS)
+    def __init__(self, secret: str, boxes: NaclBoxes | None = None) -> None:
+        self._own = Seal(secret, ACCOUNTS)
+        self._boxes = boxes
 
     def seal(self, doc: Doc) -> Doc:
         """A document with every secret in `auth`, `oauth` and `data.auth` sealed."""
@@ -50,9 +55,9 @@ class AccountSecrets:
         found: dict[str, Any] = {}
         for name, value in auth.items():
             if name == "password":
-                found[CREDENTIALS] = self._seal.seal([auth.get("login"), value])
+                found[CREDENTIALS] = self._seal([auth.get("login"), value], credentials=True)
             elif name in SECRET:
-                found[name + _SUFFIX] = self._seal.seal(value)
+                found[name + _SUFFIX] = self._seal(value)
             elif name not in found:
                 found[name] = value
         return found
@@ -60,7 +65,7 @@ class AccountSecrets:
     def _opened(self, auth: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in auth.items():
-            clear = self._unseal(value) if name.endswith(_SUFFIX) else ...
+            clear = self._unseal(value, credentials=name == CREDENTIALS) if name.endswith(_SUFFIX) else ...
             if clear is ...:
                 found[name] = value
             elif name == CREDENTIALS:
@@ -69,12 +74,16 @@ class AccountSecrets:
                 found[name.removesuffix(_SUFFIX)] = clear
         return found
 
-    def _unseal(self, text: Any) -> Any:
-        """The value that was sealed; `...`: it was not, or not by this key."""
-        try:
-            return self._seal.open(text)
-        except BadRequest:
-            return ...
+    def _seal(self, value: Any, *, credentials: bool = False) -> str:
+        return self._boxes.seal(value, credentials=credentials) if self._boxes is not None else self._own.seal(value)
+
+    def _unseal(self, text: Any, *, credentials: bool) -> Any:
+        """The value that was sealed; `...`: it was not, or not by a key that is known."""
+        with suppress(BadRequest):
+            return self._own.open(text)
+        with suppress(BadRequest):
+            return self._boxes.open(text, credentials=credentials) if self._boxes is not None else ...
+        return ...
 
 
 def name_of(doc: Mapping[str, Any]) -> str | None:

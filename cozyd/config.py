@@ -162,6 +162,17 @@ class Jobs:
 
 
 @dataclass(frozen=True, slots=True)
+class Accounts:
+    """`[accounts]`: how the passwords of accounts are sealed (docs/moving-in.md)."""
+
+    encryptor_key_file: str = option(
+        "",
+        "The file of a cozy-stack's `vault.credentials_encryptor_key`: what it seals, we do; without, the instance's own key seals.",
+    )
+    decryptor_key_file: str = option("", "Its `vault.credentials_decryptor_key`.")
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """`[limits]`: the largest request bodies, in bytes."""
 
@@ -266,6 +277,7 @@ class Config:
     jobs: Jobs = field(default_factory=Jobs)
     push: Push = field(default_factory=Push)
     mail: Mail = field(default_factory=Mail)
+    accounts: Accounts = field(default_factory=Accounts)
     limits: Limits = field(default_factory=Limits)
     apps: Apps = field(default_factory=Apps)
     outbound: Outbound = field(default_factory=Outbound)
@@ -285,6 +297,7 @@ TABLES: Mapping[str, type] = {
     "jobs": Jobs,
     "push": Push,
     "mail": Mail,
+    "accounts": Accounts,
     "limits": Limits,
     "apps": Apps,
     "outbound": Outbound,

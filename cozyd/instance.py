@@ -38,6 +38,7 @@ from cozyd.jobs.job import JOBS, Job, NewJob
 from cozyd.jobs.worker import Table, Worker
 from cozyd.locks import Lock, Locks
 from cozyd.mails import SIZE, Address, Mails
+from cozyd.naclbox import NaclBoxes
 from cozyd.notifications import Notifications
 from cozyd.notifications.devices import Devices
 from cozyd.outbound import Outbound
@@ -75,6 +76,7 @@ class Drivers:
     :param oidc: context -> what the configuration says of its OpenID Connect provider.
     :param flat: whether apps live on flat hosts, `alice-drive.example.org`.
     :param wrote: is told the domain of each commit, `plan` of each that changes triggers; they never raise, never block.
+    :param boxes: those of a cozy-stack whose keys the operator has; None: accounts are sealed by keys of our own.
     """
 
     blobs: BlobStore
@@ -107,6 +109,7 @@ class Drivers:
     flat: bool
     apps: AppsHouse
     plan: Callable[[str], None]
+    boxes: NaclBoxes | None
 
 
 class Instance:
@@ -144,7 +147,7 @@ class Instance:
     @property
     def account_secrets(self) -> AccountSecrets:
         """Seals and opens the passwords of `io.cozy.accounts`."""
-        return AccountSecrets(self.doc["oauth_secret"])
+        return AccountSecrets(self.doc["oauth_secret"], self._drivers.boxes)
 
     @cached_property
     def docs(self) -> Documents:

@@ -25,13 +25,12 @@ VIEWS = frozenset(f"_design/{one.name}" for one in doctypes.PROJECTIONS if one.v
 Steps = Generator[dict[str, Any], None, None]
 
 
-def migrate(stack: Stack, domain: str, to: str, *, url: str = "", leave_attachments: bool = False) -> Steps:
+def migrate(stack: Stack, domain: str, to: str, *, url: str = "") -> Steps:
     """Copy an instance's documents to the other kind of store, and compare both; progress comes as steps.
 
     :param to: `couchdb` or `sqlite`.
     :param url: CouchDB's address, where `storage.documents` is not it.
-    :param leave_attachments: attachments that a replica or cozy-stack wrote may stay behind: SQLite keeps none.
-    :raises Invalid: no address of CouchDB is known; documents have attachments.
+    :raises Invalid: no address of CouchDB is known.
     :raises NotFound: the source has no such instance.
     :raises Conflict: the target has newer revisions, or the source was written to all the while.
     """
@@ -45,7 +44,7 @@ def migrate(stack: Stack, domain: str, to: str, *, url: str = "", leave_attachme
         record = _record(source, domain)
         prefix = str(record.doc["prefix"])
         stores = _open(source, prefix), _open(target, prefix)
-        transfer = Transfer(*stores, made=VIEWS, leave_attachments=leave_attachments or to == "couchdb")
+        transfer = Transfer(*stores, made=VIEWS)
         equal: dict[str, Any] = {}
         move = partial(_move_contents, stores[0], stack.blobs, prefix) if not stores[1].holds_contents else None
         for step in _until_equal(transfer, move):

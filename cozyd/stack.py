@@ -22,12 +22,12 @@ from cozyd.auth.attempts import Gate
 from cozyd.auth.passphrase import NewPassphrase
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.cache import Cache, LocalCache
-from cozyd.config import Config, secret_of
+from cozyd.config import Config, ConfigError, secret_of
 from cozyd.descriptions.validation import check_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
 from cozyd.documents.sqlite import SqliteBackend
-from cozyd.documents.store import DocumentBackend, DocumentStore, Ref
+from cozyd.documents.store import Doc, DocumentBackend, DocumentStore, Ref
 from cozyd.errors import Conflict, Gone, Locked, NotFound, Unavailable
 from cozyd.files import lock_name
 from cozyd.files.blobs import LocalBlobs
@@ -40,6 +40,7 @@ from cozyd.jobs.runner import Runner
 from cozyd.jobs.scheduler import Scheduler
 from cozyd.jobs.worker import Table, queues_of
 from cozyd.locks import LocalLocks, Locks
+from cozyd.naclbox import NaclBoxes, read_key
 from cozyd.outbound import Outbound
 from cozyd.pim.pusher import Pusher
 from cozyd.realtime import Hub, LocalHub
@@ -138,6 +139,7 @@ class Stack:
             flat=config.server.subdomains == "flat",
             apps=self.apps,
             plan=self.scheduler.plan,
+            boxes=_boxes(config),
         )
 
     @classmethod
@@ -303,6 +305,26 @@ class Stack:
         Index.remove(self.drivers.indexes / f"{prefix}.sqlite")
         return instance
 
+    # -- instances of another server ----------------------------------------------------------------------------------
+
+    def find_prefix(self, host: str) -> str | None:
+        """The prefix of the instance that has a host name; None: nobody has it."""
+        rows = self._records.rows("hosts", (host,), limit=1)
+        return str(self._records.get(rows[0].ref).doc["prefix"]) if rows else None
+
+    def take_over(self, record: Doc) -> Instance:
+        """Serve an instance whose documents and contents have come from another server.
+
+        :param record: as replication sends it; its revisions are kept.
+        :raises Conflict: as `check_restorable`.
+        """
+        with self.tenancy.one_at_a_time():
+            self.check_restorable(record)
+            self._records.graft(doctypes.INSTANCES, [record])
+            self._forget(record["domain"])
+        log.info("instance %s moved in", record["domain"])
+        return self._instance(record["domain"])
+
     def collect_uploads(self) -> None:
         """Remove what came of uploads that nobody went on with."""
         removed = collect(self.drivers.uploads, self.now())
@@ -410,6 +432,19 @@ def open_blobs(config: Config, folder: Path) -> "LocalBlobs | SwiftBlobs":
 
     password = secret_of("storage.blobs_password_file", config.storage.blobs_password_file)
     return SwiftBlobs(config.storage.blobs, folder / "tmp", password=password, parallel=config.server.threads - SERVED_BESIDE)
+
+
+def _boxes(config: Config) -> NaclBoxes | None:
+    """Boxes of a cozy-stack whose key files the operator gave.
+
+    :raises ConfigError: only one is given, or one cannot be used.
+    """
+    files = {"encryptor_key_file": config.accounts.encryptor_key_file, "decryptor_key_file": config.accounts.decryptor_key_file}
+    if not any(files.values()):
+        return None
+    if not all(files.values()):
+        raise ConfigError("accounts: encryptor_key_file and decryptor_key_file go together")
+    return NaclBoxes(*(read_key(f"accounts.{name}", file) for name, file in files.items()))
 
 
 def _vapid(config: Config) -> VapidKeys:

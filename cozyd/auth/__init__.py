@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cozyd.auth import tokens
+from cozyd.auth import passwords, tokens
 from cozyd.auth.agents import device_of
 from cozyd.auth.attempts import Attempts, Gate
 from cozyd.auth.bearer import REGISTERING, Bearer, decoded, secret_of
@@ -116,10 +116,14 @@ class Auth:
         self.sets = Sets(docs, now)
         self.clients = Clients(docs, self._hosts, now)
         self.grants = Grants(docs, now)
-        self.links = Links(docs, self.sets, lambda name: self._sign("share", name, id=secrets.token_hex(16)), now)
         self.handover = Handover(record, cache)
+        self.links = Links(docs, self.sets, lambda name: self._sign("share", name, id=secrets.token_hex(16)), self._keep, now)
         self._guesses = Guesses(cache, domain)
         self._bearer = Bearer(docs, record, verified, now, self.sets, self.sessions.is_of, self._guesses)
+
+    def _keep(self, password: str) -> str:
+        """What is stored of a link's password: hashed as the passphrase is."""
+        return passwords.keep(password, like=str(self._record().get("passphrase_hash") or ""))
 
     def identify(self, credentials: Credentials) -> Principal:
         """Who shows these credentials: a bearer token, a device password (Basic) or a session cookie, in this order.

@@ -73,12 +73,16 @@ class Links:
     """The share links of one instance.
 
     :param sign: makes the token of a code from its name.
+    :param keep: makes of a password what is stored of it.
     """
 
-    def __init__(self, docs: Documents, sets: Sets, sign: Callable[[str], str], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, docs: Documents, sets: Sets, sign: Callable[[str], str], keep: Callable[[str], str], now: Callable[[], datetime]
+    ) -> None:
         self._docs = docs
         self._sets = sets
         self._sign = sign
+        self._keep = keep
         self._now = now
 
     def create(self, maker: Maker, wanted: Wanted) -> Stored:
@@ -98,7 +102,7 @@ class Links:
             doc["expires_at"] = until
         password = _password(wanted.attributes.get("password"))
         if password:
-            doc["password"] = passwords.keep(password)
+            doc["password"] = self._keep(password)
         is_tiny = wanted.tiny and bool(wanted.ttl) and span(wanted.ttl) <= TINY_FOR
         names = _names(wanted.names)
         doc["codes"] = {name: self._sign(name) for name in names}
@@ -181,7 +185,7 @@ class Links:
         if given.get("password") is not None or given.get("expires_at") is not None:
             if not self.is_parent(maker, stored):
                 raise Forbidden("Permissions can be updated only by its parent")
-            fields |= _patched_guards(given)
+            fields |= _patched_guards(given, self._keep)
         if not fields:
             raise BadRequest(_PATCH)
         return fields
@@ -302,12 +306,12 @@ def _names(given: Sequence[str]) -> list[str]:
     return names
 
 
-def _patched_guards(given: Mapping[str, Any]) -> Doc:
+def _patched_guards(given: Mapping[str, Any], keep: Callable[[str], str]) -> Doc:
     """Password and time: an empty text removes, nothing keeps."""
     fields: Doc = {}
     if given.get("password") is not None:
         password = _password(given["password"])
-        fields["password"] = passwords.keep(password) if password else ...
+        fields["password"] = keep(password) if password else ...
     if given.get("expires_at") is not None:
         fields["expires_at"] = _time(given["expires_at"]) if given["expires_at"] != "" else ...
     return fields

@@ -123,7 +123,7 @@ class Passphrase:
         hint = {} if new.hint is None else {"passphrase_hint": new.hint or ...}
         self._put_settings(_key_fields(keys) | hint | {"passphrase_kdf_iterations": kdf.iterations, "security_stamp": str(uuid.uuid4())})
         with self._gate():
-            kept = passwords.keep(derived)
+            kept = passwords.keep(derived, like=str(self._record().get("passphrase_hash") or ""))
         fresh = base64.b64encode(secrets.token_bytes(64)).decode()
         done = {"password_defined": True, "onboarding_finished": True, "register_token": None}
         self._amend(passphrase_hash=kept, session_secret=fresh, **done)

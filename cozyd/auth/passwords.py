@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 from typing import TYPE_CHECKING
 
 from cozyd.auth.values import Kdf
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 ITERATIONS = 650_000
+SCRYPT = (32_768, 8, 1)
+"""N, r and p of a cozy-stack's hashes."""
+_SCRYPT_NAME = "scrypt"
 LARGEST_SCRYPT = 1 << 26
 """The most memory a kept hash may ask for, in bytes."""
 
@@ -27,24 +31,42 @@ def derive(passphrase: str, kdf: Kdf) -> str:
     return base64.b64encode(hashlib.pbkdf2_hmac("sha256", master, password, 1)).decode()
 
 
-def keep(derived: str) -> str:
-    """The argon2id hash to store, parameters included."""
-    return _hasher().hash(derived)
+def keep(derived: str, *, like: str = "") -> str:
+    """The hash to store, parameters included: argon2id's.
+
+    :param like: the hash that the instance has so far: where it is a cozy-stack's, the new one is such too, so that one can go back.
+    """
+    if not _scrypt_of(like):
+        return _hasher().hash(derived)
+    salt = os.urandom(16)
+    key = hashlib.scrypt(derived.encode(), salt=salt, n=SCRYPT[0], r=SCRYPT[1], p=SCRYPT[2], maxmem=2 * LARGEST_SCRYPT, dklen=32)
+    text = "$".join((_SCRYPT_NAME, *map(str, SCRYPT), salt.hex(), key.hex()))
+    return base64.b64encode(text.encode()).decode()
 
 
 def matches(derived: str, kept: str) -> bool:
     """Whether a derived passphrase is the one that was kept; costs one hash either way.
 
-    What a cozy-stack kept is scrypt's: `scrypt$<N>$<r>$<p>$<hex salt>$<hex key>`.
+    What a cozy-stack kept is scrypt's, in base64: `scrypt$<N>$<r>$<p>$<hex salt>$<hex key>`.
     """
-    if kept.startswith("scrypt$"):
-        return _matches_scrypt(derived, kept)
+    scrypt = _scrypt_of(kept)
+    if scrypt:
+        return _matches_scrypt(derived, scrypt)
     from argon2.exceptions import InvalidHashError, VerificationError
 
     try:
         return bool(_hasher().verify(kept, derived))
     except (VerificationError, InvalidHashError):
         return False
+
+
+def _scrypt_of(kept: str) -> str:
+    """The text of a cozy-stack's hash; empty: it is none."""
+    try:
+        text = kept if kept.startswith(_SCRYPT_NAME) else base64.b64decode(kept, validate=True).decode()
+    except ValueError:
+        return ""
+    return text if text.startswith(f"{_SCRYPT_NAME}$") else ""
 
 
 def _matches_scrypt(derived: str, kept: str) -> bool:

@@ -127,10 +127,10 @@ class Sets:
     def _look_up(self, token: str) -> Stored:
         rows = self._docs.rows(BY_TOKEN, (token,), limit=2)
         if len(rows) > 1:
-            raise BadRequest(f"Bad state: several permission docs for token {token}")
+            raise BadRequest("Bad state: several permission docs for the token")
         stored = self._find(rows[0]) if rows else None
         if stored is None:
-            raise Forbidden(f"no permission doc for token {token}")
+            raise Forbidden
         self._codes[token] = stored.ref
         while len(self._codes) > KEPT_CODES:
             self._codes.popitem(last=False)

@@ -19,16 +19,14 @@ def migrate() -> None:
 @click.argument("domain")
 @click.option("--to", required=True, type=click.Choice(["couchdb", "sqlite"]), help="Where the documents are to be.")
 @click.option("--url", help="CouchDB's address; without, that of storage.documents.")
-@click.option("--leave-attachments", is_flag=True, help="To sqlite: attachments of documents may stay behind.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and result as lines of JSON.")
 @click.pass_obj
-def documents(config: Config, domain: str, to: str, url: str | None, leave_attachments: bool, as_json: bool) -> None:
+def documents(config: Config, domain: str, to: str, url: str | None, as_json: bool) -> None:
     """Copy the documents of DOMAIN to the other store, and prove that both hold the same.
 
     The instance goes on where it was until storage.documents is changed. Run again, only what is new is copied.
     """
-    asked = {"To": to, "Url": url, "LeaveAttachments": "true" if leave_attachments else None}
-    follow(config, "POST", at("instances", domain, "documents"), asked, tell_program if as_json else tell)
+    follow(config, "POST", at("instances", domain, "documents"), {"To": to, "Url": url}, tell_program if as_json else tell)
 
 
 def tell_program(step: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ class Documents:
         self.get_many, self.all, self.find = store.get_many, store.all, store.find
         self.rows, self.total, self.changes = store.rows, store.total, store.changes
         self.tree, self.leaves, self.missing_revs = store.tree, store.leaves, store.missing_revs
+        self.replicas = store.replicas
         self.local, self.set_local, self.info = store.local, store.set_local, store.info
         self.doctypes, self.make, self.drop, self.purge = store.doctypes, store.make, store.drop, store.purge
         self.check, self.tidy = store.check, store.tidy

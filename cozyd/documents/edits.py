@@ -12,17 +12,16 @@ CONTROL = frozenset(
 """Members of a body that say something about it and are not stored."""
 
 
-def clean(body: Doc, *, attachments: bool = False) -> Doc:
-    """A body without its control members.
+def clean(body: Doc) -> Doc:
+    """A body without its control members, attachments among them.
 
-    :param attachments: whether the store keeps them; they are a control member too.
-    :raises Invalid: an unknown member that starts with an underscore, or attachments where they are not kept.
+    :raises Invalid: an unknown member that starts with an underscore.
     """
     fields = {}
     for name, value in body.items():
         if name[:1] != "_":
             fields[name] = value
-        elif name not in CONTROL or (name == "_attachments" and value and not attachments):
+        elif name not in CONTROL:
             raise Invalid(f"Bad special document member: {name}")
     return fields
 

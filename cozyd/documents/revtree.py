@@ -155,6 +155,11 @@ class Tree:
         return gone
 
 
+def revisions_of(path: Sequence[str]) -> dict[str, Any]:
+    """The member `_revisions` of a revision: where its path starts, and the hashes back to the oldest kept ancestor."""
+    return {"start": generation(path[0]), "ids": [rev.partition("-")[2] for rev in path]}
+
+
 def given_path(doc: Mapping[str, Any]) -> Sequence[str]:
     """The branch a replica sends: `_rev` back along `_revisions`; either is enough.
 

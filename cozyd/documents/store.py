@@ -424,6 +424,12 @@ class DocumentStore(Protocol):
     def leaves(self, ref: Ref, revs: Sequence[str] | Literal["all"] = "all", *, latest: bool = False) -> Sequence[Stored]:
         """The leaves, or the named revisions that are kept; `latest`: the leaves they grew into."""
 
+    def replicas(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Sequence[Doc]:
+        """Revisions as replication sends them: with `_revisions`, `_deleted`, and attachments with their contents.
+
+        :param revs: revisions by id; those whose body is not kept are left out.
+        """
+
     def missing_revs(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Sequence[str], Sequence[str]]]:
         """For each id that lacks some: the missing revisions, and possible ancestors."""
 

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cozyd import jsons
-from cozyd.documents import revtree
-from cozyd.documents.store import Doc, DocumentStore, FeedRow, Ref, Stored
-from cozyd.errors import Conflict, CozyError, Invalid
+from cozyd.documents import attachments, revtree
+from cozyd.documents.store import Doc, DocumentStore, FeedRow
+from cozyd.errors import Conflict, CozyError
 
 BATCH = 200
 SHOWN = 5
-ATTACHMENTS = "_attachments"
 Step = dict[str, Any]
 """A line of progress: `step` is `copy` or `compare`, `doctype`, and how many of its documents are `done`."""
 
@@ -24,22 +23,17 @@ class Transfer:
     """One tenant's move.
 
     :param made: ids of design documents that a driver makes by itself: they are no part of the move.
-    :param leave_attachments: whether attachments, which the target cannot keep, may stay behind.
     """
 
-    def __init__(
-        self, source: DocumentStore, target: DocumentStore, *, made: frozenset[str] = frozenset(), leave_attachments: bool = False
-    ) -> None:
+    def __init__(self, source: DocumentStore, target: DocumentStore, *, made: frozenset[str] = frozenset()) -> None:
         self._source = source
         self._target = target
         self._made = made
-        self._leave_attachments = leave_attachments
 
     def copy(self) -> Iterator[Step]:
         """Bring the target up to date; what it has already is not sent again.
 
         :raises Conflict: the target has revisions that the source does not know.
-        :raises Invalid: documents have attachments, and the target keeps none.
         """
         for doctype in self._source.doctypes():
             self._target.make(doctype)
@@ -62,27 +56,15 @@ class Transfer:
 
     def _copy_batch(self, doctype: str, rows: Sequence[FeedRow]) -> None:
         missing = self._target.missing_revs(doctype, {row.id: list(row.leaves) for row in rows})
-        docs: list[Doc] = []
-        private = {}
-        for row in rows:
-            if row.id in missing:
-                docs += self._leaves(Ref(doctype, row.id), row)
-        for stored in self._source.get_many(doctype, [row.id for row in rows if row.id in missing]):
-            if stored is not None and stored.private:
-                private[stored.ref.id] = stored.private
-        if not docs:
+        wanted = {row.id: row.leaves[::-1] for row in rows if row.id in missing}  # the winner last, so that private data meets it
+        if not wanted:
             return
+        found = self._source.get_many(doctype, list(wanted))
+        private = {stored.ref.id: stored.private for stored in found if stored is not None and stored.private}
+        docs = self._source.replicas(doctype, wanted)
         for answer in self._target.graft(doctype, docs, private=private):
             if isinstance(answer, CozyError):
                 raise answer
-
-    def _leaves(self, ref: Ref, row: FeedRow) -> Sequence[Doc]:
-        """Every leaf of a document as a replica sends it, the winner last, so that private data meets it."""
-        tree = self._source.tree(ref)
-        found = [_sent(stored, tree.path(stored.rev)) for stored in self._source.leaves(ref)]
-        if not self._leave_attachments and any(ATTACHMENTS in doc for doc in found):
-            raise Invalid(f"{row.id} of {ref.doctype} has attachments, which the target does not keep", source="attachments")
-        return [{name: value for name, value in doc.items() if name != ATTACHMENTS} for doc in reversed(found)]
 
     def _copy_locals(self, doctype: str) -> None:
         for id in self._source.locals(doctype):
@@ -117,10 +99,9 @@ class Transfer:
         """What a doctype holds: what it is -> its kind and hash."""
         found: dict[str, tuple[str, str]] = {}
         for rows in self._batches(store, doctype):
+            for doc in store.replicas(doctype, {row.id: row.leaves for row in rows}):
+                found[f"{doc['_id']} {doc['_rev']}"] = ("revisions", digest_of(doc))
             for row in rows:
-                for stored in store.leaves(Ref(doctype, row.id)):
-                    path = store.tree(stored.ref).path(stored.rev)
-                    found[f"{row.id} {stored.rev}"] = ("revisions", _digest(list(path), stored.deleted, _plain(stored)))
                 found[row.id] = ("deleted" if row.deleted else "documents", _digest(list(row.leaves)))
             for winner in store.get_many(doctype, [row.id for row in rows]):
                 if winner is not None and winner.private:
@@ -141,13 +122,11 @@ class Transfer:
             since = feed.last_seq
 
 
-def _sent(stored: Stored, path: Sequence[str]) -> Doc:
-    revisions = {"start": revtree.generation(path[0]), "ids": [rev.partition("-")[2] for rev in path]}
-    return stored.doc | {"_revisions": revisions}
-
-
-def _plain(stored: Stored) -> Doc:
-    return {name: value for name, value in stored.doc.items() if name not in ("_id", "_rev", "_deleted", ATTACHMENTS)}
+def digest_of(doc: Doc) -> str:
+    """A hash of a revision as replication sends it: its history, fields, and the contents of its attachments."""
+    fields = {name: value for name, value in doc.items() if name not in ("_id", "_rev", "_revisions", attachments.MEMBER)}
+    contents = {name: entry["data"] for name, entry in doc.get(attachments.MEMBER, {}).items()}
+    return _digest(list(revtree.given_path(doc)), fields, contents)
 
 
 def _digest(*values: Any) -> str:

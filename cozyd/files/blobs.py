@@ -5,6 +5,7 @@ A blob is written once, sealed, and never changes; documents name only sealed on
 file's id>/<name>`, temporary files below `<folder>/tmp` on the same disk.
 """
 
+import errno
 import io
 import os
 import re
@@ -87,6 +88,12 @@ class BlobStore(Protocol):
         """The same bytes under another key.
 
         :raises NotFound: there is none.
+        """
+
+    def adopt(self, area: str, key: str, file: Path) -> bool:
+        """Have a file of this machine as a blob without a copy, by a hard link; False: that cannot be here.
+
+        The file stays where it is, and may never be changed. Its name here lasts once the disk is synced.
         """
 
     def delete(self, area: str, keys: Iterable[str]) -> None:
@@ -230,6 +237,19 @@ class LocalBlobs:
         except FileNotFoundError as cause:
             raise NotFound("The content is gone") from cause
         return Blob(new, blob.size, blob.md5)
+
+    def adopt(self, area: str, key: str, file: Path) -> bool:
+        """See `BlobStore.adopt`."""
+        target = self._path(area, key)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(file, target)
+        except OSError as error:
+            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+                return False
+            raise
+        return True
 
     def delete(self, area: str, keys: Iterable[str]) -> None:
         """See `BlobStore.delete`."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from cozyd.documents.store import Stored
 from cozyd.files.blobs import AVATARS
 from cozyd.files.thumbnails import file_of
-from cozyd.files.tree import TRASH_DIR, TRASH_NAME, TRASH_PATH, same_name
+from cozyd.files.tree import TRASH_DIR, TRASH_NAME, TRASH_PATH, internal_id, same_name
 from cozyd.permissions import ROOT_DIR
 
 Kind = Literal["directory", "file", "version"]
@@ -110,7 +110,7 @@ def entry_of(stored: Stored, kind: Kind | None = None, conflicts: Sequence[str] 
         size, md5 = int(doc["size"]), str(doc["md5sum"])
         if kind == "version":
             return Entry(stored.ref.id, stored.rev, "version", key=stored.ref.id, size=size, md5=md5, conflicts=conflicts)
-        key = f"{stored.ref.id}/{doc['internal_vfs_id']}"
+        key = f"{stored.ref.id}/{internal_id(doc)}"
         place = {"parent": str(doc["dir_id"]), "name": str(doc["name"]), "path": str(doc.get("path", ""))}
         trashed = doc.get("trashed") is True
         return Entry(stored.ref.id, stored.rev, "file", **place, key=key, size=size, md5=md5, trashed=trashed, conflicts=conflicts)

@@ -60,10 +60,10 @@ class Lookup:
         """
         id = ROOT_DIR
         for name in tree.split_path(path):
-            rows = self._docs.rows(NAMES, (id, tree.same_name(name)), limit=1)
-            if not rows:
+            found = self._named(id, name)
+            if not found:
                 raise NotFound(NOT_FOUND)
-            id = rows[0].ref.id
+            id = found
         return self.get(id)
 
     def dir(self, id: str) -> Dir:
@@ -88,8 +88,21 @@ class Lookup:
 
     def find(self, parent: Dir, name: str) -> Node | None:
         """A child by name."""
-        rows = self._docs.rows(NAMES, (parent.id, tree.same_name(name)), limit=1)
-        return self.get(rows[0].ref.id) if rows else None
+        found = self._named(parent.id, name)
+        return self.get(found) if found else None
+
+    def _named(self, parent: str, name: str) -> str:
+        """The id of a child by name, empty when there is none.
+
+        Twins that a replica or another server brought are two names for one: the one that is spelt like the asked one counts.
+        """
+        if not name.isascii():
+            for kind in ("directory", "file"):
+                for row in self._docs.rows(BY_NAME, (parent, kind, name)):
+                    if row.key[2] == name:
+                        return row.ref.id
+        rows = self._docs.rows(NAMES, (parent, tree.same_name(name)), limit=1)
+        return rows[0].ref.id if rows else ""
 
     def above(self, node: Node) -> Sequence[Stored]:
         """The ancestors of a node, its parent first, for permission checks."""
@@ -106,7 +119,7 @@ class Lookup:
         return node.path if isinstance(node, Dir) else self.dir(node.parent).below(node.name)
 
     def left_out(self, device: Reference) -> Callable[[Stored], bool] | None:
-        """Tells of documents whether they lie below a folder that a device leaves out; None when it leaves out none."""
+        """Tells of documents whether they are a folder that a device leaves out, or lie below it; None when it leaves out none."""
         rows = self._docs.rows(NOT_SYNCHRONIZED, (device.type, device.id))
         tops = tuple(f"{self.path(node)}/" for node in self.named(rows))
         if not tops:
@@ -115,10 +128,10 @@ class Lookup:
         def lies_below(stored: Stored) -> bool:
             doc = stored.doc
             try:
-                path = doc["path"] if "path" in doc else self.dir(doc.get("dir_id", "")).path + "/"
+                path = doc["path"] if "path" in doc else self.dir(doc.get("dir_id", "")).path
             except NotFound:
                 return False
-            return bool(path.startswith(tops))
+            return f"{path}/".startswith(tops)
 
         return lies_below
 

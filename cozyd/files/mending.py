@@ -12,7 +12,7 @@ from cozyd.files.contents import Contents
 from cozyd.files.fsck import Finding
 from cozyd.files.rows import NAMES
 from cozyd.files.thumbnails import file_of
-from cozyd.files.tree import TRASH_DIR, TRASH_NAME, VERSIONS, write_time
+from cozyd.files.tree import TRASH_DIR, TRASH_NAME, VERSIONS, internal_id, write_time
 from cozyd.locks import Locks
 from cozyd.permissions import FILES, ROOT_DIR
 
@@ -140,7 +140,7 @@ class Mender:
         """Delete a content that no document names, not even since it was looked for."""
         id, _, internal = finding.id.partition("/")
         file = self._find(FILES, id)
-        if (file is None or file.doc.get("internal_vfs_id") != internal) and self._find(VERSIONS, finding.id) is None:
+        if (file is None or internal_id(file.doc) != internal) and self._find(VERSIONS, finding.id) is None:
             self._contents.delete(finding.id)
 
     def _drop_thumbnail(self, finding: Finding) -> None:
@@ -158,7 +158,7 @@ class Mender:
             self._drop_version(finding)
             return
         stored = self._find(FILES, finding.id)
-        if stored is None or self._contents.is_there(f"{stored.ref.id}/{stored.doc.get('internal_vfs_id')}"):
+        if stored is None or self._contents.is_there(f"{stored.ref.id}/{internal_id(stored.doc)}"):
             return
         version = self._newest_version(stored.ref.id)
         if version is None:

@@ -284,6 +284,10 @@ class SwiftBlobs:
             raise _unreadable(error) from error
         return Blob(new, blob.size, blob.md5)
 
+    def adopt(self, area: str, key: str, file: Path) -> bool:  # noqa: ARG002
+        """See `BlobStore.adopt`: never, its contents lie elsewhere."""
+        return False
+
     def delete(self, area: str, keys: Iterable[str]) -> None:
         """See `BlobStore.delete`."""
         self._delete(container_of(area), [object_name(key) for key in keys])

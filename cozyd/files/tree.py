@@ -1,5 +1,6 @@
 """`Dir`, `File`, `Version`: documents as values; rules of names and paths (pure; docs/files.md)."""
 
+import base64
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,7 +117,7 @@ def node_of(stored: Stored) -> Node:
     doc = stored.doc
     if doc.get("type") == "directory":
         return Dir(stored.ref.id, stored.rev, doc.get("dir_id", ""), doc.get("name", ""), doc["path"], stored)
-    blob = Blob(f"{stored.ref.id}/{doc.get('internal_vfs_id', '')}", int(doc["size"]), doc["md5sum"])
+    blob = Blob(f"{stored.ref.id}/{internal_id(doc)}", int(doc["size"]), doc["md5sum"])
     return File(
         stored.ref.id,
         stored.rev,
@@ -129,6 +130,14 @@ def node_of(stored: Stored) -> Node:
         doc.get("trashed") is True,
         stored,
     )
+
+
+def internal_id(doc: Mapping[str, Any]) -> str:
+    """What the key of a file's content ends with. A cozy-stack with a local storage tree names none: there it is its MD5 in hex."""
+    try:
+        return doc.get("internal_vfs_id") or base64.b64decode(doc["md5sum"], validate=True).hex()
+    except (ValueError, TypeError):
+        return ""
 
 
 def version_of(stored: Stored) -> Version:

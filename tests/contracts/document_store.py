@@ -11,6 +11,7 @@ import pytest
 
 from cozyd.documents.store import DocumentBackend, DocumentStore, Query, Ref, Write
 from cozyd.errors import Conflict, Invalid, NotFound, SeqGone
+from tests.contracts.document_attachments import AttachmentsContract
 from tests.contracts.document_model import compare
 from tests.contracts.document_revisions import RevisionsContract
 from tests.contracts.document_rows import RowsContract
@@ -18,7 +19,7 @@ from tests.contracts.document_values import FILES, LENIENT_TYPE, THINGS, design,
 from tests.contracts.document_writes import WritesContract
 
 
-class DocumentStoreContract(WritesContract, RowsContract, RevisionsContract):
+class DocumentStoreContract(WritesContract, RowsContract, RevisionsContract, AttachmentsContract):
     """Every test of a port's promise."""
 
     @pytest.fixture

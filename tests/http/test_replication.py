@@ -11,7 +11,7 @@ from tests.support.client import Answer, Client
 from tests.support.raw import Raw
 from tests.support.serving import Served
 
-TYPES = ("feed", "waiting", "round", "grafts", "bulk", "local")
+TYPES = ("feed", "waiting", "round", "grafts", "attached", "bulk", "local")
 T = {name: f"/data/io.cozy.test.{name}" for name in TYPES}
 NONE = "/data/io.cozy.test.absent"
 
@@ -372,13 +372,25 @@ def test_refused_grafts_name_their_document(alice: Client):
         {"_rev": rev(1, "a")},
         {"_id": "_odd", "_rev": rev(1, "a")},
         {"_id": "special", "_rev": rev(1, "a"), "_special": 1},
-        {"_id": "attached", "_rev": rev(1, "a"), "_attachments": {"a": {"data": "eA=="}}},
+        {"_id": "attached", "_rev": rev(1, "a"), "_attachments": {"a": {"data": "%"}}},
         {"_id": "superscript", "_rev": "²-" + "a" * 32},
         {"_id": "fine", "_revisions": {"start": 1, "ids": ["f" * 32]}},
         new_edits=False,
     )
     assert [row["id"] for row in rows] == ["no-rev", "bad-rev", "bad-path", None, "_odd", "special", "attached", "superscript"]
     assert alice.api("GET", f"{path}/fine").json["_rev"] == rev(1, "f")
+
+
+def test_attachments_come_and_go_by_replication(alice: Client):
+    path = T["attached"]
+    picture = {"content_type": "image/png", "revpos": 1, "data": "aGVsbG8="}
+    assert bulk(alice, path, {"_id": "p", "_rev": rev(1, "a"), "_attachments": {"p.png": picture}}, new_edits=False) == []
+    shown = alice.api("GET", f"{path}/p").json["_attachments"]["p.png"]
+    assert (shown["stub"], shown["length"], shown["digest"]) == (True, 5, "md5-XUFAKrxLKna5cZ2REBfFkg==")
+    asked = {"docs": [{"id": "p"}]}
+    found = alice.api("POST", f"{path}/_bulk_get?revs=true&attachments=true", asked).json["results"][0]["docs"][0]["ok"]
+    assert found["_attachments"] == {"p.png": picture | {"digest": shown["digest"]}}
+    assert "stub" in alice.api("POST", f"{path}/_bulk_get", asked).json["results"][0]["docs"][0]["ok"]["_attachments"]["p.png"]
 
 
 def test_a_round_trip_between_two_doctypes(alice: Client):

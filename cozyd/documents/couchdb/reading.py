@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cozyd import jsons
+from cozyd.documents.attachments import MEMBER
 from cozyd.documents.revtree import Tree
 from cozyd.documents.store import Doc, FeedRow, Map, Ref, Stored
 
-KEPT_CONTROL = "_attachments"
-"""Stubs of attachments stay in the text: an edit that left them out would delete them."""
 Fetch = Callable[[Sequence[Ref]], Mapping[Ref, Map]]
 
 
@@ -64,8 +63,8 @@ def stored_of(doctype: str, doc: Doc, privates: Privates) -> Stored:
 
 
 def fields_of(doc: Doc) -> Doc:
-    """A document's fields without CouchDB's own members."""
-    return {name: value for name, value in doc.items() if name[:1] != "_" or name == KEPT_CONTROL}
+    """A document's fields without CouchDB's own members; stubs of attachments stay, as an edit that left them out would delete them."""
+    return {name: value for name, value in doc.items() if name[:1] != "_" or name == MEMBER}
 
 
 def tree_of(leaves: Iterable[Doc]) -> Tree:

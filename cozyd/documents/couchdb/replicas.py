@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from cozyd.documents import edits, revtree
+from cozyd.documents.attachments import MEMBER
 from cozyd.documents.couchdb import lines
 from cozyd.documents.couchdb.databases import Databases, refusal
-from cozyd.documents.couchdb.reading import KEPT_CONTROL
 from cozyd.documents.couchdb.rows import Rows
 from cozyd.documents.couchdb.writing import Commit, Current
 from cozyd.documents.store import Change, Doc, Map, Ref, Stored
@@ -59,7 +59,7 @@ class Graft:
         try:
             id = edits.check_id(doc.get("_id"))
             path = revtree.given_path(doc)
-            fields = edits.clean(doc, attachments=True)
+            fields = edits.clean(doc)
             edits.text_of(Ref(self._doctype, id), fields)
         except CozyError as error:
             return error
@@ -67,7 +67,7 @@ class Graft:
         head: Doc = {"_id": id, "_rev": path[0], "_revisions": revisions}
         if doc.get("_deleted") is True:
             head["_deleted"] = True
-        return head | fields | ({KEPT_CONTROL: doc[KEPT_CONTROL]} if doc.get(KEPT_CONTROL) else {})
+        return head | fields | ({MEMBER: doc[MEMBER]} if doc.get(MEMBER) else {})
 
     def _write_privates(self, refs: Sequence[Ref], after: Mapping[Ref, Current], private: Mapping[str, Map]) -> None:
         wanted: dict[Ref, Map | None] = {ref: private[ref.id] for ref in refs if ref.id in private}
@@ -100,7 +100,7 @@ class Graft:
     @staticmethod
     def _tombstone(rev: str, doc: Doc) -> bytes:
         """The body of a winning deletion, when it is the one that was given."""
-        return edits.text_of(Ref("", ""), edits.clean(doc, attachments=True)) if doc["_rev"] == rev else b"{}"
+        return edits.text_of(Ref("", ""), edits.clean(doc)) if doc["_rev"] == rev else b"{}"
 
 
 def _live(current: Current | None) -> Stored | None:

@@ -409,6 +409,12 @@ class CouchStore:
             raise NotFound("missing")
         return docs
 
+    def replicas(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Sequence[Doc]:
+        """See `DocumentStore.replicas`."""
+        asked = [(id, rev) for id, wanted in revs.items() for rev in wanted]
+        found = self._databases.revisions(self._databases.path(doctype), asked, revs=True, attachments=True)
+        return [doc for doc in found if doc is not None]
+
     def missing_revs(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Sequence[str], Sequence[str]]]:
         """See `DocumentStore.missing_revs`."""
         try:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from cozyd import jsons
 from cozyd.documents import edits
+from cozyd.documents.attachments import MEMBER
 from cozyd.documents.couchdb import lines
 from cozyd.documents.couchdb.databases import Answer, Databases, refusal
-from cozyd.documents.couchdb.reading import KEPT_CONTROL, CouchStored, Privates, fields_of, stored_of
+from cozyd.documents.couchdb.reading import CouchStored, Privates, fields_of, stored_of
 from cozyd.documents.couchdb.rows import Rows
 from cozyd.documents.store import Change, Doc, Map, Ref, Stored, Write
 from cozyd.errors import Conflict, CozyError, NotFound
@@ -96,15 +97,15 @@ class Commit:
 
     def _fields(self, write: Write, current: Current | None, base: str | None) -> Doc:
         old = self._body(write, current, base)
-        attachments = {KEPT_CONTROL: old[KEPT_CONTROL]} if KEPT_CONTROL in old and not write.deleted else {}
+        kept = {MEMBER: old[MEMBER]} if MEMBER in old and not write.deleted else {}
         if write.patch is not None:
-            return edits.clean(edits.patched(old, write.patch), attachments=True) | attachments
+            return edits.clean(edits.patched(old, write.patch)) | kept
         if write.body is None:
             return {}
         body = jsons.load_object(write.body) if isinstance(write.body, bytes) else write.body
-        if body.get(KEPT_CONTROL):
-            attachments = {KEPT_CONTROL: body[KEPT_CONTROL]}
-        return edits.clean(body, attachments=True) | attachments
+        if body.get(MEMBER):
+            kept = {MEMBER: body[MEMBER]}
+        return edits.clean(body) | kept
 
     def _body(self, write: Write, current: Current | None, base: str | None) -> Doc:
         """The fields an edit grows from."""

@@ -35,6 +35,7 @@ CREATE UNIQUE INDEX doc_by_seq ON doc (doctype, seq, id, rev, deleted);
 CREATE TABLE rev (
   doc INTEGER NOT NULL, rev TEXT NOT NULL, parent TEXT, deleted INTEGER NOT NULL, text BLOB, PRIMARY KEY (doc, rev)
 ) WITHOUT ROWID;
+CREATE TABLE attachment (doc INTEGER NOT NULL, digest TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (doc, digest));
 CREATE TABLE idx (num INTEGER PRIMARY KEY AUTOINCREMENT, doctype INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE (doctype, name));
 CREATE TABLE entry (
   idx INTEGER NOT NULL, key BLOB NOT NULL, id TEXT NOT NULL, doc INTEGER NOT NULL, name BLOB, value BLOB, seq INTEGER,
@@ -49,7 +50,7 @@ CREATE TABLE local (
   doctype INTEGER NOT NULL, id TEXT NOT NULL, rev INTEGER NOT NULL, text BLOB NOT NULL, PRIMARY KEY (doctype, id)
 ) WITHOUT ROWID;
 """
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from cozyd import jsons
-from cozyd.documents import edits, mango
+from cozyd.documents import edits, mango, revtree
 from cozyd.documents.malformed import Malformed
 from cozyd.documents.revtree import Tree, next_local
+from cozyd.documents.sqlite import attached, upkeep
 from cozyd.documents.sqlite import contents as content_table
-from cozyd.documents.sqlite import upkeep
 from cozyd.documents.sqlite.database import Database
 from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
@@ -415,6 +415,19 @@ class SqliteStore:
             for rev in wanted:
                 with suppress(NotFound):
                     found.append(self._get(connection, num, ref, rev))
+        return found
+
+    def replicas(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Sequence[Doc]:
+        """See `DocumentStore.replicas`."""
+        num, found = self._number(doctype), []
+        with self._database.reading(snapshot=True) as connection:
+            for ref, wanted in ((Ref(doctype, id), wanted) for id, wanted in revs.items()):
+                with suppress(NotFound):
+                    tree = self._tree(connection, num, ref)
+                    for rev in wanted:
+                        stored = self._get(connection, num, ref, rev)
+                        more = {"_revisions": revtree.revisions_of(tree.path(rev))} | attached.read(connection, num, stored)
+                        found.append(stored.doc | more)
         return found
 
     def missing_revs(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Sequence[str], Sequence[str]]]:

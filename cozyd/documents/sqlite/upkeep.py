@@ -24,7 +24,7 @@ def drop(connection: sqlite3.Connection, tables: Tables, num: int) -> None:
         (seq, num),
     )
     connection.execute(f"UPDATE OR REPLACE entry SET doc = -doc WHERE seq IS NOT NULL AND doc IN ({docs})", (num,))  # noqa: S608
-    for name in ("entry", "rev"):
+    for name in ("entry", "rev", "attachment"):
         connection.execute(f"DELETE FROM {name} WHERE doc IN ({docs})", (num,))  # noqa: S608
     for name in ("doc", "idx", "local"):
         connection.execute(f"DELETE FROM {name} WHERE doctype = ?", (num,))  # noqa: S608

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cozyd import jsons
-from cozyd.documents import edits, revtree
+from cozyd.documents import attachments, edits, revtree
 from cozyd.documents.mango import index_from_design
 from cozyd.documents.revtree import Tree
+from cozyd.documents.sqlite.attached import Attached
 from cozyd.documents.sqlite.rows import Rows, Table, Tables, index_name
 from cozyd.documents.store import Change, Doc, Key, Map, Ref, Stored, Write
 from cozyd.errors import Conflict
@@ -49,6 +50,7 @@ class Transaction:
         self._doctypes = doctypes
         self._lenient = lenient
         self._rows = Rows(connection, tables)
+        self._attached = Attached(connection)
         self._counts: dict[int, list[int]] = {}
         self._seq, self._epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone()
         self._began = self._seq
@@ -94,15 +96,18 @@ class Transaction:
         """
         row = self._find(write.ref)
         base = self._base(write, row)
-        fields = self._fields(write, row, base)
+        fields, contents = self._fields(write, row, base)
         text = edits.text_of(write.ref, fields)
         rev = revtree.next_rev(base, fields, deleted=write.deleted)
         private = self._private(write, row)
         stored = Stored(write.ref, rev, text, deleted=write.deleted, private=private)
         if row is not None and base is not None and (row.leaves > 1 or base != row.rev):
-            return self._edit_conflict(write, row, base, stored)
-        changed = write.patch.keys() if write.patch is not None and write.private is None else None
-        return self._put(write, row, stored, base, changed)
+            change = self._edit_conflict(write, row, base, stored)
+        else:
+            changed = write.patch.keys() if write.patch is not None and write.private is None else None
+            change = self._put(write, row, stored, base, changed)
+        self._settle_contents(write.ref, row, contents)
+        return change
 
     def graft(self, doctype: str, doc: Doc, given: Map | None = None) -> Change | None:
         """Merge a replica's revision; None: it was known, though perhaps not all of its ancestors.
@@ -115,6 +120,11 @@ class Transaction:
         fields = edits.clean(doc)
         deleted = doc.get("_deleted") is True
         row = self._find(ref)
+        contents: attachments.Contents = {}
+        if doc.get(attachments.MEMBER):
+            known = self._attached.stubs(row.num) if row is not None else {}
+            fields[attachments.MEMBER], contents = attachments.take(doc[attachments.MEMBER], known, revtree.generation(path[0]))
+            self._attached.check(row.num if row is not None else 0, contents)
         tree = self._tree(row.num) if row is not None else Tree()
         before = dict(tree.parents)
         if not tree.merge(path, deleted=deleted):
@@ -126,7 +136,17 @@ class Transaction:
         if row is not None and path[0] in before and revtree.leaves_of(before) == revtree.leaves_of(tree.parents):
             self._rewrite(row.num, tree, before, tree.stem())
             return None
-        return self._settle(ref, row, tree, before, stored)
+        change = self._settle(ref, row, tree, before, stored)
+        self._settle_contents(ref, row, contents)
+        return change
+
+    def _settle_contents(self, ref: Ref, row: _Row | None, contents: attachments.Contents) -> None:
+        """Write new contents of attachments, and remove those that no revision names any more."""
+        if not contents and (row is None or not attachments.may_have(row.text)):
+            return
+        now = self._find(ref)
+        if now is not None:
+            self._attached.settle(now.num, contents)
 
     def purge(self, ref: Ref, rev: str) -> None:
         """Forget a leaf; the next best one wins, or the document is gone."""
@@ -145,8 +165,10 @@ class Transaction:
             self._rows.replace(row.num, old, None if winner.deleted else winner, seq, strict=False)
             self._update(row, winner, seq, leaves=len(tree.leaves))
             self._count(self._doctypes[ref.doctype], row, winner, seq)
+            self._attached.settle(row.num, {})
             return
         self._rows.replace(row.num, old, None, seq, strict=False)
+        self._attached.drop(row.num)
         self.connection.execute("UPDATE OR REPLACE entry SET doc = -doc WHERE doc = ?", (row.num,))  # a feed's gone rows
         self.connection.execute("DELETE FROM doc WHERE num = ?", (row.num,))
         counts = self._counts.setdefault(self._doctypes[ref.doctype], [0, 0, 0, 0])
@@ -214,12 +236,22 @@ class Transaction:
             return write.rev
         raise Conflict(refs=[write.ref])
 
-    def _fields(self, write: Write, row: _Row | None, base: str | None) -> Doc:
+    def _fields(self, write: Write, row: _Row | None, base: str | None) -> tuple[Doc, attachments.Contents]:
+        """The new body, and contents of attachments that come with it; those that are there stay, unless the body has others."""
+        if write.patch is None and write.body is None:
+            return {}, {}
+        text = self._text_of(row, base) if row is not None else b""
+        before = jsons.load_object(text) if write.patch is not None or attachments.may_have(text) else {}
+        old = before.pop(attachments.MEMBER, {}) if not write.deleted else {}
         if write.patch is not None:
-            return edits.clean(edits.patched(jsons.load_object(self._text_of(row, base)) if row is not None else {}, write.patch))
-        if write.body is None:
-            return {}
-        return edits.clean(jsons.load_object(write.body) if isinstance(write.body, bytes) else write.body)
+            return edits.clean(edits.patched(before, write.patch)) | ({attachments.MEMBER: old} if old else {}), {}
+        body = jsons.load_object(write.body) if isinstance(write.body, bytes) else write.body
+        fields = edits.clean(body or {})
+        contents: attachments.Contents = {}
+        if body and body.get(attachments.MEMBER):
+            old, contents = attachments.take(body[attachments.MEMBER], old, revtree.generation(base) + 1 if base else 1)
+            self._attached.check(row.num if row is not None else 0, contents)
+        return fields | ({attachments.MEMBER: old} if old else {}), contents
 
     def _text_of(self, row: _Row, base: str | None) -> bytes:
         if base is None or base == row.rev:

@@ -1,0 +1,61 @@
+"""The operator brings in instances of a cozy-stack (docs/moving-in.md)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from flask import Response, request
+
+from blueprints._admin import Steps, absolute_path, reported, stack
+from blueprints._request import Service, flag, public
+from cozyd.moving_in import Find, move_in
+from cozyd.moving_in.contents import SwiftContainer, find_tree
+from cozyd.moving_in.dumps import DumpFolder
+from cozyd.moving_in.sources import Source, StoreSource
+from cozyd.stack import Stack, open_blobs, open_documents
+
+service = Service("admin_moving", __name__, url_prefix="/instances")
+
+
+@service.post("/import-cozy", access=public)
+def import_cozy() -> Response:
+    """Bring in instances of a cozy-stack; progress comes as lines of JSON."""
+    asked = request.args
+    steps = _steps(stack(), asked.get("Source", ""), asked.get("Storage", ""), asked.get("Domain", ""), dry_run=flag("DryRun"))
+    return reported(steps)
+
+
+def _steps(opened: Stack, source: str, storage: str, domain: str, *, dry_run: bool) -> Steps:
+    with _source(opened, source) as found, _contents(opened, source, storage) as contents:
+        yield from move_in(opened, found, contents, domain=domain, dry_run=dry_run)
+
+
+@contextmanager
+def _source(opened: Stack, address: str) -> Iterator[Source]:
+    """A folder of dumps, a CouchDB, or, when no address is given, the store that is served: instances opened in place."""
+    if not address or address == opened.config.storage.documents:
+        yield StoreSource(opened.documents)
+    elif address.startswith(("http://", "https://")):
+        backend = open_documents(opened.config, opened.drivers.locks, address)
+        try:
+            yield StoreSource(backend)
+        finally:
+            backend.close()
+    else:
+        yield DumpFolder(absolute_path(address, source="Source"))
+
+
+@contextmanager
+def _contents(opened: Stack, source: str, storage: str) -> Iterator[Find]:
+    """Where contents are: a folder, Swift, or, when no address is given, the folder of dumps."""
+    if not storage.startswith("swift"):
+        place = storage or ("" if source.startswith("http") else source)
+        folder = absolute_path(place, source="Storage") if place else None
+        yield lambda _, domain: find_tree(folder, domain) if folder is not None else None
+        return
+    config = opened.config
+    blobs = open_blobs(replace(config, storage=replace(config.storage, blobs=storage)), config.storage.path / "blobs")
+    try:
+        yield lambda prefix, _: SwiftContainer(blobs, prefix)
+    finally:
+        blobs.close()
