@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from flask import Response, request
 
 from blueprints._admin import Steps, absolute_path, reported, stack
 from blueprints._request import Service, flag, public
-from cozyd.moving_in import Find, move_in
+from cozyd.errors import Invalid
+from cozyd.moving_in import Find, move_in, node_cozy
 from cozyd.moving_in.contents import SwiftContainer, find_tree
 from cozyd.moving_in.dumps import DumpFolder
 from cozyd.moving_in.sources import Source, StoreSource
@@ -26,8 +28,24 @@ def import_cozy() -> Response:
 
 
 def _steps(opened: Stack, source: str, storage: str, domain: str, *, dry_run: bool) -> Steps:
+    if source.startswith("/") and node_cozy.is_export(Path(source)):
+        yield from _old_steps(opened, Path(source), domain, dry_run=dry_run)
+        return
     with _source(opened, source) as found, _contents(opened, source, storage) as contents:
         yield from move_in(opened, found, contents, domain=domain, dry_run=dry_run)
+
+
+def _old_steps(opened: Stack, export: Path, domain: str, *, dry_run: bool) -> Steps:
+    """An export of the old node.js cozy goes into an instance that is there."""
+    if not domain:
+        raise Invalid("which instance takes the export has to be said", source="Domain")
+    instance = opened.instance(domain)
+    yield {"step": "begin", "dry_run": dry_run}
+    troubles = 0
+    for step in node_cozy.bring_in(instance, export, opened.blobs.temporary, dry_run=dry_run):
+        troubles += step["step"] == "trouble"
+        yield step
+    yield {"step": "done", "instances": 1, "troubles": troubles}
 
 
 @contextmanager
