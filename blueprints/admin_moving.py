@@ -1,9 +1,10 @@
 """The operator brings in instances of a cozy-stack (docs/moving-in.md)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from flask import Response, request
 
@@ -14,6 +15,7 @@ from cozyd.moving_in import Find, move_in, node_cozy
 from cozyd.moving_in.contents import SwiftContainer, find_tree
 from cozyd.moving_in.dumps import DumpFolder
 from cozyd.moving_in.sources import Source, StoreSource
+from cozyd.moving_in.way_back import write_tree
 from cozyd.stack import Stack, open_blobs, open_documents
 
 service = Service("admin_moving", __name__, url_prefix="/instances")
@@ -25,6 +27,17 @@ def import_cozy() -> Response:
     asked = request.args
     steps = _steps(stack(), asked.get("Source", ""), asked.get("Storage", ""), asked.get("Domain", ""), dry_run=flag("DryRun"))
     return reported(steps)
+
+
+@service.post("/<domain>/export-cozy", access=public)
+def export_cozy(domain: str) -> Response:
+    """Write her contents as the storage tree of a cozy-stack; progress comes as lines of JSON."""
+    folder = absolute_path(request.args.get("Folder", ""), source="Folder")
+    return reported(_begun(write_tree(stack().instance(domain), folder)))
+
+
+def _begun(steps: Iterator[Mapping[str, Any]]) -> Steps:
+    yield from steps
 
 
 def _steps(opened: Stack, source: str, storage: str, domain: str, *, dry_run: bool) -> Steps:

@@ -15,7 +15,7 @@ from cozyd.cli.fsck import fsck
 from cozyd.cli.instances import instances, settings
 from cozyd.cli.jobs import jobs, triggers, worker
 from cozyd.cli.migrate import migrate
-from cozyd.cli.moving import import_cozy
+from cozyd.cli.moving import export_cozy, import_cozy
 from cozyd.cli.passwords import passwords
 from cozyd.cli.search import doctypes, search
 from cozyd.cli.serving import config_group, serve_command
@@ -46,6 +46,7 @@ cozyd.add_command(settings)
 cozyd.add_command(passwords)
 cozyd.add_command(migrate)
 cozyd.add_command(import_cozy)
+cozyd.add_command(export_cozy)
 cozyd.add_command(backup)
 cozyd.add_command(restore)
 cozyd.add_command(files)

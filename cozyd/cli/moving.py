@@ -1,4 +1,4 @@
-"""`cozyd import-cozy`: instances of a cozy-stack move in."""
+"""`cozyd import-cozy` and `export-cozy`: instances of a cozy-stack move in, and back."""
 
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,18 @@ def import_cozy(config: Config, source: str, storage: str, domain: str, dry_run:
     parameters = {"Source": _place(source), "Storage": _place(storage), "Domain": domain, "DryRun": "true" if dry_run else None}
     teller = _Teller(as_json)
     follow(config, "POST", at("instances", "import-cozy"), parameters, teller)
+    raise SystemExit(1 if teller.troubles else 0)
+
+
+@click.command("export-cozy")
+@click.argument("domain")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print each step as a line of JSON.")
+@click.pass_obj
+def export_cozy(config: Config, domain: str, folder: Path, as_json: bool) -> None:
+    """Write the contents of DOMAIN below FOLDER as the local storage of a cozy-stack, for the way back to it."""
+    teller = _Teller(as_json)
+    follow(config, "POST", at("instances", domain, "export-cozy"), {"Folder": str(folder.absolute())}, teller)
     raise SystemExit(1 if teller.troubles else 0)
 
 

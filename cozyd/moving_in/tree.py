@@ -34,6 +34,10 @@ class Tree:
             content = Content(f"{id}/{internal_id(doc)}", "", size, md5)
             self._files[id] = (str(doc.get("dir_id")), str(doc.get("name")), content)
 
+    def folders(self) -> Sequence[str]:
+        """The paths of all folders, a folder before what is in it."""
+        return sorted(self._folders.values())
+
     def contents(self) -> Sequence[Content]:
         """Every content that a document names, with the place where a local tree has it."""
         found = [

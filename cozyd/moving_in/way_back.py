@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cozyd.errors import Invalid, NotFound
-from cozyd.files.blobs import THUMBNAILS
 from cozyd.files.spool import translated
 from cozyd.files.thumbnails import file_of
 from cozyd.files.tree import TRASH_NAME, VERSIONS
 from cozyd.instance import Instance
-from cozyd.moving_in.contents import Content, StorageTree
+from cozyd.moving_in.contents import SHARD, THUMBNAILS_FOLDER, Content, StorageTree
 from cozyd.moving_in.sources import Trouble
 from cozyd.moving_in.tree import Tree
 from cozyd.permissions import FILES
@@ -53,11 +52,12 @@ def write_tree(instance: Instance, folder: Path) -> Iterator[Step]:
 def _write(instance: Instance, content: Content, target: Path) -> None:
     with translated():
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        with instance.files.open_key(content.key) as source, open(target, "xb") as file:
+        with instance.contents.open(content.key) as source, open(target, "xb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
 
 
 def _thumbnails(instance: Instance) -> Iterator[Content]:
-    for key in instance.files.keys(f"{THUMBNAILS}/"):
-        name = key.partition("/")[2]
-        yield Content(key, f"/.thumbs/{file_of(key)[:4]}/{name}.jpg", 0)
+    for key, size, _ in instance.contents.list():
+        id = file_of(key)
+        if id:
+            yield Content(key, f"/{THUMBNAILS_FOLDER}/{id[:SHARD]}/{key.partition('/')[2]}.jpg", size)

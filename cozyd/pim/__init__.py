@@ -307,6 +307,8 @@ class Pim:
     def _body(self, collection: Collection, doctype: str, known: Stored | None, parsed: Component) -> Doc:
         old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known is not None else {}
         body: Doc = _apply(doctype, parsed, old)
+        if known is not None:
+            body = _changed(old, _apply(doctype, _parsed(text(known), is_card=collection.kind == "book")[2], old), body)
         relationships = self._relationships(collection, body)
         if relationships:
             body["relationships"] = relationships
@@ -356,6 +358,15 @@ def _fields(doctype: str, parsed: Component) -> Map:
     if doctype == GROUPS:
         return groupcards.read(parsed)
     return vcard.read(parsed) if doctype == CONTACTS else ical.read(parsed)
+
+
+def _changed(old: Doc, before: Doc, after: Doc) -> Doc:
+    """A document in which only the fields are other whose meaning the client changed.
+
+    :param before: what the text that was served means; what it cannot say is lost there as in `after`, and no change.
+    """
+    same = {name for name in old if after.get(name, ...) == before.get(name, ...)}
+    return {name: value for name, value in after.items() if name not in same} | {name: old[name] for name in same}
 
 
 def _apply(doctype: str, parsed: Component, old: Doc) -> Doc:

@@ -10,7 +10,7 @@ from datetime import date
 
 from cozyd.documents.store import Doc, Map, Stored
 from cozyd.pim.content import escape, make
-from cozyd.pim.fields import look, text_of
+from cozyd.pim.fields import look, part_of, text_of
 
 ID = "contact-birthdays"
 """The calendar's; who makes one of this id gets this one."""
@@ -26,7 +26,7 @@ def kinds_of(contact: Stored) -> Iterator[str]:
 
 def href_of(contact: Stored, kind: str) -> str:
     """Its address in the calendar."""
-    return f"{contact.ref.id}-{kind}.ics"
+    return f"{part_of(contact.ref.id)}-{kind}.ics"
 
 
 def uid_of(contact: Stored, kind: str) -> str:

@@ -1,11 +1,14 @@
 """What mappings of contacts, events and todos share: empty values, hashes of fields, nested names."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from cozyd import jsons
 from cozyd.documents.store import Doc
+
+_UNSAFE = re.compile(r"[/\\:%?#~\x00-\x1f]|^\.")
 
 
 def tidy(value: Any) -> Any:
@@ -63,3 +66,8 @@ def text_of(value: Any) -> str:
 def items_of(value: Any) -> list[Doc]:
     """A list of objects; anything else in it, or in its place, is left out."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def part_of(id: str) -> str:
+    """An id as one part of a path that every client and Radicale take: what they may not is percent-encoded in the name itself."""
+    return _UNSAFE.sub(lambda found: f"%{ord(found.group()):02X}", id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cozyd.documents.store import Change, Doc, Key, Projection, Stored, Write
 from cozyd.pim import birthdays, groups, ical, occurrence, words
-from cozyd.pim.fields import text_of
+from cozyd.pim.fields import part_of, text_of
 from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, EPOCH, GROUPS, KIND_OF, record_of
 from cozyd.pim.resource import etag, modified, text
 
@@ -31,7 +31,7 @@ def collection_of(stored: Stored) -> str:
 def href_of(stored: Stored) -> str:
     """The last part of a document's address in its collection."""
     known = text_of(record_of(stored).get("href"))
-    return known or stored.ref.id + (".vcf" if KIND_OF[stored.ref.doctype] == "VCARD" else ".ics")
+    return known or part_of(stored.ref.id) + (".vcf" if KIND_OF[stored.ref.doctype] == "VCARD" else ".ics")
 
 
 def uid_of(stored: Stored) -> str:

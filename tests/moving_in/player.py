@@ -50,7 +50,7 @@ class Player:
         headers = {"Accept": "application/json", **recorded.get("headers", {})}
         who = recorded["as"]
         if who == "login":
-            return self._log_in(recorded, headers)
+            return self.log_in(recorded, headers)
         token = self.token_of(who)
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -85,7 +85,8 @@ class Player:
         answer = self.ask("GET", path, {"Authorization": f"Bearer {self.token}"})
         return str(json.loads(answer.body)["data"]["links"][link])
 
-    def _log_in(self, recorded: Mapping[str, Any], headers: dict[str, str]) -> Answer:
+    def log_in(self, recorded: Mapping[str, Any], headers: dict[str, str]) -> Answer:
+        """Send the form of the log-in page."""
         page = self.ask("GET", "/auth/login", {"Accept": "text/html"})
         token = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page.body)
         assert token, page.body[:2000]
