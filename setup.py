@@ -36,7 +36,7 @@ setup(
     long_description_content_type="text/markdown",
     license="AGPL-3.0-or-later",
     python_requires=">=3.11",
-    packages=find_packages(include=["cozyd", "cozyd.*", "blueprints", "dav", "workers"]),
+    packages=find_packages(include=[name for top in ("cozyd", "blueprints", "dav", "workers") for name in (top, f"{top}.*")]),
     package_data={"cozyd": ["mails/*.html", "mails/words/*.toml", "descriptions/doctypes/*.toml"]},
     install_requires=_dependencies(),
     entry_points={"console_scripts": ["cozyd = cozyd.cli:main"]},

@@ -93,8 +93,8 @@ def test_the_installed_command_serves_pages_and_what_they_load(installed: Path, 
     status, page = ask(port, "/auth/login")
     assert (status, 'id="login-form"' in page) == (200, True)
     loaded = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
-    assert len(loaded) == 4
-    assert [ask(port, one)[0] for one in loaded] == [200] * 4
+    assert len(loaded) == 5
+    assert [ask(port, one)[0] for one in loaded] == [200] * 5
     assert ask(port, "/nothing")[0] == 404
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cozyd.accounts import ACCOUNTS, AccountSecrets
@@ -84,6 +84,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text()
 NAMES = st.sampled_from(["login", "password", "secret", "code", "session", "x", "secret_encrypted", "credentials_encrypted"])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(auth=st.dictionaries(NAMES, VALUES), nested=st.booleans())
 def test_what_is_sealed_opens_again(auth: dict[str, Any], nested: bool):
     secrets = AccountSecrets("an instance's secret")

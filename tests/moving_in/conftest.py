@@ -41,7 +41,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def moved(tmp_path_factory: pytest.TempPathFactory, storage: Path, configuration: dict[str, str]) -> Iterator[Served]:
-    """A server that has taken in everything: documents in SQLite, contents by hard links."""
+    """A server that has taken in everything: documents in SQLite, contents by hard links. It is only read."""
     server = Served(tmp_path_factory.mktemp("moved") / "data", environ=configuration | CONTEXT)
     server.cli("import-cozy", str(FIXTURE), "--storage", str(storage))
     with server:
@@ -51,3 +51,12 @@ def moved(tmp_path_factory: pytest.TempPathFactory, storage: Path, configuration
 def player(server: Served) -> Player:
     """Who asks what was recorded."""
     return Player(server.port, server.token(*ACCESS["cli_scope"].split(), domain=ACCESS["domain"]))
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory, storage: Path, configuration: dict[str, str]) -> Iterator[Served]:
+    """As `moved`, for the tests of one file, which may change what is in it."""
+    server = Served(tmp_path_factory.mktemp("used") / "data", environ=configuration)
+    server.cli("import-cozy", str(FIXTURE), "--storage", str(storage))
+    with server:
+        yield server

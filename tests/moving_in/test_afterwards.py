@@ -1,7 +1,6 @@
 """What was brought in goes on being used: the trash, versions, log-ins, and the way back to the old server's storage."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ DOMAIN, PREFIX = ACCESS["domain"], ACCESS["prefix"]
 FILES = [
     json.loads(line) for line in (FIXTURE / "databases" / f"{PREFIX}__io-cozy-files.jsonl").read_text(encoding="utf-8").splitlines() if line
 ]
-
-
-@pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory, storage: Path, configuration: dict[str, str]) -> Iterator[Served]:
-    server = Served(tmp_path_factory.mktemp("used") / "data", environ=configuration)
-    server.cli("import-cozy", str(FIXTURE), "--storage", str(storage))
-    with server:
-        yield server
 
 
 def ask(who: Player, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:

@@ -47,8 +47,8 @@ class Phone:
 
 
 @pytest.fixture(scope="module")
-def phone(moved: Served) -> Phone:
-    return Phone(moved)
+def phone(used: Served) -> Phone:
+    return Phone(used)
 
 
 def test_every_live_contact_is_listed_and_has_a_card(phone: Phone):
@@ -68,8 +68,8 @@ def test_every_live_event_and_task_is_listed_and_has_a_text(phone: Phone):
     assert len(texts) == len(wanted)
 
 
-def test_an_edit_on_the_phone_shows_in_json_and_the_reverse(moved: Served, phone: Phone):
-    who = player(moved)
+def test_an_edit_on_the_phone_shows_in_json_and_the_reverse(used: Served, phone: Phone):
+    who = player(used)
     href = next(href for href in phone.hrefs(BOOK) if "Durand" in phone.ask("GET", href).body.decode())
     before = phone.ask("GET", href)
     card = (

@@ -24,4 +24,4 @@ def test_contents_go_into_swift_and_come_out_of_it(tmp_path: Path, storage: Path
     found = second("fsck", DOMAIN, "--json")
     types = {step["type"] for step in map(json.loads, found.out.splitlines()) if "type" in step}
     assert types <= {"index_duplicate_name", "document_store"}
-    assert first("instances", "remove", DOMAIN, **ours).status == 0
+    assert first("instances", "remove", DOMAIN, "--force", **ours).status == 0
