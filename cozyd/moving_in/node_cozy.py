@@ -22,7 +22,8 @@ from cozyd.instance import Instance
 from cozyd.moving_in.sources import Trouble
 from cozyd.pim import split
 from cozyd.pim.collections import Collection
-from cozyd.pim.record import DEFAULT_BOOK, DEFAULT_CALENDAR
+from cozyd.pim.record import DEFAULT_BOOK
+from cozyd.pim.rows import DEFAULT_CALENDAR
 
 FILES, ALBUMS = "files", "albums"
 ALBUM_DOCTYPE = "io.cozy.photos.albums"
