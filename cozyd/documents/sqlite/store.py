@@ -1,7 +1,6 @@
 """`SqliteStore`: the documents of one tenant in one file (docs/documents.md)."""
 
 import json
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,13 +10,13 @@ from typing import Any, ClassVar, Literal
 
 from cozyd import jsons
 from cozyd.documents import edits, mango, revtree
-from cozyd.documents.malformed import Malformed
 from cozyd.documents.revtree import Tree, next_local
-from cozyd.documents.sqlite import attached, upkeep
+from cozyd.documents.sqlite import attached, snapshot, upkeep
 from cozyd.documents.sqlite import contents as content_table
 from cozyd.documents.sqlite.database import Database
 from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
+from cozyd.documents.sqlite.snapshot import NO_DATABASE
 from cozyd.documents.sqlite.writing import Transaction
 from cozyd.documents.store import (
     Batch,
@@ -38,20 +37,16 @@ from cozyd.documents.store import (
     Stored,
     Total,
 )
-from cozyd.errors import Conflict, CozyError, NotFound, SeqGone
+from cozyd.errors import Conflict, CozyError, NotFound
 
 SOME_PAGES = 5000
 """How many free pages a dropped doctype gives back to the disk at once: the rest follows when the tenant rests, or by `tidy`."""
 BRANCHED = "SELECT num FROM doc INDEXED BY doc_branched WHERE doctype = ? AND leaves > 1"
 BEYOND_ASCII, HAS = "length(e.value) <> length(CAST(e.value AS TEXT))", "instr(lower(CAST(e.value AS TEXT)), ?) > 0"
-NO_DATABASE = "Database does not exist."
 SCANNED_MUCH = (
     "The number of documents examined is high in proportion to the number of results returned. "
     "Consider adding a more specific index to improve this."
 )
-_SEQ = re.compile(r"(\d{1,18})-([0-9a-f]{1,32})")
-_FOREIGN_SEQ = re.compile(r"\d{1,18}-g[0-9A-Za-z_-]{1,1000}")
-"""A seq of CouchDB, which a replica may have from before the tenant moved here: its feed begins again."""
 
 
 class SqliteStore:
@@ -87,22 +82,7 @@ class SqliteStore:
         """See `DocumentStore.get`."""
         num = self._number(ref.doctype)
         with self._database.reading(snapshot=rev is not None) as connection:
-            return self._get(connection, num, ref, rev)
-
-    @staticmethod
-    def _get(connection: Any, num: int, ref: Ref, rev: str | None) -> Stored:
-        sql = "SELECT rev, deleted, text, private, num FROM doc WHERE doctype = ? AND id = ?"
-        row = connection.execute(sql, (num, ref.id)).fetchone()
-        if row is None:
-            raise NotFound("missing")
-        if rev is not None and rev != row[0]:
-            found = connection.execute("SELECT deleted, text FROM rev WHERE doc = ? AND rev = ?", (row[4], rev)).fetchone()
-            if found is None or found[1] is None:
-                raise NotFound("missing")
-            return Stored(ref, rev, found[1], deleted=bool(found[0]))
-        if row[1] and rev is None:
-            raise NotFound("deleted")
-        return Stored(ref, row[0], row[2], deleted=bool(row[1]), private=row[3])
+            return snapshot.revision(connection, num, ref, rev)
 
     def get_many(self, doctype: str, ids: Sequence[str], *, deleted: bool = False) -> Sequence[Stored | None]:
         """See `DocumentStore.get_many`."""
@@ -204,7 +184,7 @@ class SqliteStore:
             last, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone() if feed else (0, "")
             if since is not None:
                 where.append("e.seq > ?")
-                values.append(self._known_seq(connection, since, last, epoch))
+                values.append(snapshot.known_seq(connection, since, last, epoch))
             else:
                 where.append("e.gone = 0")
             order = "e.seq" if since is not None else "e.key DESC, e.id DESC" if descending else "e.key, e.id"
@@ -245,8 +225,8 @@ class SqliteStore:
         )
         rows: list[FeedRow] = []
         with self._database.reading(snapshot=True) as connection:
-            last, epoch = self._last(connection, num)
-            position = 0 if descending else self._since(connection, since, last, epoch)
+            last, epoch = snapshot.last_seq(connection, num)
+            position = 0 if descending else snapshot.start_of(connection, since, last, epoch)
             branched = {doc for (doc,) in connection.execute(BRANCHED, (num,))}
             for id, rev, seq, deleted, doc, text, private in connection.execute(sql, (num, position)):
                 if wanted is not None and id not in wanted:
@@ -254,7 +234,7 @@ class SqliteStore:
                 stored = None if text is None else Stored(Ref(doctype, id), rev, text, deleted=bool(deleted), private=private)
                 if match is not None and stored is not None and not match(stored.doc):
                     continue
-                named = self._read_tree(connection, doc).leaves if doc in branched else [rev]
+                named = snapshot.tree_of(connection, doc).leaves if doc in branched else [rev]
                 rows.append(FeedRow(id, f"{seq}-{epoch}", named, bool(deleted), stored if docs else None))
                 if limit is not None and len(rows) >= limit:
                     break
@@ -396,25 +376,19 @@ class SqliteStore:
         """See `DocumentStore.tree`."""
         num = self._number(ref.doctype)
         with self._database.reading(snapshot=True) as connection:
-            return self._tree(connection, num, ref)
-
-    def _tree(self, connection: Any, num: int, ref: Ref) -> Tree:
-        row = connection.execute("SELECT num FROM doc WHERE doctype = ? AND id = ?", (num, ref.id)).fetchone()
-        if row is None:
-            raise NotFound("missing")
-        return self._read_tree(connection, row[0])
+            return snapshot.tree(connection, num, ref)
 
     def leaves(self, ref: Ref, revs: Sequence[str] | Literal["all"] = "all", *, latest: bool = False) -> Sequence[Stored]:
         """See `DocumentStore.leaves`."""
         num, found = self._number(ref.doctype), []
         with self._database.reading(snapshot=True) as connection:
-            tree = self._tree(connection, num, ref)
+            tree = snapshot.tree(connection, num, ref)
             wanted = list(tree.leaves) if revs == "all" else list(revs)
             if latest and revs != "all":
                 wanted = list(dict.fromkeys(leaf for rev in revs for leaf in tree.grown_into(rev)))
             for rev in wanted:
                 with suppress(NotFound):
-                    found.append(self._get(connection, num, ref, rev))
+                    found.append(snapshot.revision(connection, num, ref, rev))
         return found
 
     def replicas(self, doctype: str, revs: Mapping[str, Sequence[str]]) -> Sequence[Doc]:
@@ -423,9 +397,9 @@ class SqliteStore:
         with self._database.reading(snapshot=True) as connection:
             for ref, wanted in ((Ref(doctype, id), wanted) for id, wanted in revs.items()):
                 with suppress(NotFound):
-                    tree = self._tree(connection, num, ref)
+                    tree = snapshot.tree(connection, num, ref)
                     for rev in wanted:
-                        stored = self._get(connection, num, ref, rev)
+                        stored = snapshot.revision(connection, num, ref, rev)
                         more = {"_revisions": revtree.revisions_of(tree.path(rev))} | attached.read(connection, num, stored)
                         found.append(stored.doc | more)
         return found
@@ -437,20 +411,11 @@ class SqliteStore:
         with self._database.reading(snapshot=True) as connection:
             for id, wanted in revs.items():
                 row = connection.execute("SELECT num FROM doc WHERE doctype = ? AND id = ?", (num, id)).fetchone()
-                tree = self._read_tree(connection, row[0]) if row else Tree()
+                tree = snapshot.tree_of(connection, row[0]) if row else Tree()
                 missing = tree.missing(wanted)
                 if missing:
                     found[id] = (missing, tree.possible_ancestors(missing))
         return found
-
-    @staticmethod
-    def _read_tree(connection: Any, doc: int) -> Tree:
-        tree = Tree()
-        for rev, parent, deleted in connection.execute("SELECT rev, parent, deleted FROM rev WHERE doc = ?", (doc,)):
-            tree.parents[rev] = parent
-            if deleted:
-                tree.deleted.add(rev)
-        return tree
 
     # -- local documents --------------------------------------------------------------------------------------------
 
@@ -551,45 +516,6 @@ class SqliteStore:
                 row = connection.execute("SELECT num FROM doctype WHERE name = ?", (doctype,)).fetchone()
             num = row[0] if row else None
         return num
-
-    @staticmethod
-    def _last(connection: Any, num: int) -> tuple[int, str]:
-        row: tuple[int, str] | None = connection.execute("SELECT t.seq, m.epoch FROM doctype t, meta m WHERE t.num = ?", (num,)).fetchone()
-        if row is None:
-            raise NotFound(NO_DATABASE)
-        return row
-
-    @staticmethod
-    def _known_seq(connection: Any, since: str, last: int, epoch: str) -> int:
-        """The number of a sequence this file had.
-
-        :raises BadRequest: it has not the form of one.
-        :raises SeqGone: it is of a lost future.
-        """
-        found = _SEQ.fullmatch(since)
-        if found is None:
-            raise Malformed("the sequence is malformed")
-        number, of = int(found.group(1)), found.group(2)
-        if of != epoch:
-            row = connection.execute("SELECT last FROM epoch WHERE name = ?", (of,)).fetchone()
-            if row is None or number > row[0]:
-                raise SeqGone("the sequence is of a future that was lost")
-        elif number > last:
-            raise SeqGone("the sequence is of a future that was lost")
-        return number
-
-    def _since(self, connection: Any, since: str, last: int, epoch: str) -> int:
-        if since in ("", "0"):
-            return 0
-        if since == "now":
-            return last
-        if since.isdigit() or _FOREIGN_SEQ.fullmatch(since):
-            return 0
-        highest = connection.execute("SELECT seq FROM meta").fetchone()[0]
-        try:
-            return self._known_seq(connection, since, highest, epoch)
-        except SeqGone:
-            return 0
 
 
 def _rows(found: Sequence[Sequence[Any]], epoch: str) -> list[Row]:
