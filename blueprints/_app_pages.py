@@ -33,10 +33,19 @@ def index(instance: Instance, request: Request, app: Stored, bundle: Bundle, nam
     """
     text = bundle.read(name)
     headers = page_headers(instance, request, _framers(instance, request, app))
+    if instance.apps.is_developed(str(app.doc["slug"])):
+        headers["X-Cozyd-Stamp"] = bundle.digest
+        text = _reloading(text, instance.domain, bundle.digest)
     template = _template(bundle.digest, name, text) if len(text) <= LARGEST_PAGE else None
     if template is None:
         return Response(text, headers=headers)
     return Response(template.fill(values(instance, request, app, session_id)), headers=headers)
+
+
+def _reloading(page: bytes, domain: str, stamp: str) -> bytes:
+    """A page that is loaded again when a file of its app has changed."""
+    script = f'<script src="//{domain}{_pages.asset_url("scripts/reload.js")}" data-stamp="{stamp}" defer></script>'
+    return page.replace(b"</head>", script.encode() + b"</head>", 1)
 
 
 @lru_cache(maxsize=128)

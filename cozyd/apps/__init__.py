@@ -6,6 +6,8 @@ from typing import Any
 
 from cozyd import jsons
 from cozyd.apps.bundles import Bundle
+from cozyd.apps.developed import bundle_of
+from cozyd.apps.fetched import manifest_of
 from cozyd.apps.house import AppsHouse
 from cozyd.apps.installer import DIGEST, Installer, Order
 from cozyd.apps.intents import INTENTS, Intents
@@ -72,6 +74,9 @@ class Apps:
         :raises Invalid: the slug cannot be one.
         :raises NotFound: it is not installed.
         """
+        folder = self._house.folders.get(slug) if kind == "webapp" else None
+        if folder is not None:
+            return self._installer.develop(manifest_of(folder, kind, slug), folder.as_uri())
         found = self._installer.find(kind, check_slug(slug))
         if found is None:
             raise NotFound("Application is not installed")
@@ -82,7 +87,12 @@ class Apps:
 
         :raises NotFound: they are not here.
         """
-        return self._house.bundles.get(str(app.private.get(DIGEST) or ""))
+        folder = self._house.folders.get(str(app.doc.get("slug"))) if app.ref.doctype == DOCTYPES["webapp"] else None
+        return bundle_of(folder) if folder is not None else self._house.bundles.get(str(app.private.get(DIGEST) or ""))
+
+    def is_developed(self, slug: str) -> bool:
+        """Whether an app is served from a folder in which somebody works."""
+        return slug in self._house.folders
 
     def archive(self, app: Stored) -> bytes:
         """Its files as tar.gz."""

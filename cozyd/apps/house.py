@@ -1,6 +1,5 @@
 """What all instances of a process share of apps, made from the configuration."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -31,7 +30,7 @@ class AppsHouse:
     sources: Sources
     runs: Runs
     notices: Notices
-    folders: Mapping[str, Path] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def open(cls, config: Config, blobs: BlobStore, outbound: Outbound, cache: Cache) -> Self:

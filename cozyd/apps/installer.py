@@ -28,6 +28,7 @@ PLATFORM = frozenset(
 )
 """Apps of the platform itself: what they may do changes with it, without asking."""
 DIGEST = "digest"
+_CHANGING = ("updated_at", "created_at", "services")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,17 @@ class Installer:
             if old is None:
                 raise NotFound("Application is not installed")
             return self._run(order, order.source or str(old.doc.get("source") or ""), old, tell)
+
+    def develop(self, manifest: Manifest, source: str) -> Stored:
+        """Have an app's document and permissions be what the manifest in its folder says."""
+        order = Order(manifest.kind, manifest.slug, source)
+        fetched = Fetched(manifest, manifest.version, "", lambda _: None)
+        old = self.find(manifest.kind, manifest.slug)
+        body = self._document(order, fetched, source, old)
+        is_same = old is not None and all(old.doc.get(name) == value for name, value in body.items() if name not in _CHANGING)
+        if old is not None and is_same:
+            return old
+        return self._finish(order, fetched, source, old, "")
 
     def remove(self, kind: Kind, slug: str) -> Stored:
         """Remove an app; its last document.

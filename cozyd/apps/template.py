@@ -90,9 +90,3 @@ def _in_script(value: str) -> str:
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text
-
-
-def before_head_end(page: str, tags: str) -> str:
-    """The page with tags before its head's end; without a head, unchanged."""
-    head, end, rest = page.partition("</head>")
-    return f"{head}{tags}{end}{rest}" if end else page

@@ -63,6 +63,19 @@ def update(config: Config, domain: str, slug: str, source: str | None, accept: b
     follow(config, "PUT", at("instances", domain, "apps", slug), parameters, lambda shown: _tell(shown, as_json, "is at"))
 
 
+@apps.command("create")
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+def create(name: str, folder: Path | None) -> None:
+    """Make the folder of a new web app, with build and tests (docs/first-app.md)."""
+    from blueprints._pages import folder as static
+    from cozyd.apps import starter
+
+    target = folder or Path(name)
+    starter.create(static("starter"), target, name)
+    click.echo(f"{target} is made. In it: npm install, npm run build; then: cozyd serve --appdir {name}:{target / 'build'}")
+
+
 @apps.command("remove")
 @_domain
 @_slug

@@ -8,10 +8,11 @@ import shutil
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from cozyd.cli.welcome import first_run
 from cozyd.config import Config, ConfigError, every_option, load, without_secrets
 from cozyd.errors import CozyError
 
+if TYPE_CHECKING:
+    from cozyd.stack import Stack
+
 _LEAST_FREE = 1 << 30
 _LONGEST_SOCKET_PATH = 103  # of AF_UNIX: 107 bytes on Linux, 103 on macOS
 
@@ -29,10 +33,17 @@ _LONGEST_SOCKET_PATH = 103  # of AF_UNIX: 107 bytes on Linux, 103 on macOS
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="TCP port.")
 @click.option("--first-run", "first_domain", metavar="DOMAIN", help="With an empty data folder, make this instance and say how to use it.")
+@click.option("--appdir", "folders", metavar="SLUG:FOLDER", multiple=True, help="Serve an app that is being developed from its folder.")
 @click.pass_obj
-def serve_command(config: Config, host: str | None, port: int | None, first_domain: str | None) -> None:
+def serve_command(config: Config, host: str | None, port: int | None, first_domain: str | None, folders: tuple[str, ...]) -> None:
     """Serve until Ctrl-C."""
+    from cozyd.apps.developed import parse_option
     from cozyd.server import serve
+
+    try:
+        developed = dict(map(parse_option, folders))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
     try:
         config = load(Path(config.source) if config.source else None, os.environ, {("server", "host"): host, ("server", "port"): port})
@@ -41,7 +52,14 @@ def serve_command(config: Config, host: str | None, port: int | None, first_doma
     unfit = _unfit_path(config) or _unfit_address(config)
     if unfit and not answers(config):
         raise click.ClickException(unfit)
-    serve(config, ready=partial(first_run, first_domain) if first_domain else None)
+    serve(config, ready=partial(_prepare, first_domain, developed))
+
+
+def _prepare(first_domain: str | None, developed: Mapping[str, Path], stack: "Stack") -> None:
+    """What is done before the first request."""
+    stack.apps.folders.update(developed)
+    if first_domain:
+        first_run(first_domain, stack)
 
 
 @click.group("config")

@@ -46,6 +46,7 @@ class Served:
     program: Sequence[str] = CLI
     """What is started with `serve`."""
     command = "serve"
+    options: Sequence[str] = ()
 
     def __init__(self, folder: Path, *, port: int | None = None, environ: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -97,7 +98,7 @@ class Served:
         began = time.monotonic()
         self._log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
         self.process = subprocess.Popen(
-            [*self.program, self.command], env=self.environ, stdout=self._log, stderr=self._log, start_new_session=True
+            [*self.program, self.command, *self.options], env=self.environ, stdout=self._log, stderr=self._log, start_new_session=True
         )
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() - began > within:
