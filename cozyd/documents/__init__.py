@@ -86,7 +86,17 @@ class Documents:
         known = self.table.get(doctype)
         if known is not None and known.seal is not None:
             docs = [known.seal(doc) for doc in docs]
-        return self._fresh(lambda: self._store.graft(doctype, docs, self._react))
+        brought = self._brought(doctype, docs)
+        return self._fresh(lambda: self._store.graft(doctype, docs, self._react, private=brought))
+
+    def _brought(self, doctype: str, docs: Sequence[Doc]) -> dict[str, Map]:
+        """What replicas' documents bring along, by id."""
+        known = self.table.get(doctype)
+        if known is None or known.complete is None:
+            return {}
+        live = [doc for doc in docs if isinstance(doc.get("_id"), str) and doc.get("_deleted") is not True]
+        completed = [known.complete(Write(Ref(doctype, doc["_id"]), body=doc, rev="replica"), self._store) for doc in live]
+        return {write.ref.id: write.private for write in completed if write.private is not None}
 
     @staticmethod
     def _fresh(write: Callable[[], T]) -> T:

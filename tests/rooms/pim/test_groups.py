@@ -159,6 +159,7 @@ def test_what_a_replica_brings_is_named_too(alice: Instance):
     group = alice.docs.put(GROUPS, {"name": "Family"}).ref
     alice.docs.graft(CONTACTS, [{"_id": "r", "_rev": "1-abc", "name": {"givenName": "R"}, **in_groups(group.id)}])
     assert lines(alice, "r.vcf", "CATEGORIES") == ["Family"]
+    assert alice.docs.get(Ref(CONTACTS, "r")).rev == "1-abc"  # the replica has the current revision
 
 
 def test_two_groups_renamed_and_a_member_changed_in_one_commit(alice: Instance):
