@@ -202,6 +202,12 @@ class RowsContract:
         assert "f2" not in [row.ref.id for row in store.rows("by-name", ("r",))]
         assert len(store.rows("by-name")) == 6
 
+    def test_private_data_that_a_reaction_replaces_takes_its_rows_along(self, store: DocumentStore):
+        ref = Ref(LENIENT_TYPE, "1")
+        first = store.commit([Write(ref, body={"col": "c", "n": 1}, private={"href": "old"})])[0].new
+        store.commit([Write(Ref(THINGS, "a"), body={"n": 0})], lambda *_: [Write(ref, patch={}, rev=first.rev, private={"href": "new"})])
+        assert [row.key for row in store.rows("members", ("c",))] == [("c", "new")]
+
     def test_a_key_taken_again_is_told_once(self, store: DocumentStore):
         first = store.commit([Write(Ref(LENIENT_TYPE, "1"), body={"col": "c", "n": 1}, private={"href": "h"})])[0].new
         token = store.total("members", ("c",)).seq

@@ -174,7 +174,15 @@ class Commit:
                 wanted[step.ref] = None
             elif step.write.private is not None and not step.write.deleted:
                 wanted[step.ref] = step.write.private
+        for old in (_old(step) for step in steps if step.ref in wanted):
+            if old is not None and not old.deleted:
+                self._rows_before(old)
         self._databases.set_privates(wanted)
+
+    @staticmethod
+    def _rows_before(old: Stored) -> None:
+        """Have the private data of before read while it is there: the rows that go were made from it."""
+        _ = old.private
 
     def _write_rows(self, done: Sequence[tuple[Step, Change]]) -> None:
         moves = []
