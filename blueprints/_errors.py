@@ -13,6 +13,7 @@ from cozyd.errors import (
     CozyError,
     Forbidden,
     Invalid,
+    Moved,
     NotFound,
     RangeNotSatisfiable,
     TriggerUnparsable,
@@ -55,6 +56,8 @@ def write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
 
 
 def _write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
+    if isinstance(error, Moved):
+        return _jsonapi.error_answer(error)
     if shape == "oauth" and type(error) is not CozyError and error.error != "no_route":
         return _json(error.status, _oauth_body(error))
     if shape == "page" and "Accept" not in request.headers and error.error != "no_route":

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 
 from cozyd import jsons
-from cozyd.errors import BadRequest, CozyError, Infected
+from cozyd.errors import BadRequest, CozyError, Infected, Moved
 
 MEDIA_TYPE = "application/vnd.api+json"
 WORTH_PACKING, PACKING = 1024, 4
@@ -76,6 +76,8 @@ def error_object(error: CozyError) -> Resource:
     elif error.error != error.name or error.detail in _OF_THE_STORE:
         title = error.error
     found: Resource = {"status": str(error.status), "title": title, "detail": error.detail, "source": source}
+    if isinstance(error, Moved):
+        return found | {"title": "Cozy has been moved", "code": error.name, "links": {"related": error.location} if error.location else {}}
     return found | ({"code": error.name} if isinstance(error, Infected) else {})
 
 

@@ -134,8 +134,9 @@ def logout_form() -> Response:
 def prelogin() -> Response:
     """How a client derives what it sends from the passphrase."""
     kdf = instance().auth.passphrase.kdf()
-    shown = {"Kdf": 0, "KdfIterations": kdf.iterations, "OIDC": False, "HasCiphers": False, "FlatSubdomains": False, "Salt": kdf.salt}
-    return answer(shown)
+    ways = {"OIDC": bool(instance().provider_name()), "HasCiphers": instance().auth.passphrase.has_ciphers()}
+    more = {"FlatSubdomains": instance().has_flat_apps, "Salt": kdf.salt}
+    return answer({"Kdf": 0, "KdfIterations": kdf.iterations} | ways | more)
 
 
 @service.get("/public/prelogin", access=public)
@@ -149,14 +150,14 @@ def public_prelogin() -> Response:
         "name": instance().public_name(),
     }
     kdf = instance().auth.passphrase.kdf()
-    return answer({"Kdf": 0, "KdfIterations": kdf.iterations, "OIDC": False, "FranceConnect": False} | more)
+    ways = {"OIDC": bool(instance().provider_name()), "FranceConnect": bool(instance().doc.get("franceconnect_id"))}
+    return answer({"Kdf": 0, "KdfIterations": kdf.iterations} | ways | more)
 
 
 @service.get("/.well-known/change-password", access=public)
 def change_password() -> Response:
     """Where the passphrase is changed (W3C change-password-url)."""
-    scheme = request.scheme
-    return redirect(f"{scheme}://settings.{instance().domain}/#/profile/password", 302)
+    return redirect(f"{request.scheme}://{instance().app_host('settings')}/#/profile/password", 302)
 
 
 @service.route("/.well-known/caldav", methods=["GET", "PROPFIND", "OPTIONS"], access=public)

@@ -1,5 +1,6 @@
 """`/settings`: the owner's settings, what clients ask about the instance (docs/http/settings.md)."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -26,7 +27,7 @@ from blueprints._request import (
 )
 from blueprints._targets import target
 from cozyd.auth.clients import CLIENTS, Client
-from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Invalid, NotFound, TooLarge, Unauthorized
+from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Invalid, Moved, NotFound, TooLarge, Unauthorized
 from cozyd.permissions import FILES, Principal
 from cozyd.settings import INSTANCE
 from cozyd.settings.avatar import LARGEST
@@ -139,7 +140,12 @@ def premium() -> Response:
     return redirect(url, 301)
 
 
-@service.get("/warnings", access=known)
+def _known_or_moved() -> None:
+    with contextlib.suppress(Moved):
+        principal()
+
+
+@service.get("/warnings", access=Access("known", _known_or_moved))
 def warnings() -> Response:
     """What she should know: she moved, or the terms of service changed. Nothing is the usual case, and 404."""
     found = _warnings.listed(instance())

@@ -163,6 +163,12 @@ class Gone(CozyError):
         self.location = location
 
 
+class Moved(Gone):
+    """The instance moved to another server, with everything; `location` is its address there."""
+
+    name = "moved"
+
+
 class SeqGone(Gone):
     """A sequence the store cannot continue from: of a lost future, or below the purged horizon."""
 

@@ -300,14 +300,18 @@ class Instance:
 
     def provider_name(self) -> str:
         """What the log-in page calls her provider; empty without one."""
-        found = self._drivers.oidc.get(str(self.doc.get("context") or "default"))
+        found = self._provider()
         return str(found.get("name", "OpenID")) if found is not None else ""
+
+    def _provider(self) -> Mapping[str, Any] | None:
+        """What the configuration says of her OpenID Connect provider."""
+        return self._drivers.oidc.get(str(self.doc.get("context") or "default"))
 
     @property
     def delegated(self) -> "Delegated | None":
         """Who else may say that it is her; None: nobody."""
         drivers = self._drivers
-        found = drivers.oidc.get(str(self.doc.get("context") or "default"))
+        found = self._provider()
         if found is None:
             return None
         from cozyd.auth.oidc import Delegated, Provider
@@ -350,7 +354,17 @@ class Instance:
         """What the owner and the operator choose."""
         drivers = self._drivers
         able = {"file_versioning": drivers.keeping.most > 0, "flat_subdomains": drivers.flat}
-        around = Surroundings(lambda: self.doc, self.amend, lambda: self.context, drivers.common, able, self.url, drivers.now)
+        around = Surroundings(
+            record=lambda: self.doc,
+            amend=self.amend,
+            context=lambda: self.context,
+            common=drivers.common,
+            contexts=drivers.contexts,
+            able=able,
+            provider=self._provider,
+            address=self.url,
+            now=drivers.now,
+        )
         avatar = Avatar(drivers.blobs, self.prefix, lambda: self.doc, self.amend, drivers.new_id)
         return Settings(self.docs, self.auth.clients, around, avatar, self._mail, drivers.cache)
 

@@ -19,11 +19,12 @@ from cozyd.auth.tokens import Claims, VerifiedTokens
 from cozyd.auth.values import Credentials
 from cozyd.documents import Documents
 from cozyd.documents.store import Ref, Stored
-from cozyd.errors import BadRequest, BadToken, Forbidden, NotFound
+from cozyd.errors import BadRequest, BadToken, Forbidden, Moved, NotFound
 from cozyd.permissions import Kind, Principal, Rule, parse_scope
 
 LONGEST_TOKEN = 8192
 MOST_COMPILED = 1000
+SETTINGS = Ref("io.cozy.settings", "io.cozy.settings.instance")
 EVERYTHING, LOGIN = "*", "login"
 LINKED = "@io.cozy.apps/"
 REGISTERING = (Rule("rule0", "io.cozy.settings", frozenset(("GET",)), None, ("io.cozy.settings.instance",)),)
@@ -129,7 +130,13 @@ class Bearer:
             raise
 
     def _client(self, claims: Claims) -> Principal:
-        """A client, while it and the grant of its token are there."""
+        """A client, while it and the grant of its token are there.
+
+        :raises Moved: the instance is elsewhere now, where it gets new tokens.
+        """
+        if self._record().get("moved"):
+            known = self._docs.get_many(SETTINGS.doctype, [SETTINGS.id])[0]
+            raise Moved("The Cozy has been moved to a new address", location=str(known.doc.get("moved_to") or "") if known else "")
         try:
             client = self._docs.get(Ref(CLIENTS, claims.subject))
             if claims.grant and self._docs.get(Ref(GRANTS, claims.grant)).doc.get("client_id") != claims.subject:

@@ -141,6 +141,13 @@ class Passphrase:
 
     # -- hint -------------------------------------------------------------------------------------------------------
 
+    def has_ciphers(self) -> bool:
+        """Whether there is something in her vault."""
+        try:
+            return bool(self._docs.all(CIPHERS, limit=1, docs=False).rows)
+        except NotFound:
+            return False
+
     def hint(self) -> str:
         """What she wrote to remember it by; empty without."""
         return str(self._settings().get("passphrase_hint") or "")

@@ -12,7 +12,7 @@ from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Stored, Write
 from cozyd.errors import Invalid, NotFound
-from cozyd.settings import flags, owner, terms
+from cozyd.settings import flags, logos, owner, terms
 from cozyd.settings.address import AddressChange, Mail
 from cozyd.settings.avatar import Avatar
 from cozyd.settings.flags import Flags
@@ -32,7 +32,9 @@ class Surroundings:
     :param amend: changes fields of the record; None removes one.
     :param context: gives what the configuration says of its context.
     :param common: documents of tenant `global`, for flags of all instances.
+    :param contexts: what the configuration says of all of them, by name.
     :param able: what the server can do, by the names of clients.
+    :param provider: gives what the configuration says of who else may log her in; None: nobody.
     :param address: the address of a path of the instance.
     :param now: the clock, aware UTC.
     """
@@ -41,7 +43,9 @@ class Surroundings:
     amend: Callable[..., object]
     context: Callable[[], Mapping[str, Any]]
     common: Documents
+    contexts: Mapping[str, Mapping[str, Any]]
     able: Mapping[str, bool]
+    provider: Callable[[], Mapping[str, Any] | None]
     address: Callable[[str], str]
     now: Callable[[], datetime]
 
@@ -93,7 +97,9 @@ class Settings:
         """The instance settings as they are read, and the document's revision."""
         stored = self._stored()
         document = {} if stored is None else stored.doc
-        return owner.shown(self._around.record(), document, self._around.context()), stored.rev if stored is not None else ""
+        shown = owner.shown(self._around.record(), document, self._around.context())
+        logout = (self._around.provider() or {}).get("logout_url")
+        return shown | ({"oidc_logout_url": logout} if logout else {}), stored.rev if stored is not None else ""
 
     def replace(self, attributes: Mapping[str, Any], rev: str, *, operator: bool) -> None:
         """Replace the instance settings; when nothing changes, any revision will do.
@@ -166,13 +172,16 @@ class Settings:
     def context(self) -> Doc:
         """What the operator tells every application: the context, with the logos of sponsors."""
         antivirus = {"enabled": False, "notifications": {"email_on_infected": False}}
-        return {"antivirus": antivirus} | dict(self._around.context())
+        names = self._around.record().get("sponsorships") or ()
+        sponsors = {name: self._around.contexts[name] for name in names if name in self._around.contexts}
+        return {"antivirus": antivirus} | logos.with_sponsors(self._around.context(), sponsors)
 
     def capabilities(self) -> Mapping[str, bool]:
         """What this server can do for her."""
         magic = self._around.record().get("magic_link") is True
-        closed = self._around.context().get("disable_password_authentication") is True
-        ways = {"can_auth_with_password": not magic and not closed, "can_auth_with_magic_links": magic, "can_auth_with_oidc": closed}
+        by_provider = self._around.provider() is not None or bool(self._around.record().get("franceconnect_id"))
+        closed = by_provider and self._around.context().get("disable_password_authentication") is True
+        ways = {"can_auth_with_password": not magic and not closed, "can_auth_with_magic_links": magic, "can_auth_with_oidc": by_provider}
         return {**self._around.able, **ways}
 
     def flags(self) -> Flags:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -525,3 +526,12 @@ def test_flags_that_cannot_be_are_refused(operator: Operator, path: str, body: A
     before = operator.ask("GET", f"/instances/{path}").get_json()
     assert operator.ask("PATCH", f"/instances/{path}", body).status_code == 400
     assert operator.ask("GET", f"/instances/{path}").get_json() == before
+
+
+def test_on_flat_hosts_the_first_part_of_a_domain_has_no_dash(tmp_path: Path):
+    flat = Operator(Place(tmp_path / "data", server=Server(subdomains="flat")))
+    assert flat.ask("POST", "/instances", Domain="a-b.localhost").status_code == 422
+    instance = flat.made()
+    assert flat.ask("PATCH", f"/instances/{instance.domain}", NewDomain="a-b.localhost").status_code == 422
+    assert instance.app_host("drive") == f"{instance.domain.partition('.')[0]}-drive.localhost"
+    flat.stack.close()

@@ -1,5 +1,6 @@
 """`/settings`: what the owner, apps, clients and the command line read and change there."""
 
+import base64
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -24,13 +25,15 @@ CONTEXTS = {
         "signup_url": "https://signup.example.org",
         "manager_url": "https://manager.example.org",
         "features": {"firm.flag": 7},
+        "logos": {"home": {"light": [{"src": "/logos/own.svg", "type": "main"}]}},
     },
+    "bank": {"logos": {"home": {"light": [{"src": "/logos/main.svg", "type": "main"}, {"src": "/logos/bank.svg", "type": "secondary"}]}}},
 }
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("settings") / "data", contexts=CONTEXTS)
+    place = Place(tmp_path_factory.mktemp("settings") / "data", contexts=CONTEXTS, oidc=PROVIDERS)
     yield place
     place.stack.close()
 
@@ -38,6 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture
 def alice(place: Place) -> Tenant:
     return place.tenant(email="alice@example.org", public_name="Alice")
+
+
+PROVIDERS = {"firm": {"issuer": "https://id.example.org", "client_id": "c", "logout_url": "https://id.example.org/out"}}
 
 
 def attributes(answer: TestResponse) -> dict[str, Any]:
@@ -254,6 +260,20 @@ def test_the_context_is_told_to_every_app(alice: Tenant):
     assert (found["support_address"], found["antivirus"]["enabled"]) == ("help@example.org", False)
 
 
+def test_a_provider_is_among_what_she_logs_in_with(alice: Tenant):
+    alice.instance.amend(context="firm")
+    assert attributes(alice.cli("GET", "/settings/capabilities"))["can_auth_with_oidc"] is True
+    assert attributes(alice.cli("GET", "/settings/instance"))["oidc_logout_url"] == "https://id.example.org/out"
+    assert alice.ask("GET", "/public/prelogin").get_json()["OIDC"] is True
+
+
+def test_logos_of_sponsors_stand_behind_those_of_the_context(alice: Tenant):
+    alice.instance.amend(context="firm", sponsorships=["bank", "unknown"])
+    light = attributes(alice.cli("GET", "/settings/context"))["logos"]["home"]["light"]
+    assert [logo["src"] for logo in light] == ["/logos/own.svg", "/ext/bank/logos/bank.svg"]
+    assert CONTEXTS["firm"]["logos"]["home"]["light"] == [{"src": "/logos/own.svg", "type": "main"}]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("path", ["/settings/context", "/settings/flags"])
 @pytest.mark.parametrize("token", ["", "nonsense"])
 def test_context_and_flags_are_forbidden_to_nobody(alice: Tenant, path: str, token: str):
@@ -295,6 +315,29 @@ def test_new_terms_and_a_move_are_warned_of(alice: Tenant):
     answer = alice.cli("GET", "/settings/warnings")
     error = answer.get_json(force=True)["errors"][0]
     assert (answer.status_code, error["code"], error["links"]["related"]) == (410, "moved", "https://new.example.org/")
+
+
+def test_the_clients_of_an_instance_that_moved_are_told_where_it_is(alice: Tenant):
+    client = alice.connected("phone")
+    token = alice.access(client, "io.cozy.settings")
+    alice.instance.settings.note(moved_to="https://new.example.org/")
+    alice.instance.amend(moved=True)
+    for path in ("/settings/instance", "/data/io.cozy.settings/_all_docs", "/files/io.cozy.files.root-dir"):
+        answer = alice.ask("GET", path, token=token, Accept="application/json")
+        error = answer.get_json(force=True)["errors"][0]
+        assert (answer.status_code, error["code"], error["links"]) == (410, "moved", {"related": "https://new.example.org/"})
+    assert alice.ask("GET", "/settings/warnings", token=token).status_code == 410
+    assert alice.cli("GET", "/settings/instance").status_code == 200
+
+
+def test_who_is_invited_reads_the_instance_settings_and_nothing_else(alice: Tenant):
+    alice.instance.amend(onboarding_finished=None)
+    token = base64.b64decode(alice.instance.doc["register_token"]).hex()
+    assert attributes(alice.ask("GET", f"/settings/instance?registerToken={token}"))["public_name"] == "Alice"
+    for path in ("/settings/clients", "/data/io.cozy.settings/_all_docs"):
+        assert alice.ask("GET", f"{path}?registerToken={token}").status_code == 403
+    assert alice.ask("PUT", f"/settings/instance?registerToken={token}", body({})).status_code == 403
+    assert alice.ask("GET", "/settings/instance?registerToken=00").status_code == 400
 
 
 def test_she_may_forget_where_she_came_from(alice: Tenant):
