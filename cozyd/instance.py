@@ -273,6 +273,11 @@ class Instance:
         return self.jobs.recall()
 
     @property
+    def outbound(self) -> Outbound:
+        """The way to servers that she or an app chose."""
+        return self._drivers.outbound
+
+    @property
     def trash_days(self) -> int:
         """Days after which what is in the trash is removed; 0: it stays."""
         return self._drivers.trash_days

@@ -104,7 +104,7 @@ class Outbound:
 
     def __init__(self, allow: Sequence[str] = (), *, authorities: str = "", resolve: Resolve = addresses_of) -> None:
         self._allow = frozenset(entry.lower() for entry in allow)
-        self._authorities = authorities
+        self.authorities = authorities
         self._resolve = resolve
 
     def request(
@@ -232,7 +232,7 @@ class Outbound:
         with contextlib.closing(adapter):
             with _translated(deadline):
                 waits = (min(CONNECT_WITHIN, deadline.left()), deadline.left())
-                response = adapter.send(prepared, stream=True, timeout=waits, verify=self._authorities or True)
+                response = adapter.send(prepared, stream=True, timeout=waits, verify=self.authorities or True)
             yield response
 
 
