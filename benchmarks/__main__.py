@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import auth, blobs, dav, devices, documents, files, jobs, pim, queries, realtime, search, tree
+from benchmarks import apps, auth, blobs, dav, devices, documents, files, jobs, pim, queries, realtime, search, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -19,6 +19,7 @@ def _pim(server: Served, folder: Path) -> None:
 
 
 PARTS: dict[str, Callable[[Served, Path], None]] = {
+    "apps": apps.measure,
     "auth": lambda _, folder: auth.measure(folder),
     "documents": documents.measure,
     "queries": lambda server, _: queries.measure(server),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from cozyd.documents import collation
+from cozyd.documents import collation, regex
 from cozyd.documents.store import Doc
 from cozyd.errors import BadRequest
 
@@ -385,22 +385,16 @@ def _all(arguments: Sequence[Any]) -> Test:
     return match
 
 
-@lru_cache(maxsize=256)
-def _pattern(text: str) -> Any:
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 1 << 20
+def _pattern(text: str) -> Callable[[str], bool]:
     try:
-        return re2.compile(text, options)
-    except re2.error as cause:
+        return regex.compiled(text)
+    except ValueError as cause:
         raise BadRequest(f"Bad argument for operator $regex: {shown(text)}", error="bad_arg") from cause
 
 
 def _regex(text: str) -> Test:
-    pattern = _pattern(text)
-    return lambda value: isinstance(value, str) and pattern.search(value) is not None
+    matches = _pattern(text)
+    return lambda value: isinstance(value, str) and matches(value)
 
 
 def _mod(argument: Sequence[int]) -> Test:
