@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cozyd.apps.manifest import check_slug, document, localised, match, parse, routes_of
@@ -71,6 +71,7 @@ def test_what_is_no_manifest_is_refused(text: bytes):
         parse(text, "webapp", "tiny")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),

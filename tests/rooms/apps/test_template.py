@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cozyd.apps.template import parse
@@ -43,6 +43,7 @@ def test_a_name_that_there_is_not_fails():
         filled("{{.Nope}}", Token="a")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet=st.sampled_from([*list(EVIL), "a"]), max_size=40))
 def test_no_value_leaves_its_place(value: str):
     text = filled("<i>{{.Domain}}</i>", Domain=value)
