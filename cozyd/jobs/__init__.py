@@ -248,6 +248,9 @@ class Jobs:
             patch["error"] = error.detail[:LARGEST_ERROR]
         private: Map | None = {} if job.tries > 1 or job.not_before is not None else None
         self._together.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
+        if isinstance(error, JobFailed) and error.ends_trigger and job.trigger_id:
+            with suppress(NotFound):
+                self.triggers.delete(job.trigger_id)
 
     def cancel(self, id: str) -> Job:
         """End a job that is not ended: it is `errored`, and what its run may still do does not count.

@@ -17,6 +17,8 @@ log = logging.getLogger("cozyd.jobs")
 PATIENCE = 5.0
 """Seconds after its deadline in which a run may still end by itself."""
 LOOKS_EVERY = 1.0
+EVEN_BLOCKED = frozenset(("sendmail",))
+"""Workers that work for an instance its host has blocked: she is told about it."""
 MOST_LOST = 4
 """How many threads may be lost until the process is not well."""
 
@@ -121,6 +123,8 @@ class Runner:
 def _outcome(worker: Worker, instance: Any, job: Job) -> CozyError | None:
     """What a worker's run came to: None when all went well."""
     assert worker.run is not None
+    if instance.doc.get("blocked") is True and job.worker not in EVEN_BLOCKED:
+        return JobFailed("The instance is blocked", again=False)
     try:
         worker.run(instance, job)
     except CozyError as error:

@@ -58,6 +58,8 @@ class Workshop:
             raise ZeroDivisionError
         if job.message == "never again":
             raise JobFailed("LOGIN_FAILED", again=False)
+        if job.message == "gone":
+            raise JobFailed("the account is gone", ends_trigger=True)
         if job.message == "at the third" and self.done["at the third"] < 3:
             raise Unavailable("not yet")
         if job.message == "always":

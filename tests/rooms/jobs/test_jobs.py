@@ -11,6 +11,7 @@ from cozyd.errors import BadRequest, Conflict, NotFound
 from cozyd.instance import Instance
 from cozyd.jobs import Jobs
 from cozyd.jobs.job import JOBS, NEVER
+from cozyd.jobs.triggers import NewTrigger
 from tests.support.serving import eventually
 from tests.support.workshop import Workshop
 
@@ -163,6 +164,25 @@ def test_a_cancelled_job_is_not_run_and_the_end_of_its_run_does_not_count(shop: 
     after = jobs.push("note", "after")
     eventually(lambda: ended(jobs, after.id))
     assert jobs.get(running.id).doc["error"] == "The job was cancelled"
+
+
+def test_a_trigger_goes_with_what_it_is_for(shop: Workshop, jobs: Jobs):
+    shop.start()
+    kept, gone = (jobs.triggers.create(NewTrigger("@webhook", worker="fail", message=text)) for text in ("never again", "gone"))
+    for trigger in (kept, gone):
+        jobs.triggers.call(trigger.id, b"")
+    eventually(lambda: all(jobs.triggers.state(one.id)["status"] == "errored" for one in (kept, gone)))
+    eventually(lambda: [one.id for one in jobs.triggers.all()] == [kept.id])
+    assert shop.done == {"never again": 1, "gone": 1}
+
+
+def test_for_a_blocked_instance_nothing_is_done_but_mails(shop: Workshop, jobs: Jobs):
+    shop.stack.modify("alice.example", blocked=True)
+    shop.start()
+    job = jobs.push("note", 1)
+    eventually(lambda: ended(jobs, job.id))
+    assert jobs.get(job.id).doc["error"] == "The instance is blocked"
+    assert shop.done == {}
 
 
 def test_a_queue_has_as_many_threads_as_it_says_and_the_others_go_on(shop: Workshop, jobs: Jobs):
