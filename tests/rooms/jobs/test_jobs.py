@@ -198,25 +198,19 @@ def test_a_queue_has_as_many_threads_as_it_says_and_the_others_go_on(shop: Works
     eventually(lambda: all(ended(jobs, id) for id in waiting))
 
 
-def test_jobs_somebody_waits_for_come_first_and_the_others_come_too(shop: Workshop, jobs: Jobs):
-    order: list[str] = []
-    run = shop.stack.runner.run
-
-    def noted(domain: str, id: str) -> bool:
-        order.append("manual" if jobs.get(id).manual else "other")
-        return run(domain, id)
-
-    shop.stack.start(noted)
-    gates = [jobs.push("wait", "gate") for _ in range(2)]
+def test_jobs_that_were_pushed_by_hand_come_before_the_others(shop: Workshop, jobs: Jobs):
+    shop.start()
+    gates = [jobs.push("wait", "gate").id for _ in range(2)]
     assert shop.began.acquire(timeout=10)
     assert shop.began.acquire(timeout=10)
-    order.clear()
-    pushed = [jobs.push("wait", "open", manual=manual) for manual in (False, False, True, True, True, True)]
-    shop.gates["open"] = threading.Event()
-    shop.gates["open"].set()
+    others = [jobs.push("wait", "other").id for _ in range(2)]
+    urgent = [jobs.push("wait", "urgent", manual=True).id for _ in range(2)]
     shop.gates["gate"].set()
-    eventually(lambda: all(ended(jobs, job.id) for job in (*gates, *pushed)))
-    assert order == ["manual", "manual", "other", "manual", "manual", "other"]
+    eventually(lambda: [jobs.get(id).state for id in urgent] == ["running", "running"])
+    assert [jobs.get(id).state for id in others] == ["queued", "queued"]
+    for name in ("urgent", "other"):
+        shop.gates.setdefault(name, threading.Event()).set()
+    eventually(lambda: all(ended(jobs, id) for id in (*gates, *others, *urgent)))
 
 
 def test_a_job_that_does_not_end_is_given_up_and_its_thread_replaced(shop: Workshop, jobs: Jobs):
