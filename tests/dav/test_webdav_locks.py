@@ -318,7 +318,7 @@ class Person:
     """A device in this process, whose clock the test moves."""
 
     def __init__(self, stack: Stack, name: str) -> None:
-        self.instance = stack.locate("alice.example")
+        self.stack, self.instance = stack, stack.locate("alice.example")
         self.password = self.instance.auth.devices.add(name, ("files",), read_only=False)[1]
 
     def __call__(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -336,6 +336,7 @@ class Person:
             "HTTP_AUTHORIZATION": "Basic " + base64.b64encode(f"me:{self.password}".encode()).decode(),
             "CONTENT_LENGTH": str(len(data)),
             "wsgi.input": io.BytesIO(data),
+            "cozyd.stack": self.stack,
             "cozyd.instance": self.instance,
         } | {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         text = b"".join(mount(environ, start))
