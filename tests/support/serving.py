@@ -102,6 +102,7 @@ class Served:
         )
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() - began > within:
+                self.kill()  # else it goes on for ever behind the test that has given up
                 raise RuntimeError(f"the server did not start: {self.log()[-3000:]}")
             time.sleep(0.01)
         return time.monotonic() - began
