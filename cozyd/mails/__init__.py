@@ -53,18 +53,21 @@ class Mails:
         self._push = push
         self._now = now
 
-    def send(self, template: str, values: Mapping[str, Any], *, to: Address | None = None) -> None:
+    def send(self, template: str, values: Mapping[str, Any], *, to: Address | None = None, files: Mapping[str, str] | None = None) -> None:
         """Have a mail of ours written and sent, by a job.
 
         :param template: one of `cozyd/mails/words/`.
         :param values: JSON values, those that the template names.
         :param to: None: the owner's address, as it is when the mail leaves.
+        :param files: name -> id of files of hers that go along.
         :raises Invalid: there is no such template, or it takes other values.
         """
         letter.check(template, values)
         hidden: dict[str, Any] = {"values": dict(values)}
         if to is not None:
             hidden["to"] = {"name": to.display_name, "email": to.addr_spec}
+        if files:
+            hidden["attachments"] = [{"filename": name, "file_id": id} for name, id in files.items()]
         self._push("sendmail", {"mode": "noreply", "template_name": template, "sealed": self._seal.seal(hidden)})
 
     def mailings(self, message: Any) -> list[Mailing]:
@@ -86,12 +89,18 @@ class Mails:
     def _opened(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """A message with what is sealed in it; only we seal, so only we write to others without her name."""
         if "sealed" not in message:
+            _check_contents(message.get("attachments"))
             return {name: value for name, value in message.items() if name != "trusted_to"}
         try:
             hidden = self._seal.open(message["sealed"])
         except BadRequest as cause:
             raise Invalid("The mail was not written by this instance", source="sealed") from cause
-        return {**message, "template_values": hidden["values"], "trusted_to": hidden.get("to")}
+        return {
+            **message,
+            "template_values": hidden["values"],
+            "trusted_to": hidden.get("to"),
+            "attachments": hidden.get("attachments") or (),
+        }
 
     # -- who ----------------------------------------------------------------------------------------------------------
 
@@ -144,3 +153,12 @@ class Mails:
         sender = address_of({"name": owner.display_name, "email": config.sender or self._noreply()})
         asked = {"subject": subject, "parts": [{"type": "text/plain", "body": f"{self._domain}\n\n{body or ''}\n"}]}
         return compose(asked, Header(sender, [address_of(support)], owner), None, domain=self._domain, now=self._now(), read=self._read)
+
+
+def _check_contents(attachments: Any) -> None:
+    """Who may push jobs may not read files by it: only mails of ours name files.
+
+    :raises Invalid: an attachment is named by its id.
+    """
+    if isinstance(attachments, list) and any(isinstance(one, Mapping) and "file_id" in one for one in attachments):
+        raise Invalid("An attachment brings its content along, as base64", source="attachments")

@@ -109,12 +109,34 @@ def test_the_job_chooses_no_relay(server: MailServer, tmp_path: Path):
         assert (len(server.mails), evil.mails) == (1, [])
 
 
-def test_attachments_come_from_base64_and_from_files(server: MailServer):
-    given = [{"filename": "ünï.txt", "content": b64encode(b"text").decode()}, {"filename": "p.jpg", "file_id": "photo"}]
+def attached(server: MailServer) -> list[tuple[str | None, Any]]:
+    return [(part.get_filename(), part.get_content()) for part in server.mails[0].message.iter_attachments()]
+
+
+def test_attachments_come_as_base64(server: MailServer):
+    given = [{"filename": "ünï.txt", "content": b64encode(b"text").decode()}]
     Alice(server.config()).send(mode="noreply", subject="x", parts=HTML, attachments=given)
-    found = [(part.get_filename(), part.get_content()) for part in server.mails[0].message.iter_attachments()]
-    assert found == [("ünï.txt", b"text"), ("p.jpg", b"\x00\xffjpeg")]
+    assert attached(server) == [("ünï.txt", b"text")]
     assert server.mails[0].html == "<p>Hello</p>\n"
+
+
+def test_only_mails_of_ours_name_files_of_hers(server: MailServer):
+    alice = Alice(server.config())
+    alice.mails.send("new_connection", {}, files={"p.jpg": "photo"})
+    alice.send(**alice.jobs[0][1])
+    assert attached(server) == [("p.jpg", b"\x00\xffjpeg")]
+    with pytest.raises(Invalid, match="base64"):
+        alice.send(mode="noreply", subject="x", parts=HTML, attachments=[{"filename": "p.jpg", "file_id": "photo"}])
+    assert len(server.mails) == 1
+
+
+def test_too_much_to_attach_is_refused(server: MailServer):
+    alice = Alice(server.config())
+    alice.files["film"] = bytes(26 << 20)
+    alice.mails.send("new_connection", {}, files={"f": "film"})
+    with pytest.raises(TooLarge):
+        alice.send(**alice.jobs[0][1])
+    assert server.mails == []
 
 
 REFUSED = [
@@ -147,14 +169,6 @@ REFUSED = [
 def test_what_is_no_mail_is_refused_with_its_reason_and_nothing_leaves(server: MailServer, change: dict[str, Any], said: str):
     with pytest.raises(Invalid, match=said):
         Alice(server.config()).send(**{"mode": "noreply", "subject": "x", "parts": HTML} | change)
-    assert server.mails == []
-
-
-def test_too_much_to_attach_is_refused(server: MailServer):
-    alice = Alice(server.config())
-    alice.files["film"] = bytes(26 << 20)
-    with pytest.raises(TooLarge):
-        alice.send(mode="noreply", subject="x", parts=HTML, attachments=[{"filename": "f", "file_id": "film"}])
     assert server.mails == []
 
 

@@ -1,5 +1,6 @@
 """Thumbnails and what contents say of themselves, through a served process: from the upload to the removal."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -272,9 +273,10 @@ def largest_child(server: Served) -> int:
     found = 0
     assert server.process is not None
     for task in Path(f"/proc/{server.process.pid}/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            with_peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-            found = max(found, int(with_peak[1]) * 1024 if with_peak else 0)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # threads and children end meanwhile
+            for pid in (task / "children").read_text().split():
+                with_peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+                found = max(found, int(with_peak[1]) * 1024 if with_peak else 0)
     return found
 
 
