@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import apps, auth, blobs, dav, devices, documents, files, jobs, pim, queries, realtime, search, tree
+from benchmarks import apps, auth, blobs, dav, devices, documents, files, jobs, pim, queries, realtime, search, storm, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[[Served, Path], None]] = {
     "devices": lambda server, _: devices.measure(server),
     "blobs": blobs.measure,
     "search": search.measure,
+    "storm": lambda _, folder: storm.measure(folder),
     "tree": lambda server, _: tree.measure(server, scale=False),
     "tree-scale": lambda server, _: tree.measure(server, scale=True),
     "scale": lambda server, _: queries.scale(server),

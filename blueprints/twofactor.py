@@ -33,7 +33,7 @@ CONFIRMATIONS = "io.cozy.auth.confirmations"
 def twofactor_page() -> Response:
     """The form that asks for the code."""
     if not request.args.get("two_factor_token"):
-        raise BadRequest("Missing twoFactorToken")
+        return private(answer("Missing twoFactorToken", 400))
     return _code_form()
 
 

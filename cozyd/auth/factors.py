@@ -135,6 +135,9 @@ class Factors:
     def trust(self, seen: Credentials) -> str:
         """The token of a browser that is asked for no code from now on; its SHA-256 is what is kept."""
         token = secrets.token_urlsafe(32)
+        for old in every(self._docs, TRUSTED):
+            if self._now() - time_of(old.doc["created_at"]) >= TRUSTED_FOR:
+                self._docs.delete(old.ref, old.rev)
         body = {"browser": browser_of(seen.agent), "os": system_of(seen.agent), "created_at": text_of(self._now())}
         self._docs.put(TRUSTED, body | {"_id": _hashed(token)})
         return token

@@ -57,6 +57,7 @@ class Sessions:
         }
         self._docs.commit([Write(Ref(SESSIONS, session_id), body=session), Write(Ref(LOGINS, self._docs.new_id()), body=login)])
         thin_out(self._docs, LOGINS, MOST_LOGINS)
+        self.purge()
         return self.cookie(session_id)
 
     def is_usual(self, seen: Credentials) -> bool:

@@ -158,7 +158,8 @@ def test_codes_cannot_be_guessed(mailed: Home):
 
 
 def test_the_page_needs_a_token_and_the_step_a_second_factor(home: Home):
-    assert home.browser().get("/auth/twofactor").status == 400
+    missing = home.browser().get("/auth/twofactor")
+    assert (missing.status, missing.json) == (400, "Missing twoFactorToken")
     assert second_step(home.browser(), "x", "000000").status == 401
 
 

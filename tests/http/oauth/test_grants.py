@@ -3,7 +3,6 @@
 import html
 import re
 import threading
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,23 +13,6 @@ from tests.support.serving import Served
 from tests.support.visitor import Visitor, field
 
 THINGS = f"/data/{NOTES}/"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server of its own: an instance takes fifty registrations an hour."""
-    with Served(tmp_path_factory.mktemp("oauth") / "data").add_alice() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def owner(served: Served) -> Visitor:
-    return Visitor(served).log_in()
-
-
-@pytest.fixture(scope="module")
-def app(owner: Visitor) -> Application:
-    return Application(owner)
 
 
 def opens(app: Application, token: str, path: str = THINGS) -> int:

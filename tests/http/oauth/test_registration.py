@@ -1,30 +1,12 @@
 """OAuth clients register, read, change and remove themselves."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.oauth import NOTES, REDIRECT, Application
 from tests.support.serving import Served
 from tests.support.visitor import Visitor
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server of its own: an instance takes fifty registrations an hour."""
-    with Served(tmp_path_factory.mktemp("oauth") / "data").add_alice() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def owner(served: Served) -> Visitor:
-    return Visitor(served).log_in()
-
-
-@pytest.fixture(scope="module")
-def app(owner: Visitor) -> Application:
-    return Application(owner)
 
 
 def test_a_client_gets_an_id_a_secret_and_a_token_for_its_registration(app: Application):

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,27 +11,9 @@ import pytest
 
 from tests.support.client import Answer
 from tests.support.oauth import NOTES, REDIRECT, Application, challenge_of, with_token
-from tests.support.serving import Served
 from tests.support.visitor import Visitor, field
 
 THINGS = f"/data/{NOTES}/"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server of its own: an instance takes fifty registrations an hour."""
-    with Served(tmp_path_factory.mktemp("attacks") / "data").add_instances() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def owner(served: Served) -> Visitor:
-    return Visitor(served).log_in()
-
-
-@pytest.fixture(scope="module")
-def app(owner: Visitor) -> Application:
-    return Application(owner)
 
 
 @pytest.fixture(scope="module")
