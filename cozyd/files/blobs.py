@@ -26,6 +26,8 @@ PLACE_TRIES = 100
 THUMBNAILS = "thumbs"
 AVATARS = "avatar"
 """First part of the keys of contents that no document of files names: the instance record does."""
+AVATAR_BROUGHT = f"{AVATARS}/brought"
+"""The picture of an instance that a cozy-stack made, whose record names none."""
 _KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
 
 

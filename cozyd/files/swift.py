@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self, cast
 
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, TooLarge, Unavailable
-from cozyd.files.blobs import PIECE, THUMBNAILS, Blob, NewBlob, is_key
+from cozyd.files.blobs import AVATAR_BROUGHT, AVATARS, PIECE, THUMBNAILS, Blob, NewBlob, is_key
 from cozyd.files.spool import OwnFolder, Spool
 from cozyd.files.swiftsession import Access, Answer, Session, SwiftError
 
@@ -35,6 +35,8 @@ _WHOLE_NAME = re.compile(r"[^/]{22}/[^/]{5}/[^/]{5}/[^/]{16}")
 
 def object_name(key: str) -> str:
     """The name of a content's object: ids of 32 and internal ids of 16 characters are split, others are as they are."""
+    if key == AVATAR_BROUGHT:
+        return AVATARS
     id, _, internal = key.partition("/")
     if id == THUMBNAILS and len(internal.partition("-")[0]) == 32:
         return f"{id}/{internal[:22]}/{internal[22:27]}/{internal[27:]}"
@@ -45,6 +47,8 @@ def object_name(key: str) -> str:
 
 def key_of(name: str) -> str:
     """The key of an object."""
+    if name == AVATARS:
+        return AVATAR_BROUGHT
     if name.startswith(THUMBNAILS + "/"):
         return f"{THUMBNAILS}/{name.removeprefix(THUMBNAILS + '/').replace('/', '')}"
     if not _WHOLE_NAME.fullmatch(name):

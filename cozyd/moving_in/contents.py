@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from cozyd.errors import NotFound
-from cozyd.files.blobs import THUMBNAILS, BlobStore
+from cozyd.files.blobs import AVATAR_BROUGHT, AVATARS, THUMBNAILS, BlobStore
 from cozyd.files.thumbnails import FORMATS, key_of
 from cozyd.files.tree import TRASH_NAME
 
 VERSIONS_FOLDER = ".cozy_versions"
 THUMBNAILS_FOLDER = ".thumbs"
+AVATAR_PATH = f"{THUMBNAILS_FOLDER}/avatar"
 SHARD = 4
 """How many characters of an id are a folder of their own in the local layout."""
 
@@ -48,8 +49,8 @@ class Contents(Protocol):
     def file(self, content: Content) -> Path | None:
         """The file of this machine that has it, where there is one."""
 
-    def thumbnails(self) -> Iterator[Content]:
-        """What no document names: small pictures of files."""
+    def pictures(self) -> Iterator[Content]:
+        """What no document names: thumbnails of files, and the owner's picture."""
 
 
 class StorageTree:
@@ -75,8 +76,11 @@ class StorageTree:
         id, _, internal = content.key.partition("/")
         return self.folder / VERSIONS_FOLDER / id[:SHARD] / id[SHARD:] / internal
 
-    def thumbnails(self) -> Iterator[Content]:
-        """See `Contents.thumbnails`."""
+    def pictures(self) -> Iterator[Content]:
+        """See `Contents.pictures`."""
+        avatar = self.folder / AVATAR_PATH
+        if avatar.is_file():
+            yield Content(AVATAR_BROUGHT, f"/{AVATAR_PATH}", avatar.stat().st_size)
         for path in sorted((self.folder / THUMBNAILS_FOLDER).glob("*/*-*.jpg")):
             id, _, format = path.stem.rpartition("-")
             if format in FORMATS:
@@ -109,7 +113,8 @@ class SwiftContainer:
         """See `Contents.file`."""
         return None
 
-    def thumbnails(self) -> Iterator[Content]:
-        """See `Contents.thumbnails`."""
-        for key, size, _ in self._blobs.list(self._area, f"{THUMBNAILS}/"):
-            yield Content(key, "", size)
+    def pictures(self) -> Iterator[Content]:
+        """See `Contents.pictures`."""
+        for folder in (THUMBNAILS, AVATARS):
+            for key, size, _ in self._blobs.list(self._area, f"{folder}/"):
+                yield Content(key, "", size)

@@ -43,7 +43,7 @@ class Files:
                 reason = f"{len(wanted)} contents are not here, and no storage that has them was given or found"
                 yield Trouble("missing_storage", domain, reason).step
             return
-        wanted += [content for content in self._contents.thumbnails() if here.get(content.key) != content.size]
+        wanted += [content for content in self._contents.pictures() if here.get(content.key) != content.size]
         done = bytes_done = 0
         for content in wanted:
             trouble = self._bring(self._contents, content, dry_run=dry_run)

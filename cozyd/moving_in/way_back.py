@@ -10,7 +10,7 @@ from cozyd.files.spool import translated
 from cozyd.files.thumbnails import file_of
 from cozyd.files.tree import TRASH_NAME, VERSIONS
 from cozyd.instance import Instance
-from cozyd.moving_in.contents import SHARD, THUMBNAILS_FOLDER, Content, StorageTree
+from cozyd.moving_in.contents import AVATAR_PATH, SHARD, THUMBNAILS_FOLDER, Content, StorageTree
 from cozyd.moving_in.sources import Trouble
 from cozyd.moving_in.tree import Tree
 from cozyd.permissions import FILES
@@ -46,6 +46,11 @@ def write_tree(instance: Instance, folder: Path) -> Iterator[Step]:
             yield Trouble("missing_content", content.name, "its bytes are not in the storage").step
         if done % REPORT_EVERY == 0:
             yield {"step": "contents", "done": done, "of": len(contents)}
+    avatar = instance.settings.avatar.get()
+    if avatar is not None:
+        with translated():
+            (home / AVATAR_PATH).parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            (home / AVATAR_PATH).write_bytes(avatar[0])
     yield {"step": "done", "instances": 1, "contents": done, "troubles": len(contents) - done}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cozyd.errors import CozyError, NotFound, TooLarge, Unsupported
-from cozyd.files.blobs import AVATARS, BlobStore
+from cozyd.files.blobs import AVATAR_BROUGHT, AVATARS, BlobStore
 
 log = logging.getLogger("cozyd.settings")
 
@@ -55,33 +55,30 @@ class Avatar:
     def remove(self) -> None:
         """Have none; that is fine when there is none."""
         old = self._key()
-        if old:
+        if old != AVATAR_BROUGHT:
             self._amend(avatar=None)
-            self._drop(old)
+        self._drop(old)
 
     def etag(self) -> str:
         """What changes with the picture; empty: there is none."""
-        return str((self._record().get("avatar") or {}).get("etag", ""))
+        named = str((self._record().get("avatar") or {}).get("etag", ""))
+        return named or ("brought" if self.get() is not None else "")
 
     def get(self) -> tuple[bytes, str] | None:
         """The picture and its type; None: there is none."""
-        key = self._key()
-        if not key:
-            return None
         try:
-            with self._blobs.open(self._area, key) as stream:
+            with self._blobs.open(self._area, self._key()) as stream:
                 content = stream.read()
-        except NotFound:  # replaced just now, or lost
+        except NotFound:  # none, replaced just now, or lost
             return None
         return content, kind_of(content)
 
     def _key(self) -> str:
-        return str((self._record().get("avatar") or {}).get("key", ""))
+        """What the record names; an instance that a cozy-stack made may have one that it does not."""
+        return str((self._record().get("avatar") or {}).get("key", AVATAR_BROUGHT))
 
     def _drop(self, key: str) -> None:
         """Delete what no record names any more; where the store is away it stays."""
-        if not key:
-            return
         try:
             self._blobs.delete(self._area, [key])
         except CozyError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.moving_in.conftest import player
-from tests.moving_in.player import ACCESS, FIXTURE, Answer, Player
+from tests.moving_in.player import ACCESS, EXPECTED, FIXTURE, Answer, Player
 from tests.support.serving import Served
 
 DOMAIN, PREFIX = ACCESS["domain"], ACCESS["prefix"]
@@ -50,6 +50,13 @@ def test_the_next_content_makes_a_version_of_the_one_that_came(used: Served):
     assert before in contents
 
 
+def test_every_client_survives_the_upkeep_that_was_overdue(used: Served):
+    who = player(used)
+    shown = json.loads(ask(who, "GET", "/settings/clients").body)["data"]
+    wanted = next(one for one in EXPECTED["requests"] if one["path"] == "/settings/clients")["json"]["data"]
+    assert {one["id"] for one in shown} == {one["id"] for one in wanted}
+
+
 def test_another_passphrase_ends_the_sessions_that_came(used: Served):
     who = Player(used.port, "")
     recorded = {"form": {"passphrase": ACCESS["passphrase_sent"]["right"], "long-run-session": "0", "redirect": ""}, "path": "/auth/login"}
@@ -65,7 +72,7 @@ def test_the_old_server_gets_its_storage_back(tmp_path: Path, storage: Path, con
     server.cli("import-cozy", str(FIXTURE), "--storage", str(storage))
     server.cli("export-cozy", DOMAIN, str(tmp_path / "back"))
     found, wanted = tmp_path / "back" / DOMAIN, storage / DOMAIN
-    names = {path.relative_to(wanted) for path in wanted.rglob("*")} - {Path(".thumbs/avatar")}
+    names = {path.relative_to(wanted) for path in wanted.rglob("*")}
     assert names <= {path.relative_to(found) for path in found.rglob("*")} | {path for path in names if (wanted / path).is_dir()}
     for name in names:
         if (wanted / name).is_file():
