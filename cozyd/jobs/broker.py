@@ -65,7 +65,9 @@ class Crew:
         self._size = size
         self._run = run
         self._failed = failed
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._hinted = threading.Condition(lock)
+        self._free = threading.Condition(lock)
         self._urgent: deque[tuple[str, str]] = deque()
         self._others: deque[tuple[str, str]] = deque()
         self._in_row = 0
@@ -75,17 +77,17 @@ class Crew:
 
     def add(self, domain: str, job_id: str, *, first: bool) -> None:
         """A hint for one of the threads."""
-        with self._changed:
+        with self._hinted:
             (self._urgent if first else self._others).append((domain, job_id))
             if self._idle:
-                self._changed.notify_all()
+                self._hinted.notify()
             elif not self._resting and len(self._threads) < self._size:
                 self._hire()
 
     def wait_for_room(self, within: float) -> bool:
         """Whether a thread is free, or becomes so in time."""
-        with self._changed:
-            return self._changed.wait_for(self._has_room, within) and not self._resting
+        with self._hinted:
+            return self._free.wait_for(self._has_room, within) and not self._resting
 
     def _has_room(self) -> bool:
         waiting = len(self._urgent) + len(self._others)
@@ -93,21 +95,22 @@ class Crew:
 
     def left(self) -> Sequence[tuple[str, str]]:
         """The hints that were not followed, when the crew rests."""
-        with self._changed:
+        with self._hinted:
             return [*self._urgent, *self._others]
 
     def replace(self, thread: threading.Thread) -> None:
         """Go on without a thread."""
-        with self._changed:
+        with self._hinted:
             if thread in self._threads:
                 self._threads.discard(thread)
                 self._hire()
 
     def rest(self) -> None:
         """Give out nothing any more; each thread ends behind its job."""
-        with self._changed:
+        with self._hinted:
             self._resting = True
-            self._changed.notify_all()
+            self._hinted.notify_all()
+            self._free.notify_all()
 
     def join(self, deadline: float) -> None:
         """Wait for the threads until a time (monotonic)."""
@@ -129,7 +132,7 @@ class Crew:
                 self._failed(self._name, *hint)
 
     def _next(self) -> tuple[str, str] | None:
-        with self._changed:
+        with self._hinted:
             while not self._resting:
                 if self._urgent and (self._in_row < FIRST_IN_ROW or not self._others):
                     self._in_row += 1
@@ -138,8 +141,8 @@ class Crew:
                     self._in_row = 0
                     return self._others.popleft()
                 self._idle += 1
-                self._changed.notify_all()
-                self._changed.wait()
+                self._free.notify_all()
+                self._hinted.wait()
                 self._idle -= 1
             self._threads.discard(threading.current_thread())
             return None

@@ -146,5 +146,18 @@ class BrokerContract:
         broker.stop(5)
         broker.wake("one", "alice.example", "after", wait=1)
 
+    def test_threads_that_have_nothing_to_do_cost_nothing(self, broker: Broker, floor: Floor):
+        floor.gate("a", "b")
+        broker.start(floor.run, self.QUEUES)
+        for id in ("a", "b"):
+            broker.wake("two", "alice.example", id)
+        eventually(lambda: len(floor.begun) == 2)
+        for gate in floor.gates.values():
+            gate.set()
+        self.settled(broker)
+        used = time.process_time()
+        assert not threading.Event().wait(1)
+        assert time.process_time() - used < 0.3
+
     def settled(self, broker: Broker) -> None:
         """Wait until the hints that were given lie in the queue."""
