@@ -16,7 +16,7 @@ from cozyd.files.checkup import ORPHAN_AGE, Mended, Progress
 from cozyd.files.folders import Export, Import
 from cozyd.files.fsck import Finding
 from cozyd.files.rows import VERSIONS_USAGE
-from cozyd.files.tree import TRASH_DIR, VERSIONS
+from cozyd.files.tree import TRASH_DIR
 from cozyd.instance import Instance
 
 service = Service("admin_files", __name__, url_prefix="/instances")
@@ -75,7 +75,7 @@ def _usage(instance: Instance, *, trash: bool) -> dict[str, Any]:
     used, quota = files.usage()
     versions = docs.total(VERSIONS_USAGE)
     found: dict[str, Any] = {"used": str(used), "doc_count": docs.info("io.cozy.files").count}
-    found |= {"files": str(used - versions.sum), "versions": str(versions.sum), "versions_count": str(docs.info(VERSIONS).count)}
+    found |= {"files": str(used - versions.sum), "versions": str(versions.sum), "versions_count": str(versions.count)}
     if quota is not None:
         found["quota"] = str(quota)
     if trash:

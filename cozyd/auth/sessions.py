@@ -23,6 +23,8 @@ SHORT_SESSION = timedelta(seconds=300)
 SEEN_EVERY = timedelta(hours=24)
 MOST_LOGINS = 1000
 LONGEST_AGENT = 500
+TIME_BYTES, MAC_BYTES = 8, 32
+"""A cookie is the time it was made, the id of its session, and their MAC."""
 
 
 class Sessions:
@@ -73,13 +75,7 @@ class Sessions:
 
         :raises Unauthorized: forged, ended, or too old.
         """
-        try:
-            raw = base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
-        except ValueError:
-            raise Unauthorized("The session is unknown") from None
-        session_id = raw[:16].hex()
-        if not hmac.compare_digest(cookie, self.cookie(session_id)):
-            raise Unauthorized("The session is unknown")
+        session_id = self._named(cookie)
         stored = self.alive(session_id)
         if stored is None:
             raise Unauthorized("The session has ended")
@@ -119,7 +115,10 @@ class Sessions:
 
     def is_of(self, session_id: str, cookie: str | None) -> bool:
         """Whether a session goes on, and a door that reads cookies was shown this session's."""
-        return self.alive(session_id) is not None and (cookie is None or hmac.compare_digest(cookie, self.cookie(session_id)))
+        try:
+            return self.alive(session_id) is not None and (cookie is None or self._named(cookie) == session_id)
+        except Unauthorized:
+            return False
 
     # -- ending -----------------------------------------------------------------------------------------------------
 
@@ -162,10 +161,27 @@ class Sessions:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def cookie(self, session_id: str) -> str:
-        """The cookie's value of a session."""
-        key = base64.b64decode(self._record()["session_secret"])
-        raw = bytes.fromhex(session_id)
-        return base64.urlsafe_b64encode(raw + hmac.digest(key, b"cozysessid" + raw, "sha256")).decode().rstrip("=")
+        """A session's cookie, in a cozy-stack's own form: those of a cozy that moves in go on, and ours when it goes back."""
+        raw = int(self._now().timestamp()).to_bytes(TIME_BYTES, "big") + session_id.encode()
+        return base64.urlsafe_b64encode(raw + self._mac(raw)).decode().rstrip("=")
+
+    def _mac(self, raw: bytes) -> bytes:
+        return hmac.digest(b"2:" + base64.b64decode(self._record()["session_secret"]), b"cozysessid" + raw, "sha256")
+
+    def _named(self, cookie: str) -> str:
+        """The session that a cookie is of.
+
+        :raises Unauthorized: it is forged.
+        """
+        try:
+            signed = base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
+            raw, mac = signed[:-MAC_BYTES], signed[-MAC_BYTES:]
+            session_id = raw[TIME_BYTES:].decode()
+        except ValueError:
+            raise Unauthorized("The session is unknown") from None
+        if not session_id or not hmac.compare_digest(mac, self._mac(raw)):
+            raise Unauthorized("The session is unknown")
+        return session_id
 
     def _is_over(self, stored: Stored) -> bool:
         life = SHORT_SESSION if stored.doc.get("short_run") else SESSION_IDLE

@@ -41,6 +41,9 @@ class Documents:
 
     def copy(self) -> Iterator[Step]:
         """Bring in every leaf that is not here yet; what cannot be is told."""
+        if self._target is not None:
+            for doctype in (FILES, VERSIONS):  # no file system is without them
+                self._target.make(doctype)
         for doctype in self._source.doctypes(self._prefix):
             self.counts["doctypes"] += 1
             if self._target is not None:

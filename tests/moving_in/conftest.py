@@ -1,6 +1,7 @@
 """A lived-in cozy, as it was dumped from a running cozy-stack (fixture/README.md), and servers that have taken it in."""
 
 import base64
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,12 @@ from tests.support.serving import Served
 
 CONTEXT = {"COZYD_CONFIG": str(Path(__file__).parent / "cozyd.toml")}
 """The context `dev` of the old server."""
+
+
+class ServedThen(Served):
+    """A server on the evening of the dump."""
+
+    program = (sys.executable, "-m", "tests.moving_in.then")
 
 
 def key_file(path: Path, public: str, private: str) -> Path:
@@ -42,7 +49,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def moved(tmp_path_factory: pytest.TempPathFactory, storage: Path, configuration: dict[str, str]) -> Iterator[Served]:
     """A server that has taken in everything: documents in SQLite, contents by hard links. It is only read."""
-    server = Served(tmp_path_factory.mktemp("moved") / "data", environ=configuration | CONTEXT)
+    server = ServedThen(tmp_path_factory.mktemp("moved") / "data", environ=configuration | CONTEXT)
     server.cli("import-cozy", str(FIXTURE), "--storage", str(storage))
     with server:
         yield server
@@ -56,7 +63,7 @@ def player(server: Served) -> Player:
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory, storage: Path, configuration: dict[str, str]) -> Iterator[Served]:
     """As `moved`, for the tests of one file, which may change what is in it."""
-    server = Served(tmp_path_factory.mktemp("used") / "data", environ=configuration)
+    server = ServedThen(tmp_path_factory.mktemp("used") / "data", environ=configuration)
     server.cli("import-cozy", str(FIXTURE), "--storage", str(storage))
     with server:
         yield server

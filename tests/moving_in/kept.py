@@ -31,6 +31,4 @@ KEPT: dict[int, str] = {
     125: "a refusal does not repeat the token",
     142: "the token of a device is not shown",
     171: "the app of the redirect is not installed",
-    150: "three `@in` triggers were overdue: they fired once at the start, and are gone",
-    161: "the jobs of these three",
 }

@@ -57,6 +57,16 @@ def test_every_client_survives_the_upkeep_that_was_overdue(used: Served):
     assert {one["id"] for one in shown} == {one["id"] for one in wanted}
 
 
+def test_a_cookie_of_the_old_server_is_of_its_session(used: Served):
+    who = Player(used.port, "")
+    cookie = {"Cookie": f"{ACCESS['session_cookie']['name']}={ACCESS['session_cookie']['value']}"}
+    answer = who.ask("GET", "/settings/sessions/current", cookie)
+    assert answer.status == 200
+    assert json.loads(answer.body)["data"]["attributes"]["long_run"] is True
+    forged = {"Cookie": cookie["Cookie"][:-4] + "AAAA"}
+    assert who.ask("GET", "/settings/sessions/current", forged).status in (401, 404)
+
+
 def test_another_passphrase_ends_the_sessions_that_came(used: Served):
     who = Player(used.port, "")
     recorded = {"form": {"passphrase": ACCESS["passphrase_sent"]["right"], "long-run-session": "0", "redirect": ""}, "path": "/auth/login"}

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from cozyd.config import load
+from cozyd.stack import Stack
 from tests.moving_in.conftest import player
 from tests.moving_in.player import ACCESS, FIXTURE, Player
 from tests.support.command import Command
@@ -57,20 +59,21 @@ def imported(tmp_path: Path, dump: Path, tree: Path, *more: str, **environ: str)
 # -- whole ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_leaf_comes_with_its_history_fields_and_attachments(moved: Served):
-    who = player(moved)
-    for database in sorted(DATABASES):
-        doctype = database.partition("/")[2].replace("-", ".")
-        if not database.startswith(PREFIX) or doctype in ("io.cozy.sessions", "io.cozy.permissions", "io.cozy.oauth.access_codes"):
-            continue  # closed at /data
-        wanted = [line for line in lines_of(database) if doctype != "io.cozy.accounts"]
-        asked = {"docs": [{"id": line["_id"], "rev": line["_rev"]} for line in wanted]}
-        headers = {"Authorization": f"Bearer {who.token}"} | JSON
-        answer = who.ask("POST", f"/data/{doctype}/_bulk_get?revs=true&attachments=true", headers, json.dumps(asked).encode())
-        if answer.status == 403:
-            continue
-        found = [row["docs"][0]["ok"] for row in json.loads(answer.body)["results"]]
-        assert found == wanted, doctype
+def test_every_leaf_comes_with_its_history_fields_and_attachments(tmp_path: Path, storage: Path):
+    assert imported(tmp_path, FIXTURE, storage).status == 0
+    stack = Stack.open(load(None, {}, {("storage", "path"): tmp_path / "data"}))
+    try:
+        docs = stack.instance(DOMAIN).docs
+        for database in sorted(name for name in DATABASES if name.startswith(PREFIX)):
+            doctype, revs = database.partition("/")[2].replace("-", "."), dict[str, list[str]]()
+            wanted = {f"{line['_id']} {line['_rev']}": line for line in lines_of(database)}
+            for line in wanted.values():
+                revs.setdefault(line["_id"], []).append(line["_rev"])
+            found = {f"{doc['_id']} {doc['_rev']}": doc for doc in docs.replicas(doctype, revs)}
+            assert found == wanted, doctype
+            assert {row.id for row in docs.changes(doctype).rows} == revs.keys(), doctype
+    finally:
+        stack.close()
 
 
 def test_a_new_edit_of_a_conflict_grows_from_its_winner(tmp_path: Path, storage: Path, configuration: dict[str, str]):

@@ -11,7 +11,7 @@ import requests
 
 from cozyd.config import load as load_config
 from cozyd.stack import Stack
-from tests.moving_in.conftest import CONTEXT, player
+from tests.moving_in.conftest import CONTEXT, ServedThen, player
 from tests.moving_in.kept import KEPT
 from tests.moving_in.player import ACCESS, EXPECTED, FIXTURE
 from tests.support.couchdb import empty_server, needs_couchdb
@@ -64,7 +64,7 @@ def url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory, url: str, storage: Path, configuration: dict[str, str]) -> Iterator[Served]:
     environ = configuration | CONTEXT | {"COZYD_STORAGE_DOCUMENTS": url}
-    server = Served(tmp_path_factory.mktemp("in-place") / "data", environ=environ)
+    server = ServedThen(tmp_path_factory.mktemp("in-place") / "data", environ=environ)
     server.cli("import-cozy", "--storage", str(storage))
     with server:
         yield server

@@ -67,7 +67,7 @@ class Served:
 
     def cli(self, *arguments: str) -> str:
         """Run a command; its standard output."""
-        done = subprocess.run([*CLI, *arguments], env=self.environ, capture_output=True, text=True, check=False, timeout=900)
+        done = subprocess.run([*self.program, *arguments], env=self.environ, capture_output=True, text=True, check=False, timeout=900)
         if done.returncode:
             raise RuntimeError(f"cozyd {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
         return done.stdout
