@@ -11,7 +11,6 @@ from blueprints._admin import Steps, absolute_path, reported, stack
 from blueprints._request import Service, flag, number, public
 from cozyd import jsons
 from cozyd.errors import BadRequest
-from cozyd.files.adoption import Adoption
 from cozyd.files.checkup import ORPHAN_AGE, Mended, Progress
 from cozyd.files.folders import Export, Import
 from cozyd.files.fsck import Finding
@@ -47,8 +46,7 @@ def mend(domain: str) -> Response:
 def import_folder(domain: str) -> Response:
     """Take a folder of this machine into her files; progress comes as lines of JSON."""
     instance = stack().instance(domain)
-    adoption = Adoption(instance.files, instance.docs, instance.contents)
-    steps = Import(instance.files, adoption).run(absolute_path(request.args.get("Folder", ""), source="Folder"), _path())
+    steps = Import(instance.files).run(absolute_path(request.args.get("Folder", ""), source="Folder"), _path())
     return reported(_generated(steps))
 
 

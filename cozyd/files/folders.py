@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, cast
 
 from cozyd.errors import Conflict, CozyError, Invalid, NotFound
 from cozyd.files import Dir, File, Files, tree
-from cozyd.files.adoption import Adoption
 from cozyd.files.blobs import PIECE
 from cozyd.files.spool import translated
 from cozyd.files.tree import TRASH_DIR, TRASH_NAME, write_time
@@ -28,9 +27,8 @@ class Import:
     Symbolic links and what is no file are skipped, as are names that cannot be ones here; each is told.
     """
 
-    def __init__(self, files: Files, adoption: Adoption) -> None:
+    def __init__(self, files: Files) -> None:
         self._files = files
-        self._adoption = adoption
         self._done: dict[str, int] = {"files": 0, "folders": 0, "bytes": 0, "same": 0, "skipped": 0}
 
     def run(self, folder: Path, path: str) -> Iterator[Step]:
@@ -44,23 +42,13 @@ class Import:
         home = self._files.mkdir_all(path)
         yield {"step": "import", **self._done}
         apart = OF_THE_REFERENCE | {TRASH_NAME} if (folder / TRASH_NAME).is_dir() else frozenset[str]()
-        if apart:
-            yield from self._adopt(folder)
         yield from self._take_all(folder, home, apart)
         if apart:
             yield from self._take_trash(folder / TRASH_NAME)
-            left = sum(1 for found in (folder / ".cozy_versions").rglob("*") if found.is_file()) - self._adoption.versions
-            if left > 0:
-                yield self._skip(folder / ".cozy_versions", f"{left} old contents: only the documents say which file they are of")
+            left = sum(1 for found in (folder / ".cozy_versions").rglob("*") if found.is_file())
+            if left:
+                yield self._skip(folder / ".cozy_versions", f"{left} old contents: `cozyd import-cozy` brings them, with their documents")
         yield {"step": "done", **self._done}
-
-    def _adopt(self, folder: Path) -> Iterator[Step]:
-        """First what documents that are here already lack, with the earlier contents that only they know."""
-        for source, reason in self._adoption.run(folder):
-            yield self._skip(source, reason)
-        self._done["files"] += self._adoption.files + self._adoption.versions
-        self._done["bytes"] += self._adoption.bytes
-        yield {"step": "import", **self._done}
 
     def _take_all(self, folder: Path, home: Dir, apart: frozenset[str] = frozenset()) -> Iterator[Step]:
         for entry in sorted(os.scandir(folder), key=lambda one: one.name):

@@ -15,7 +15,6 @@ from typing import Any
 from cozyd import jsons
 from cozyd.documents.store import Doc, Ref, Write
 from cozyd.errors import BadRequest, CozyError, Invalid, NotFound
-from cozyd.files.adoption import Adoption
 from cozyd.files.folders import Import
 from cozyd.files.tree import Reference
 from cozyd.instance import Instance
@@ -88,17 +87,13 @@ class NodeCozy:
         if self._dry_run:
             self.counts["files"] = sum(1 for path in home.rglob("*") if path.is_file())
             return
-        for step in Import(self._instance.files, self._adoption()).run(home, "/"):
+        for step in Import(self._instance.files).run(home, "/"):
             if step["step"] == "skipped":
                 yield Trouble("not_brought", str(step["path"]).removeprefix(f"{self._folder}/"), step["reason"]).step
             elif step["step"] == "done":
                 self.counts["files"] = step["files"] + step["same"]
             else:
                 yield {"step": "contents", "done": step["files"], "bytes": step["bytes"]}
-
-    def _adoption(self) -> Adoption:
-        instance = self._instance
-        return Adoption(instance.files, instance.docs, instance.contents)
 
     def cards_and_calendars(self) -> Iterator[Step]:
         """Each .vcf into the address book, each .ics into the calendar of its name."""
