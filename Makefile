@@ -10,7 +10,7 @@ serve: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp debian-tools npm-clients
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term -m "not soak"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=30 --cov --cov-report=term -m "not soak"
 
 soak: $(VENV)/dev.stamp debian-tools npm-clients
 	$(BIN)/python -m pytest -m soak -s

@@ -16,7 +16,7 @@ from flask import Response, request
 
 from blueprints import _download, _files_json, _jsonapi, _patches
 from blueprints._files import allowed, allowed_file, as_file, check_scan, files
-from blueprints._request import Service, allow, asks, body, flag, instance, public
+from blueprints._request import Service, asks, body, flag, instance, public
 from cozyd import jsons
 from cozyd.errors import BadRequest, CozyError, Invalid, NotFound, TooLarge
 from cozyd.files import File, Node, pdf
@@ -24,7 +24,6 @@ from cozyd.files.archive import Archive, entries
 from cozyd.files.thumbnails import PICTURED
 from cozyd.files.tree import numbered_name
 from cozyd.jobs.job import NewJob
-from cozyd.permissions import FILES
 
 service = Service("downloads", __name__, url_prefix="/files")
 
@@ -43,10 +42,8 @@ def download(id: str) -> Response:
 
 @service.get("/download", access=asks("GET"))
 def download_by_path() -> Response:
-    """A file's content, by path; only a rule that names the file itself, or all files, allows it, as in the reference."""
-    node = files().at(request.args.get("Path", ""))
-    allow("GET", FILES, {name: value for name, value in node.stored.doc.items() if name != "dir_id"})
-    file = as_file(node)
+    """A file's content, by path; judged as it is by id, which the reference does not."""
+    file = as_file(allowed("GET", files().at(request.args.get("Path", ""))))
     check_scan(file, "download")
     return _sent(_download.of_file(files(), file), _download.NO_FORMS)
 

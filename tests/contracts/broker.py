@@ -154,7 +154,8 @@ class BrokerContract:
         eventually(lambda: len(floor.begun) == 2)
         for gate in floor.gates.values():
             gate.set()
-        self.settled(broker)
+        broker.wake("one", "alice.example", "c")
+        eventually(lambda: "c" in floor.ids())
         used = time.process_time()
         assert not threading.Event().wait(1)
         assert time.process_time() - used < 0.3

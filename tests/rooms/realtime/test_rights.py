@@ -119,7 +119,7 @@ def test_a_socket_ends_with_its_token(home: Home):
 
 @pytest.mark.usefixtures("hasty")
 def test_a_socket_ends_when_the_instance_is_blocked_and_none_opens(home: Home):
-    token = home.instance.auth.cli_token(THINGS)
+    token = home.instance.auth.app_token("drive", THINGS)
     socket = home.open(token, THINGS)
     home.stack.modify(home.domain, blocked=True)
     assert heard(socket)["payload"]["code"] == "unauthorized"
