@@ -199,7 +199,11 @@ class Apps:
     proxy: str = option(
         "", "Hosts that apps may fetch from by `/proxy`, separated by spaces: `api.example.org *.openstreetmap.org`. None: it is off."
     )
-    npm: str = option("https://npm.example.org", "The npm registry that `npm:` sources come from.", pattern=r"https?://\S+")
+    npm: str = option(
+        "",
+        "Address of the npm registry that `npm:` sources come from; without, the one that npm itself is set up for here.",
+        pattern=r"|https?://\S+",
+    )
 
 
 @dataclass(frozen=True, slots=True)

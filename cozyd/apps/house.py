@@ -1,5 +1,6 @@
 """What all instances of a process share of apps, made from the configuration."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -7,6 +8,7 @@ from typing import Self
 from cozyd.apps.bundles import Bundles
 from cozyd.apps.localregistry import LocalRegistry
 from cozyd.apps.notices import Notices
+from cozyd.apps.npm import own_registry
 from cozyd.apps.registry import Registries, Registry, RemoteRegistry
 from cozyd.apps.registrysource import RegistrySource
 from cozyd.apps.runs import Runs
@@ -40,7 +42,7 @@ class AppsHouse:
         """
         ordered = [_registry(address, outbound, cache) for address in config.apps.registries.split()]
         registries = Registries(ordered)
-        sources = Sources(outbound, RegistrySource(registries, outbound), config.apps.npm)
+        sources = Sources(outbound, RegistrySource(registries, outbound), config.apps.npm or own_registry(os.environ))
         return cls(Bundles(config.storage.path / "apps", blobs), registries, sources, Runs(), Notices(config.storage.path / "errors.log"))
 
 

@@ -23,6 +23,7 @@ from cozyd.outbound import Outbound
 LARGEST_METADATA = 32 << 20
 CHANNELS = {"stable": "latest"}
 _SOURCE = re.compile(r"npm:(?://)?(?P<name>(?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*)(?:@(?P<wanted>[^@/\s#]+))?")
+_IN_FILE = re.compile(r"^\s*registry\s*=\s*(https?://\S+)", re.MULTILINE)
 
 
 def fetch_npm(outbound: Outbound, registry: str, source: str, kind: Kind, slug: str, scratch: Path) -> Fetched:
@@ -45,7 +46,21 @@ def fetch_npm(outbound: Outbound, registry: str, source: str, kind: Kind, slug: 
     return Fetched(manifest, str(chosen["version"]), digest, lambda target: archive.unpack(file, target, prefix=prefix))
 
 
+def own_registry(environ: Mapping[str, str]) -> str:
+    """The registry that npm is set up for on this machine: by its environment, or its file; empty: by neither."""
+    named = environ.get("npm_config_registry") or environ.get("NPM_CONFIG_REGISTRY")
+    if named:
+        return named
+    try:
+        found = _IN_FILE.search((Path(environ["HOME"]) / ".npmrc").read_text(encoding="utf-8"))
+    except (KeyError, OSError, UnicodeDecodeError):
+        return ""
+    return found[1] if found else ""
+
+
 def _metadata(outbound: Outbound, registry: str, name: str) -> Mapping[str, Any]:
+    if not registry:
+        raise BadRequest("No npm registry is configured: set `npm` in `[apps]`")
     answer = outbound.request(
         "GET",
         f"{registry.rstrip('/')}/{quote(name, safe='@')}",
