@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.serving import free_port
 
-SECONDS = 10
+SECONDS = 4
 ROUNDS = 3
 
 
