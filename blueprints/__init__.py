@@ -12,7 +12,7 @@ from urllib.parse import quote
 from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
+from werkzeug.routing import MapAdapter, RequestRedirect
 
 from blueprints import _blocked, _errors, _pages
 from blueprints._request import ErrorShape, Service
@@ -82,11 +82,35 @@ _NOTHING = NullSession()
 
 
 class _Application(Flask):
-    """Flask whose views are plain functions."""
+    """Flask whose views are plain functions and whose hooks are the same two for every route: looking for others takes time."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself: flask would look whether it is a coroutine at each call of a view and of a hook."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """The routes for a request, whatever its host: `cozyd/server/wsgi.py` has looked at that."""
+        if request is None:
+            return None
+        environ = request.environ
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+        host, scheme = environ.get("HTTP_HOST", ""), environ["wsgi.url_scheme"]
+        query = environ.get("QUERY_STRING", "")
+        return MapAdapter(self.url_map, host, environ.get("SCRIPT_NAME") or "/", "", scheme, path, environ["REQUEST_METHOD"], query)
+
+    def preprocess_request(self) -> Response | None:
+        """What is the same for each request, before its view."""
+        return _before()
+
+    def process_response(self, response: Response) -> Response:
+        """What is the same for each answer."""
+        return _after(response)
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Nothing."""
+
+    def do_teardown_appcontext(self, exc: BaseException | None = None) -> None:
+        """Nothing."""
 
 
 def create_app(stack: Stack) -> Flask:
@@ -98,8 +122,6 @@ def create_app(stack: Stack) -> Flask:
     app.url_map.merge_slashes = False  # ids may have several
     app.session_interface = _NoSessions()
     app.extensions["cozyd"] = stack
-    app.before_request(_before)
-    app.after_request(_after)
     app.register_error_handler(CozyError, _domain_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -13,7 +13,6 @@ from typing import Any
 
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer, UnixWSGIServer
-from waitress.task import ThreadedTaskDispatcher
 
 from cozyd.errors import CozyError
 from cozyd.realtime import Hub
@@ -21,6 +20,7 @@ from cozyd.server.channel import Channel, Front, served_here
 from cozyd.server.loop import Loop
 from cozyd.server.parking import Parking
 from cozyd.server.parser import UNLIMITED
+from cozyd.server.pool import Pool
 from cozyd.server.sockets import SocketDoor, Sockets
 
 log = logging.getLogger("cozyd.server")
@@ -89,7 +89,7 @@ class _Patient:
     active_channels: Mapping[int, Channel]
     trigger: Any
     _map: Loop
-    task_dispatcher: ThreadedTaskDispatcher
+    task_dispatcher: Pool
     adj: Any
 
     def maintenance(self, now: float) -> None:
@@ -104,11 +104,12 @@ class _Patient:
         self._map.touch(channel.descriptor)
 
     def pull_trigger(self) -> None:
-        """As waitress'; what the calling thread serves may wait for something else now."""
+        """As waitress'; a task thread says for itself what its connection waits for now, and need not wake the loop."""
         channel = served_here()
         if channel is not None:
-            self.touch(channel)
-        self.trigger.pull_trigger()
+            self._map.ask(channel.descriptor)
+        else:
+            self.trigger.pull_trigger()
 
     def add_task(self, task: Any) -> None:
         """As waitress'; a request whose client has too much to read first waits without a thread."""
@@ -153,8 +154,7 @@ class Server:
         chores: Sequence[Chore] = (),
     ) -> None:
         self._loop = Loop()
-        self._dispatcher = ThreadedTaskDispatcher()
-        self._dispatcher.set_thread_count(threads)
+        self._pool = Pool(threads)
         self.parking = Parking(hub)
         front = next((one.front for one in listeners if one.front is not None), None)
         self.sockets = Sockets(hub, front.socket if front is not None else _no_sockets)
@@ -189,7 +189,7 @@ class Server:
         for chore, last in self._chores.items():
             if not last or now - last > chore.every:
                 self._chores[chore] = now
-                self._dispatcher.add_task(chore)
+                self._pool.add_task(chore)
 
     def _listen(self, listener: Listener, spool: Callable[[], Any], threads: int) -> Any:
         options: dict[str, Any] = {
@@ -217,8 +217,8 @@ class Server:
         adj.cozyd_parking = self.parking
         adj.cozyd_sockets = self.sockets
         if listener.tcp is None:
-            return _UnixServer(listener.app, map=self._loop, dispatcher=self._dispatcher, adj=adj)
-        return _TcpServer(listener.app, map=self._loop, dispatcher=self._dispatcher, adj=adj, sockinfo=adj.listen[0])
+            return _UnixServer(listener.app, map=self._loop, dispatcher=self._pool, adj=adj)
+        return _TcpServer(listener.app, map=self._loop, dispatcher=self._pool, adj=adj, sockinfo=adj.listen[0])
 
     def _end(self, grace: float) -> None:
         for server in self._servers:
@@ -234,7 +234,7 @@ class Server:
             self._loop.turn(0.1)
         for channel in self._channels():
             channel.handle_close()
-        self._dispatcher.shutdown(timeout=1)
+        self._pool.shutdown(timeout=1)
         for server in self._servers:
             server.trigger.close()
 

@@ -1,11 +1,12 @@
 """The main loop: an event costs the same however many connections are open.
 
 wasyncore asks every open connection what it waits for before each event. Here one is asked when that may have changed: it
-had an event, its task pulled the trigger, or somebody else touched it.
+had an event, somebody touched it, or its own task asks it, from its thread.
 """
 
 import contextlib
 import select
+import threading
 import time
 from collections import deque
 from typing import Any
@@ -31,6 +32,8 @@ class Loop(dict[int, Any]):
         self._others: set[int] = set()
         self._gone: set[int] = set()
         self._ask_others_at = 0.0
+        self._asking = threading.Lock()
+        """Held while a dispatcher is asked: whoever changes what it waits for asks afterwards, and has the last word."""
 
     def __setitem__(self, descriptor: int, dispatcher: Any) -> None:
         super().__setitem__(descriptor, dispatcher)
@@ -45,13 +48,18 @@ class Loop(dict[int, Any]):
         self._ask_others_at = 0.0
         self._others.discard(descriptor)
         self._gone.add(descriptor)
-        if self._watched.pop(descriptor, None) is not None:
-            with contextlib.suppress(OSError):
-                self._poll.unregister(descriptor)
+        with self._asking:
+            if self._watched.pop(descriptor, None) is not None:
+                with contextlib.suppress(OSError):
+                    self._poll.unregister(descriptor)
 
     def touch(self, descriptor: int) -> None:
-        """Ask a dispatcher before the next event; whoever is not on the main loop pulls the trigger afterwards."""
+        """Ask a dispatcher before the next event; on the main loop."""
         self._touched.append(descriptor)
+
+    def ask(self, descriptor: int) -> None:
+        """Ask a dispatcher that is watched for one event, at once; from any thread."""
+        self._ask(descriptor, select.EPOLLONESHOT)
 
     def turn(self, timeout: float) -> None:
         """Wait for events, at most so many seconds, and handle them."""
@@ -78,16 +86,17 @@ class Loop(dict[int, Any]):
         Each call of the kernel lets a task thread run in between, so none is made that changes nothing: an event that came
         once is not watched for any more.
         """
-        dispatcher = self.get(descriptor)
-        if dispatcher is None:
-            return
-        writes = dispatcher.writable() and not dispatcher.accepting
-        flags = (_READ if dispatcher.readable() else 0) | (_WRITE if writes else 0)
-        before = self._watched.get(descriptor)
-        if flags == before:
-            return
-        self._watched[descriptor] = flags
-        if before is None:
-            self._poll.register(descriptor, flags | once)
-        else:
-            self._poll.modify(descriptor, flags | once if flags else select.EPOLLONESHOT)
+        with self._asking:
+            dispatcher = self.get(descriptor)
+            if dispatcher is None:
+                return
+            writes = dispatcher.writable() and not dispatcher.accepting
+            flags = (_READ if dispatcher.readable() else 0) | (_WRITE if writes else 0)
+            before = self._watched.get(descriptor)
+            if flags == before:
+                return
+            self._watched[descriptor] = flags
+            if before is None:
+                self._poll.register(descriptor, flags | once)
+            else:
+                self._poll.modify(descriptor, flags | once if flags else select.EPOLLONESHOT)

@@ -15,8 +15,9 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
 from waitress.server import BaseWSGIServer, TcpWSGIServer, UnixWSGIServer
-from waitress.task import ThreadedTaskDispatcher, WSGITask
+from waitress.task import WSGITask
 
+from cozyd.server.pool import Pool
 from tests.support.raw import Raw
 from tests.support.serving import eventually
 
@@ -40,7 +41,6 @@ USED = {
     HTTPRequestParser: ["close", "get_body_stream"],
     HTTPChannel: ["del_channel", "_flush_some", "_flush_some_if_lockable", "_flush_exception", "cancel"],
     BaseWSGIServer: ["pull_trigger", "handle_accept"],
-    ThreadedTaskDispatcher: ["set_thread_count", "add_task", "shutdown"],
     FixedStreamReceiver: ["received", "getfile", "getbuf"],
     ChunkedReceiver: ["received", "getfile", "getbuf"],
 }
@@ -130,8 +130,7 @@ class Loop:
 
     def __init__(self, app: Any, **options: Any) -> None:
         self.map: dict[int, Any] = {}
-        self.dispatcher = ThreadedTaskDispatcher()
-        self.dispatcher.set_thread_count(2)
+        self.dispatcher = Pool(2)
         adj = Adjustments(host="127.0.0.1", port=0, channel_request_lookahead=1, **options)
         self.server = TcpWSGIServer(app, map=self.map, dispatcher=self.dispatcher, adj=adj, sockinfo=adj.listen[0])
         self.running = True

@@ -117,15 +117,15 @@ class SqliteStore:
         low, high = (end or FIRST, start or LAST) if descending else (start, LAST if end is None else end)
         columns = "text, private" if docs else "x'7b7d', NULL"
         order = "DESC" if descending else "ASC"
-        sql = (
-            f"SELECT id, rev, {columns} FROM doc WHERE doctype = ? AND id >= ? AND id <= ? AND deleted = 0 "  # noqa: S608
-            f"ORDER BY id {order} LIMIT ? OFFSET ?"
+        sql = (  # one statement: the rows and the total are of one state, without a transaction around them
+            "SELECT NULL, NULL, count, NULL FROM doctype WHERE num = ?1 UNION ALL "  # noqa: S608
+            f"SELECT * FROM (SELECT id, rev, {columns} FROM doc WHERE doctype = ?1 AND id >= ?2 AND id <= ?3 AND deleted = 0 "
+            f"ORDER BY id {order} LIMIT ?4 OFFSET ?5)"
         )
-        with self._database.reading(snapshot=True) as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(sql, (num, low, high, -1 if limit is None else limit, skip)).fetchall()
-            total = connection.execute("SELECT count FROM doctype WHERE num = ?", (num,)).fetchone()
-        found = [Stored(Ref(doctype, id), rev, text, private=private) for id, rev, text, private in rows]
-        return Page(found, total=total[0] if total else 0)
+        total = rows.pop(0)[2] if rows and rows[0][0] is None else 0
+        return Page([Stored(Ref(doctype, id), rev, text, private=private) for id, rev, text, private in rows], total=total)
 
     # -- queries ----------------------------------------------------------------------------------------------------
 
