@@ -24,6 +24,7 @@ from cozyd.documents.doctype import Doctype
 from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Ref, Write
 from cozyd.errors import Conflict, NotFound
 from cozyd.files import Files
+from cozyd.files.ancestry import Ancestry
 from cozyd.files.blobs import BlobStore
 from cozyd.files.checkup import Checkup
 from cozyd.files.contents import Contents
@@ -156,7 +157,9 @@ class Instance:
         files = Doctype(FILES, follow_up=self._work_of_file)
         table: Mapping[str, Doctype] = {**doctypes.DOCTYPES, ACCOUNTS: accounts, FILES: files}
         drivers = self._drivers
-        return Documents(self._store, table, tell=self._tell, new_id=drivers.new_id, react=self._react, check=drivers.check)
+        return Documents(
+            self._store, table, tell=self._tell, new_id=drivers.new_id, react=self._react, inform=self._inform, check=drivers.check
+        )
 
     def _work_of_file(self, change: Change) -> Sequence[Write]:
         """The jobs that a new content asks for, in the commit that brings it; their ids make twice the same once."""
@@ -174,6 +177,12 @@ class Instance:
         self.jobs.told(changes)
         self._drivers.wrote(self.domain)
         self._drivers.pusher.note(self.subscriptions, changes)
+
+    def _inform(self, writes: Sequence[Write]) -> Sequence[Write]:
+        """Where files are is read before the commit, as reactions read nothing; only while a trigger asks for folders."""
+        if not self.jobs.react.looks_above or all(write.ref.doctype != FILES for write in writes):
+            return writes
+        return Ancestry(self.docs, self.files, writes).told()
 
     def _react(self, changes: Sequence[Change], seq: str) -> Batch:
         return self.jobs.react(changes, seq)

@@ -26,6 +26,7 @@ class Documents:
     :param tell: is told the changes of each commit, once they are durable; never raises, never blocks.
     :param new_id: gives ids that rise.
     :param react: what else a commit writes, beside what the doctypes' own rules ask for; may raise `Stale`.
+    :param inform: puts into the `about` of writes what `react` has to know of them and cannot read; asked each time a commit is tried.
     :param check: looks at each body that is written as JSON, replicas' aside; what it raises refuses the write.
     """
 
@@ -37,10 +38,12 @@ class Documents:
         tell: Callable[[Sequence[Change]], None] | None = None,
         new_id: Callable[[], str],
         react: React | None = None,
+        inform: Callable[[Sequence[Write]], Sequence[Write]] | None = None,
         check: Callable[[str, Doc], None] | None = None,
     ) -> None:
         self._store = store
         self._reaction = react
+        self._inform = inform or (lambda writes: writes)
         self._check = check
         self.atomic = store.atomic
         self.table = table
@@ -72,13 +75,15 @@ class Documents:
     ) -> Sequence[Change]:
         """Write a batch, all or nothing: see `DocumentStore.commit`."""
         writes = [self._normal(write) for write in batch]
-        return self._fresh(lambda: self._store.commit(writes, self._react, while_at=while_at, while_counts=while_counts, contents=contents))
+        return self._fresh(
+            lambda: self._store.commit(self._inform(writes), self._react, while_at=while_at, while_counts=while_counts, contents=contents)
+        )
 
     def commit_each(self, batch: Batch) -> Sequence[Change | CozyError]:
         """Write a batch, each for itself: see `DocumentStore.commit_each`."""
         writes = [self._attempt(write) for write in batch]
         sound = [write for write in writes if isinstance(write, Write)]
-        done = iter(self._fresh(lambda: self._store.commit_each(sound, self._react)))
+        done = iter(self._fresh(lambda: self._store.commit_each(self._inform(sound), self._react)))
         return [next(done) if isinstance(write, Write) else write for write in writes]
 
     def graft(self, doctype: str, docs: Sequence[Doc]) -> Sequence[Change | CozyError | None]:

@@ -145,7 +145,7 @@ class Files(Lookup):
         self._room().check(blob.size)
         body = self._body(name, blob, fields) | {"name": name, "dir_id": home.id, "trashed": False}
         body["cozyMetadata"] = (author or self.author()).uploaded()
-        return [Write(Ref(FILES, blob.key.partition("/")[0]), body=body, about=self._moves.about(home))], home, []
+        return [Write(Ref(FILES, blob.key.partition("/")[0]), body=body)], home, []
 
     def _replacing(self, replaces: File, blob: Blob, fields: Mapping[str, Any], author: Author | None, *, exact: bool) -> _Prepared:
         old = self.file(replaces.id)
@@ -157,7 +157,7 @@ class Files(Lookup):
         kept = {key: old.stored.doc[key] for key in ("created_at", "referenced_by", "name", "dir_id", "trashed") if key in old.stored.doc}
         body = self._body(old.name, blob, fields) | kept
         body["cozyMetadata"] = (author or self.author()).uploaded(old.stored.doc.get("cozyMetadata") or {})
-        write = Write(old.stored.ref, body=body, rev=old.rev, about=self._moves.about(home))
+        write = Write(old.stored.ref, body=body, rev=old.rev)
         doomed = [version.blob.key for version in plan.drop]
         doomed += [] if plan.keep else [old.blob.key]
         return [write, *self.versions.writes(old, plan)], home, doomed + _pictures([old])
@@ -218,7 +218,7 @@ class Files(Lookup):
         now = write_time(self._now())
         body: Doc = {"created_at": now, "updated_at": now} | dict(fields)
         body |= {"type": "directory", "name": name, "dir_id": home.id, "path": home.below(name), "cozyMetadata": author.created()}
-        write = Write(Ref(FILES, id or self._new_id()), body=body, about=self._moves.about(home))
+        write = Write(Ref(FILES, id or self._new_id()), body=body)
         made = node_of(self._docs.commit([write], while_at=[(home.stored.ref, home.rev)])[0].new)
         assert isinstance(made, Dir)
         return made
@@ -260,7 +260,7 @@ class Files(Lookup):
         uploaded = author.uploaded(file.stored.doc.get("cozyMetadata") or {})
         patch = {"metadata": dict(metadata) or ..., "tags": list(tags) or ..., "cozyMetadata": uploaded}
         with self._held():
-            write = Write(file.stored.ref, patch=patch, rev=file.rev, about=self._moves.about(self.dir(file.parent)))
+            write = Write(file.stored.ref, patch=patch, rev=file.rev)
             return _file(node_of(self._docs.commit([write])[0].new))
 
     def describe(self, file: File, found: Metadata) -> File:
@@ -272,7 +272,7 @@ class Files(Lookup):
         patch: dict[str, Any] = {"metadata": known}
         if "datetime" in found and metadata.taken(known):
             patch["created_at"] = metadata.taken(known)
-        write = Write(file.stored.ref, patch=patch, rev=file.rev, about=self._moves.about(self.dir(file.parent)))
+        write = Write(file.stored.ref, patch=patch, rev=file.rev)
         return _file(node_of(self._docs.commit([write])[0].new))
 
     # -- trash ------------------------------------------------------------------------------------------------------

@@ -58,13 +58,27 @@ class Lookup:
         :raises NotFound: there is none.
         :raises BadRequest: the path is relative or climbs.
         """
-        id = ROOT_DIR
-        for name in tree.split_path(path):
-            found = self._named(id, name)
-            if not found:
-                raise NotFound(NOT_FOUND)
-            id = found
-        return self.get(id)
+        names = tree.split_path(path)
+        found = self._walked(names)
+        if len(found) <= len(names):
+            raise NotFound(NOT_FOUND)
+        return self.get(found[-1])
+
+    def on_the_way(self, path: str) -> Sequence[str]:
+        """The ids of what a path leads through, from the root on, as far as it is there.
+
+        :raises BadRequest: the path is relative or climbs.
+        """
+        return self._walked(tree.split_path(path))
+
+    def _walked(self, names: Sequence[str]) -> Sequence[str]:
+        found = [ROOT_DIR]
+        for name in names:
+            id = self._named(found[-1], name)
+            if not id:
+                break
+            found.append(id)
+        return found
 
     def dir(self, id: str) -> Dir:
         """A folder by id.

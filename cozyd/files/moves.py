@@ -64,15 +64,14 @@ class Moves:
             patch |= {"name": name} | (_retyped(node, name) if isinstance(node, File) else {})
         if home.id != node.parent:
             patch["dir_id"] = home.id
-        about = self.about(home, node)
         if isinstance(node, File):
             if node.trashed != home.trashed:
                 patch["trashed"] = home.trashed
-            return TreeEdit([Write(node.stored.ref, patch=patch, rev=node.rev, about=about)])
+            return TreeEdit([Write(node.stored.ref, patch=patch, rev=node.rev)])
         path = home.below(name)
         if path == node.path:
-            return TreeEdit([Write(node.stored.ref, patch=patch, rev=node.rev, about=about)])
-        edit = TreeEdit([Write(node.stored.ref, patch=patch | {"path": path}, rev=node.rev, about=about)])
+            return TreeEdit([Write(node.stored.ref, patch=patch, rev=node.rev)])
+        edit = TreeEdit([Write(node.stored.ref, patch=patch | {"path": path}, rev=node.rev)])
         edit.add(self._subtree.moved(node, path, to_trash=home.trashed))
         return edit
 
@@ -108,13 +107,6 @@ class Moves:
                 inside = self._lookup.dir(node.parent).path.removeprefix(top.path)
                 return f"{str(stored.doc['restore_path']).rstrip('/')}/{tree.restored_name(top.name)}{inside}"
         return "/"
-
-    def about(self, home: Dir, node: Node | None = None) -> Mapping[str, Any]:
-        """Ids of all ancestors, old and new, for triggers on folders."""
-        ids = [home.id, *(stored.ref.id for stored in self._lookup.above(home))]
-        if node is not None and node.parent != home.id:
-            ids += [stored.ref.id for stored in self._lookup.above(node)]
-        return {"above": list(dict.fromkeys(ids))}
 
 
 def _retyped(file: File, name: str) -> Doc:

@@ -37,7 +37,7 @@ class References:
         with self._held():
             nodes = [self._node(id, field) for id in dict.fromkeys(ids)]
             batch = [self._write(node, field, add, remove, author) for node in nodes]
-            return [node_of(change.new) for change in self._docs.commit(batch)]
+            return [node_of(change.new) for change in self._docs.commit(batch)[: len(batch)]]  # triggers may have added jobs
 
     def _node(self, id: str, field: Field) -> Node:
         found = self._docs.get_many(FILES, [id])[0]

@@ -13,6 +13,7 @@ from cozyd.files.tree import write_time
 from cozyd.jobs.events import DIFFERS, EventRule, texts_of
 from cozyd.jobs.job import JOBS
 from cozyd.jobs.trigger import PENDING, Trigger, id_of
+from cozyd.permissions import FILES
 
 
 class _Shelf:
@@ -76,6 +77,8 @@ class Reactions:
         self._now = now
         self._atomic = atomic
         self._book: Mapping[tuple[str, str], _Shelf] = {}
+        self.looks_above = not atomic
+        """Whether a trigger may ask for folders: then changes have to say which ones files are in."""
         self.seq: str | None = None
         """The sequence of the triggers that are known."""
 
@@ -101,6 +104,7 @@ class Reactions:
             for rule in trigger.rules:
                 for verb in rule.verbs:
                     book.setdefault((rule.doctype, verb), _Shelf()).add(rule, trigger)
+        self.looks_above = not self._atomic or any(shelf.by_id for (doctype, _), shelf in book.items() if doctype == FILES)
         self._book, self.seq = book, seq
 
     def _writes(self, change: Change) -> Iterator[Write]:

@@ -7,6 +7,7 @@ done already is known by the revision it grew from, which is no longer the docum
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from cozyd import jsons
 from cozyd.documents import edits
@@ -15,24 +16,30 @@ from cozyd.documents.couchdb.databases import Databases
 from cozyd.documents.couchdb.reading import fields_of
 from cozyd.documents.couchdb.rows import Rows
 from cozyd.documents.couchdb.writing import Commit, Current, Step
-from cozyd.documents.store import Change, Doc, Ref, Stored, Write
+from cozyd.documents.store import Change, Doc, Map, Ref, Stored, Write
 from cozyd.errors import NotFound, Unavailable
 
 PREFIX = "redo:"
 
 
-def note_of(steps: Sequence[Step], grafted: Sequence[tuple[Ref, str | None]] = ()) -> Doc:
+def note_of(steps: Sequence[Step], grafted: Sequence[tuple[Ref, str | None]] = (), about: Map = MappingProxyType({})) -> Doc:
     """What a commit is going to do.
 
-    :param grafted: documents that are merged, with their winners before it.
+    :param grafted: documents whose new state is known by its not being the winner of before, which is named.
+    :param about: what the changes of those are told with.
     """
     done = [
-        {"doctype": step.ref.doctype, "id": step.ref.id, "base": step.base, "deleted": step.write.deleted, "fields": step.fields}
+        _entry(step.ref, step.base, step.write.about)
+        | {"deleted": step.write.deleted, "fields": step.fields}
         | ({"private": dict(step.write.private)} if step.write.private is not None else {})
         for step in steps
     ]
-    merged = [{"doctype": ref.doctype, "id": ref.id, "base": rev} for ref, rev in grafted]
+    merged = [_entry(ref, rev, about) for ref, rev in grafted]
     return {"_id": f"{PREFIX}{time.time_ns():016x}{secrets.token_hex(4)}", "steps": done, "grafted": merged}
+
+
+def _entry(ref: Ref, base: str | None, about: Map) -> Doc:
+    return {"doctype": ref.doctype, "id": ref.id, "base": base} | ({"about": dict(about)} if about else {})
 
 
 class Notes:
@@ -96,8 +103,30 @@ class Notes:
             self._rows.repair(ref, current.stored if current is not None else None)
         told = {change.new.ref for change in changes}
         merged = [one for one in note["grafted"] if not _is_open(one, known)]
-        late = [_late(one, after, commit.seq(one["doctype"])) for one in (*note["steps"], *merged)]
+        late = [self._late(one, after, commit.seq(one["doctype"])) for one in (*note["steps"], *merged)]
         return changes + [change for change in late if change is not None and change.new.ref not in told]
+
+    def _late(self, one: Doc, after: Mapping[Ref, Current], seq: str) -> Change | None:
+        """What a step that had been done changed: the document of before is read anew, while CouchDB keeps it."""
+        ref = Ref(one["doctype"], one["id"])
+        current = after.get(ref)
+        if current is None or current.rev == one["base"]:
+            return None
+        new = current.stored or Stored(ref, current.rev, b"{}", deleted=True)
+        old = self._before(ref, one["base"])
+        change = edits.change_of(old, new, seq=seq, about=one.get("about", {}), bodied=bool(one.get("fields")))
+        if one["base"] is None or old is not None or new.deleted:
+            return change
+        return Change("UPDATED", new, None, change.about, seq)
+
+    def _before(self, ref: Ref, rev: str | None) -> Stored | None:
+        """The live document of before; None also when CouchDB has tidied it away."""
+        if rev is None:
+            return None
+        doc = self._databases.revisions(self._databases.path(ref.doctype), [(ref.id, rev)])[0]
+        if doc is None or doc.get("_deleted"):
+            return None
+        return Stored(ref, rev, edits.text_of(ref, fields_of(doc)))
 
 
 def _is_open(one: Doc, known: Mapping[Ref, Current]) -> bool:
@@ -118,16 +147,5 @@ def _is_done(one: Doc, known: Mapping[Ref, Current]) -> bool:
 
 def _step(one: Doc, known: Mapping[Ref, Current]) -> Step:
     ref = Ref(one["doctype"], one["id"])
-    write = Write(ref, body=one["fields"], rev=one["base"], deleted=one["deleted"], private=one.get("private"))
+    write = Write(ref, body=one["fields"], rev=one["base"], deleted=one["deleted"], private=one.get("private"), about=one.get("about", {}))
     return Step(write, known.get(ref), one["base"], one["fields"])
-
-
-def _late(one: Doc, after: Mapping[Ref, Current], seq: str) -> Change | None:
-    """What a step that had been done changed, as far as it can still be told."""
-    ref = Ref(one["doctype"], one["id"])
-    current = after.get(ref)
-    if current is None or current.rev == one["base"]:
-        return None
-    new = current.stored or Stored(ref, current.rev, b"{}", deleted=True)
-    change = edits.change_of(None, new, seq=seq, about={}, bodied=True)
-    return change if one["base"] is None or new.deleted else Change("UPDATED", new, None, {}, seq)

@@ -358,7 +358,7 @@ class CouchStore:
         if len(steps) > 1 or one.write.private is not None or self._rows.kept(one.ref.doctype):
             self._note(note_of(steps))
         elif react is not None:
-            self._note(note_of([], [(one.ref, one.current.rev if one.current is not None else None)]))
+            self._note(note_of([], [(one.ref, one.current.rev if one.current is not None else None)], one.write.about))
         return commit.send(steps)
 
     def _reacted(self, changes: Sequence[Change], react: React | None) -> list[Change]:

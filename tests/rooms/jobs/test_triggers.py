@@ -9,13 +9,14 @@ import pytest
 
 from cozyd.documents.store import Ref, Write
 from cozyd.errors import BadRequest, Invalid, NotFound
+from cozyd.files.tree import Reference
 from cozyd.instance import Instance
 from cozyd.jobs.job import JOBS, Job
 from cozyd.jobs.trigger import PENDING, Trigger
 from cozyd.jobs.triggers import NewTrigger
 from cozyd.stack import Stack
 from tests.support.stack import Clock, open_stack
-from tests.support.workshop import noted
+from tests.support.workshop import claimed, noted
 
 
 class Desk:
@@ -213,15 +214,63 @@ def test_a_folder_means_all_below_it_where_it_is_and_where_it_was(desk: Desk):
     assert len(desk.jobs(trigger)) == 2
 
 
+def events_of(desk: Desk, trigger: Trigger) -> list[tuple[str, str]]:
+    """What happened to what, by the jobs of a trigger."""
+    return sorted((job.event["verb"], job.event["doc"]["name"]) for job in desk.jobs(trigger) if job.event)
+
+
+def test_what_moves_with_its_folder_counts_for_the_folders_it_leaves_and_comes_to(desk: Desk):
+    files = desk.alice.files
+    files.mkdir_all("/watched/deep/deeper")
+    files.mkdir_all("/other")
+    gone = desk.make("@event", f"io.cozy.files:UPDATED:{files.at('/watched').id}")
+    come = desk.make("@event", f"io.cozy.files:UPDATED:{files.at('/other').id}")
+    files.patch(files.at("/watched/deep"), dir_id=files.at("/other").id)
+    for trigger in (gone, come):
+        assert events_of(desk, trigger) == [("UPDATED", "deep"), ("UPDATED", "deeper")]
+
+
+def test_in_the_trash_a_file_counts_for_where_it_was(desk: Desk):
+    files = desk.alice.files
+    files.mkdir_all("/watched/deep/deeper")
+    trigger = desk.make("@event", f"io.cozy.files:UPDATED,DELETED:{files.at('/watched').id}")
+    deep = files.trash(files.at("/watched/deep"))
+    assert events_of(desk, trigger) == [("UPDATED", "deep"), ("UPDATED", "deeper")]
+    files.references.change([deep.id], "referenced_by", add=[Reference("io.cozy.photos.albums", "a")], author=files.author())
+    assert len(desk.jobs(trigger)) == 3
+    files.clear_trash()
+    assert events_of(desk, trigger)[:2] == [("DELETED", "deep"), ("DELETED", "deeper")]
+
+
+def test_under_the_writer_s_lock_nothing_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    files = desk.alice.files
+    home = files.mkdir_all("/watched/deep")
+    trigger = desk.make("@event", f"io.cozy.files:CREATED:{files.at('/watched').id}")
+    files.mkdir(home, "first")  # the triggers are known from here on
+    database: Any = desk.alice.docs._store._database  # type: ignore[attr-defined]
+    read, reading = [], database.reading
+
+    def noted_reading(**how: Any) -> Any:
+        if database.lock._is_owned():
+            read.append(how)
+        return reading(**how)
+
+    monkeypatch.setattr(database, "reading", noted_reading)
+    files.mkdir(home, "second")
+    desk.alice.docs.put("io.cozy.todos", {})
+    assert len(desk.jobs(trigger)) == 2
+    assert read == []
+
+
 def test_a_trigger_on_jobs_does_not_fire_for_its_own(desk: Desk):
     trigger = desk.make("@event", "io.cozy.jobs")
     other = desk.alice.jobs.push("note", 1)
     assert len(desk.jobs(trigger)) == 1
-    with desk.alice.jobs.claim(desk.jobs(trigger)[0].id) as job:
+    with claimed(desk.alice.jobs, desk.jobs(trigger)[0].id) as job:
         assert job is not None
         desk.alice.jobs.finish(job)
     assert len(desk.jobs()) == 2
-    with desk.alice.jobs.claim(other.id) as job:
+    with claimed(desk.alice.jobs, other.id) as job:
         assert job is not None
     assert len(desk.jobs(trigger)) == 2
 
@@ -231,7 +280,7 @@ def test_jobs_of_changes_beyond_the_limit_end_with_an_error(desk: Desk):
     for _ in range(3):
         desk.alice.docs.put("io.cozy.todos", {})
     for job in desk.jobs():
-        with desk.alice.jobs.claim(job.id) as mine:
+        with claimed(desk.alice.jobs, job.id) as mine:
             if mine is not None:
                 desk.alice.jobs.finish(mine)
     assert sorted(str(job.doc.get("error")) for job in desk.jobs()) == ["None", "None", "Rate limit reached"]
@@ -306,12 +355,12 @@ def test_the_state_tells_the_last_runs(desk: Desk):
     triggers = desk.alice.jobs.triggers
     assert triggers.state(trigger.id) == {"trigger_id": trigger.id, "status": "done"}
     bad, good = triggers.launch(trigger.id), None
-    with desk.alice.jobs.claim(bad.id) as job:
+    with claimed(desk.alice.jobs, bad.id) as job:
         assert job is not None
         desk.alice.jobs.finish(job, BadRequest("no such account"))
     desk.clock.passes(minutes=1)
     good = triggers.launch(trigger.id)
-    with desk.alice.jobs.claim(good.id) as job:
+    with claimed(desk.alice.jobs, good.id) as job:
         assert job is not None
         assert triggers.state(trigger.id)["status"] == "running"
         desk.alice.jobs.finish(job)
