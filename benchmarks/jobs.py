@@ -44,7 +44,7 @@ def measure(folder: Path) -> None:
         rows = [_pushes(instance)]
         gate = threading.Event()
         gate.set()
-        stack.start(lambda domain, job: gate.wait() and stack.runner.run(domain, job))
+        stack.start(lambda *hint: gate.wait() and stack.runner.run(*hint))
         floor.wait(PUSHED)
         rows += [_hints(instance, floor), _drain(instance, floor, gate), _reactions(instance)]
         table("jobs", rows)

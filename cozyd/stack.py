@@ -34,7 +34,7 @@ from cozyd.files.blobs import LocalBlobs
 from cozyd.files.parts import collect
 from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
-from cozyd.jobs.broker import Broker, LocalBroker
+from cozyd.jobs.broker import Broker, LocalBroker, Run
 from cozyd.jobs.patrol import Patrol
 from cozyd.jobs.runner import Runner
 from cozyd.jobs.scheduler import Scheduler
@@ -154,7 +154,7 @@ class Stack:
 
     # -- jobs -------------------------------------------------------------------------------------------------------
 
-    def start(self, run: Callable[[str, str], bool], *, here: bool = True) -> None:
+    def start(self, run: Run, *, here: bool = True) -> None:
         """Run jobs from now on, those first that were left open.
 
         :param run: `workers.run`.

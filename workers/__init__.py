@@ -5,6 +5,7 @@ A new worker is one file, and its line in `TABLE`. `run` is called by name by RQ
 
 from types import MappingProxyType
 
+from cozyd.jobs.broker import Following
 from cozyd.jobs.worker import Limit, Table, Worker
 from cozyd.stack import Stack
 from workers import (
@@ -56,6 +57,6 @@ def attach(stack: Stack) -> None:
     _stacks[:] = [stack]
 
 
-def run(domain: str, job_id: str) -> bool:
+def run(domain: str, job_id: str, following: Following = lambda _: None) -> bool:
     """Run a job: see `Runner.run`."""
-    return _stacks[0].runner.run(domain, job_id)
+    return _stacks[0].runner.run(domain, job_id, following)

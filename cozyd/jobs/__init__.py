@@ -7,9 +7,8 @@ by its revision. A document changes at its four states only: `queued`, `running`
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from cozyd.files.tree import write_time
 from cozyd.jobs.broker import Broker
 from cozyd.jobs.job import BY_STATE, JOBS, NOT_BEFORE, OPEN, TRIES, Job, NewJob
 from cozyd.jobs.reactions import Reactions
+from cozyd.jobs.shift import Shift, Start
 from cozyd.jobs.together import Together
 from cozyd.jobs.trigger import CLIENT, PENDING, TRIGGERS, built_in_triggers
 from cozyd.jobs.triggers import Triggers
@@ -74,7 +74,8 @@ class Jobs:
         self._now = now
         self._skips = skips
         self._plan = plan
-        self._together = Together(docs.commit_each)
+        together = Together(docs.commit_each)
+        self.write, self.write_each = together.write, together.write_each
         built_in = built_in_triggers(table)
         self.triggers = Triggers(docs, tenant, built_in, self, now)
         self.upkeep = Upkeep(docs, self.get, self.abandon, now)
@@ -105,7 +106,7 @@ class Jobs:
             return unstored
         self._check_limit(new.worker, worker)
         write = Write(Ref(JOBS, id or self._docs.new_id()), body=body)
-        change = self._docs.commit([write, *beside])[0] if beside else self._together.write(write)
+        change = self._docs.commit([write, *beside])[0] if beside else self.write(write)
         return Job.of(change.new)
 
     def worker(self, name: str) -> Worker:
@@ -155,20 +156,20 @@ class Jobs:
 
     # -- running ----------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def claim(self, id: str) -> Iterator[Job | None]:
-        """Hold a job's lease and take it to `running`; None: it is not to be run now, or not by us."""
-        try:
-            with self._lease(id):
-                yield self._take(id)
-        except (Locked, Unavailable):
-            self._look_again(id)
-            yield None
+    def shift(self) -> Shift:
+        """To do some jobs one behind the other."""
+        return Shift(self)
 
-    def _lease(self, id: str) -> AbstractContextManager[Lock]:
+    def lease(self, id: str) -> AbstractContextManager[Lock]:
+        """Hold the lease of a job.
+
+        :raises Locked: somebody has it.
+        :raises Unavailable: whoever keeps the leases is away.
+        """
         return self._locks.hold(f"job/{self._tenant['prefix']}/{id}", wait=0, ttl=LEASE, strict=True)
 
-    def _take(self, id: str) -> Job | None:
+    def start_of(self, id: str) -> Start | None:
+        """What takes a job to `running`, which is to be written by whoever holds its lease; None: it is not to be run now."""
         try:
             job = self.get(id)
             worker = self._table.get(job.worker)
@@ -181,25 +182,22 @@ class Jobs:
             if job.state == "running" and (worker.once or job.tries > worker.tries_of(job)):
                 self._end(job, JobFailed(_INTERRUPTED, again=False))
                 return None
-            return self.begin(job)
         except BadRequest as error:
             self._end(job, error)
             return None
         except (Conflict, NotFound):
             return None
+        return Start(job, self._now())
 
     def begin(self, job: Job) -> Job:
         """Take a job to `running`.
 
         :raises Conflict: it has changed since it was read.
         """
-        tries = job.tries + 1
-        private: Map | None = {TRIES: tries} if tries > 1 or job.not_before is not None else None
-        patch = {"state": "running", "started_at": write_time(self._now())}
-        change = self._together.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
-        return replace(Job.of(change.new), tries=tries)
+        start = Start(job, self._now())
+        return start.job(self.write(start.write).new)
 
-    def _look_again(self, id: str) -> None:
+    def look_again(self, id: str) -> None:
         """A hint came while the lease could not be had: a job that is queued all the same must not be forgotten."""
         try:
             job = self.get(id)
@@ -218,9 +216,6 @@ class Jobs:
             self._requeue(job, self._now() + _pause(worker, job, error), job.tries)
             return
         self._end(job, error)
-        if isinstance(error, JobFailed) and error.ends_trigger and job.trigger_id:
-            with suppress(NotFound):
-                self.triggers.delete(job.trigger_id)
 
     def give_back(self, job: Job) -> None:
         """A run that was begun cannot be ended, as this process stops: the job is queued again, if it may run twice.
@@ -238,19 +233,22 @@ class Jobs:
         if at is not None:
             private[NOT_BEFORE] = write_time(at)
         patch = {"state": "queued"}
-        self._together.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
+        self.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
 
     def _end(self, job: Job, error: CozyError | None) -> None:
-        """The last state; what only the worker needed is dropped."""
+        self.write(self.end_of(job, error))
+        if isinstance(error, JobFailed) and error.ends_trigger and job.trigger_id:
+            with suppress(NotFound):
+                self.triggers.delete(job.trigger_id)
+
+    def end_of(self, job: Job, error: CozyError | None = None) -> Write:
+        """What takes a job to its last state; what only the worker needed is dropped."""
         patch: dict[str, Any] = {"state": "done" if error is None else "errored", "finished_at": write_time(self._now())}
         patch |= {"event": None, "payload": ...}
         if error is not None:
             patch["error"] = error.detail[:LARGEST_ERROR]
         private: Map | None = {} if job.tries > 1 or job.not_before is not None else None
-        self._together.write(Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private))
-        if isinstance(error, JobFailed) and error.ends_trigger and job.trigger_id:
-            with suppress(NotFound):
-                self.triggers.delete(job.trigger_id)
+        return Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private)
 
     def cancel(self, id: str) -> Job:
         """End a job that is not ended: it is `errored`, and what its run may still do does not count.
@@ -269,7 +267,7 @@ class Jobs:
     def abandon(self, job: Job) -> bool:
         """Call an open job done that nobody runs; False: somebody does, or it changed meanwhile."""
         try:
-            with self._lease(job.id):
+            with self.lease(job.id):
                 self._end(job, None)
         except (Locked, Unavailable, Conflict):
             return False

@@ -9,12 +9,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 log = logging.getLogger("cozyd.jobs")
 
-Run = Callable[[str, str], bool]
-"""Runs the job of a domain; False: the calling thread was given up meanwhile, and has to end."""
+Following = Callable[[str], str | None]
+"""Gives the job of a domain that is next for the calling thread, if one waits and none of another domain comes first."""
+Run = Callable[[str, str, Following], bool]
+"""Runs the job of a domain, and those that follow; False: the calling thread was given up meanwhile, and has to end."""
 FIRST_IN_ROW = 2
 """Of three jobs that a queue gives out two are those to be done first, when there are some."""
 AT_REST = 60.0
@@ -124,28 +127,51 @@ class Crew:
 
     def _work(self) -> None:
         while (hint := self._next()) is not None:
+            taken = [hint]
             try:
-                if not self._run(*hint):
+                if not self._run(*hint, partial(self._following, taken)):
                     return
             except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
-                log.warning("the job %s could not be begun: %s", hint[1], error)
-                self._failed(self._name, *hint)
+                log.warning("the job %s could not be begun, or its end not be written: %s", taken[-1][1], error)
+                for one in taken:
+                    self._failed(self._name, *one)
 
     def _next(self) -> tuple[str, str] | None:
+        """Wait for a hint; None: there is none any more."""
         with self._hinted:
             while not self._resting:
-                if self._urgent and (self._in_row < FIRST_IN_ROW or not self._others):
-                    self._in_row += 1
-                    return self._urgent.popleft()
-                if self._others:
-                    self._in_row = 0
-                    return self._others.popleft()
+                line = self._line()
+                if line is not None:
+                    return self._pop(line)
                 self._idle += 1
                 self._free.notify_all()
                 self._hinted.wait()
                 self._idle -= 1
             self._threads.discard(threading.current_thread())
             return None
+
+    def _following(self, taken: list[tuple[str, str]], domain: str) -> str | None:
+        """See `Following`.
+
+        :param taken: what the thread has taken is noted here; the end of one may be written with the beginning of the next.
+        """
+        with self._hinted:
+            line = self._line() if not self._resting else None
+            if line is None or line[0][0] != domain:
+                return None
+            hint = self._pop(line)
+        taken[:] = [taken[-1], hint]
+        return hint[1]
+
+    def _line(self) -> deque[tuple[str, str]] | None:
+        """The line that is next to give a hint."""
+        if self._urgent and (self._in_row < FIRST_IN_ROW or not self._others):
+            return self._urgent
+        return self._others or None
+
+    def _pop(self, line: deque[tuple[str, str]]) -> tuple[str, str]:
+        self._in_row = self._in_row + 1 if line is self._urgent else 0
+        return line.popleft()
 
 
 class LocalBroker:

@@ -1,6 +1,5 @@
 """`Runner`: runs one job after the other on the threads of a broker, and gives up those that do not end (docs/jobs.md)."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -8,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cozyd.errors import Conflict, CozyError, JobFailed, NotFound
+from cozyd.errors import CozyError, JobFailed, NotFound
+from cozyd.jobs.broker import Following
 from cozyd.jobs.job import Job
+from cozyd.jobs.shift import Shift
 from cozyd.jobs.worker import Table, Worker
 
 log = logging.getLogger("cozyd.jobs")
@@ -51,16 +52,24 @@ class Runner:
         self.lost = 0
         """How many threads hang in a job that was given up."""
 
-    def run(self, domain: str, job_id: str) -> bool:
-        """Run a job, if it is to be run now; False: its thread was given up meanwhile, and has to end."""
+    def run(self, domain: str, job_id: str, following: Following = lambda _: None) -> bool:
+        """Run a job, if it is to be run now, and those of the same domain that wait behind it; False: its thread was given up
+        meanwhile, and has to end.
+        """
         try:
             instance = self._instance(domain)
         except NotFound:
             return True
-        with instance.jobs.claim(job_id) as job:
-            return job is None or self._run(instance, job)
+        with instance.jobs.shift() as shift:
+            next_id: str | None = job_id
+            while next_id is not None:
+                job = shift.take(next_id)
+                if job is not None and not self._run(instance, job, shift):
+                    return False
+                next_id = following(domain)
+        return True
 
-    def _run(self, instance: Any, job: Job) -> bool:
+    def _run(self, instance: Any, job: Job, shift: Shift) -> bool:
         worker = self._table[job.worker]
         job.deadline = time.monotonic() + worker.timeout_of(job)
         this = _Run(instance, job, threading.current_thread())
@@ -71,8 +80,7 @@ class Runner:
             if this.lost:
                 self.lost -= 1
                 return False
-        with contextlib.suppress(Conflict):  # cancelled, or taken by another who thought us dead
-            instance.jobs.finish(job, error)
+        shift.end(job, error)
         return True
 
     def _begin(self, run: _Run) -> None:

@@ -8,13 +8,18 @@ from cozyd.errors import CozyError
 
 
 class _Place:
-    """A write on its way, and what became of it."""
+    """Writes on their way, and what became of them.
 
-    __slots__ = ("answer", "write")
+    :ivar turn: released when there are answers, or when it is up to this place to commit.
+    """
 
-    def __init__(self, write: Write) -> None:
-        self.write = write
-        self.answer: Change | CozyError | None = None
+    __slots__ = ("answers", "turn", "writes")
+
+    def __init__(self, writes: Sequence[Write]) -> None:
+        self.writes = writes
+        self.answers: Sequence[Change | CozyError] | None = None
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
 
 class Together:
@@ -26,7 +31,7 @@ class Together:
     def __init__(self, commit_each: Callable[[Batch], Sequence[Change | CozyError]]) -> None:
         self._commit_each = commit_each
         self._lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._busy = False
         self._waiting: list[_Place] = []
 
     def write(self, write: Write) -> Change:
@@ -34,25 +39,40 @@ class Together:
 
         :raises CozyError: as `commit` of it alone.
         """
-        place = _Place(write)
+        answer = self.write_each([write])[0]
+        if isinstance(answer, CozyError):
+            raise answer
+        return answer
+
+    def write_each(self, writes: Sequence[Write]) -> Sequence[Change | CozyError]:
+        """Make some writes in one commit: see `DocumentStore.commit_each`."""
+        place = _Place(writes)
         with self._lock:
             self._waiting.append(place)
-        with self._turn:
-            if place.answer is None:
-                self._commit()
-        if isinstance(place.answer, Change):
-            return place.answer
-        raise place.answer or CozyError()
+            waits, self._busy = self._busy, True
+        if waits:
+            place.turn.acquire()
+        if place.answers is None:
+            self._commit()
+        assert place.answers is not None
+        return place.answers
 
     def _commit(self) -> None:
-        """Write what waits, for all who brought it."""
+        """Write what waits, for all who brought it; then it is up to one of those who came meanwhile."""
         with self._lock:
             places, self._waiting = self._waiting, []
-        answers: Sequence[Change | CozyError] = [CozyError("The write failed unexpectedly")] * len(places)
+        writes = [write for place in places for write in place.writes]
+        answers: Sequence[Change | CozyError] = [CozyError("The write failed unexpectedly")] * len(writes)
         try:
-            answers = self._commit_each([place.write for place in places])
+            answers = self._commit_each(writes)
         except CozyError as error:
-            answers = [error] * len(places)
+            answers = [error] * len(writes)
         finally:
-            for place, answer in zip(places, answers, strict=False):
-                place.answer = answer
+            given = iter(answers)
+            for place in places:
+                place.answers = [next(given) for _ in place.writes]
+            with self._lock:
+                self._busy = bool(self._waiting)
+                following = self._waiting[:1]
+            for place in (*places, *following):
+                place.turn.release()

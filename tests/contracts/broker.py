@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cozyd.jobs.broker import Broker
+from cozyd.jobs.broker import Broker, Following
 from tests.support.serving import eventually
 
 
@@ -20,7 +20,7 @@ class Floor:
         self.lost: set[str] = set()
         self.failures: dict[str, int] = {}
 
-    def run(self, domain: str, job_id: str) -> bool:
+    def run(self, domain: str, job_id: str, _following: Following) -> bool:
         self.threads[job_id] = threading.current_thread()
         self.begun.append((domain, job_id))
         if self.failures.get(job_id):

@@ -15,7 +15,7 @@ from cozyd.jobs.worker import Limit, Worker
 from cozyd.stack import Stack
 from tests.support.inside import Inside
 from tests.support.stack import Clock, open_stack
-from tests.support.workshop import noted
+from tests.support.workshop import claimed, noted
 
 ALL = "io.cozy.jobs io.cozy.triggers io.cozy.support"
 
@@ -54,7 +54,7 @@ class House:
 
     def run(self, id: str) -> None:
         """Do a job."""
-        with self.alice.jobs.claim(id) as job:
+        with claimed(self.alice.jobs, id) as job:
             assert job is not None
             self.alice.jobs.finish(job)
 
@@ -124,7 +124,7 @@ def test_a_queue_lists_what_is_open_longest_queued_first(house: House):
         ids.append(house.web.send("POST", "/jobs/queue/note").json["data"]["id"])
         house.clock.passes(seconds=1)
     house.run(ids[1])
-    with house.alice.jobs.claim(ids[2]):
+    with claimed(house.alice.jobs, ids[2]):
         listed = house.web.ask("GET", "/jobs/queue/note").json
     assert [(one["id"], one["attributes"]["state"]) for one in listed["data"]] == [(ids[0], "queued"), (ids[2], "running")]
     assert listed["meta"] == {"count": 2}
@@ -308,9 +308,9 @@ def test_a_webhook_tells_nothing_to_those_who_do_not_know_it(house: House):
 def test_forgotten_jobs_are_called_done_and_those_that_run_are_not(house: House):
     push = lambda: house.web.send("POST", "/jobs/queue/note").json["data"]["id"]  # noqa: E731
     old, dead, alive = push(), push(), push()
-    with house.alice.jobs.claim(dead):
+    with claimed(house.alice.jobs, dead):
         pass
-    with house.alice.jobs.claim(alive):
+    with claimed(house.alice.jobs, alive):
         house.clock.passes(hours=2)
         fresh = push()
         assert house.web.ask("POST", "/jobs/clean").json == {"deleted": 2}

@@ -2,6 +2,8 @@
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +11,7 @@ from typing import Any, Self
 from cozyd.config import Config, Redis, Storage
 from cozyd.errors import JobFailed, Unavailable
 from cozyd.instance import Instance
+from cozyd.jobs import Jobs
 from cozyd.jobs.job import Job
 from cozyd.jobs.worker import Limit, Worker
 from cozyd.stack import Stack
@@ -82,3 +85,10 @@ class Workshop:
 def noted(run: Any = lambda _instance, _job: None, *, limit: int = 0) -> Worker:
     """A worker that does nothing; None: a client's."""
     return Worker(run, limit=Limit(limit) if limit else None)
+
+
+@contextmanager
+def claimed(jobs: Jobs, id: str) -> Iterator[Job | None]:
+    """A job that another thread or process runs; None: it is not to be run."""
+    with jobs.shift() as shift:
+        yield shift.take(id)

@@ -13,7 +13,7 @@ from cozyd.jobs import Jobs
 from cozyd.jobs.job import JOBS, NEVER
 from cozyd.jobs.triggers import NewTrigger
 from tests.support.serving import eventually
-from tests.support.workshop import Workshop
+from tests.support.workshop import Workshop, claimed
 
 
 @pytest.fixture
@@ -122,34 +122,34 @@ def test_what_a_worker_skips_is_not_stored(jobs: Jobs, alice: Instance):
 
 def test_a_job_is_claimed_by_one(shop: Workshop, jobs: Jobs):
     job = jobs.push("note", 1)
-    with jobs.claim(job.id) as mine, jobs.claim(job.id) as yours:
+    with claimed(jobs, job.id) as mine, claimed(jobs, job.id) as yours:
         assert mine is not None
         assert mine.state == "running"
         assert yours is None
         jobs.finish(mine)
-    with jobs.claim(job.id) as late:
+    with claimed(jobs, job.id) as late:
         assert late is None
 
 
 def test_a_job_whose_process_died_is_run_again_once(jobs: Jobs):
     job = jobs.push("hang", 1)  # one try
-    with jobs.claim(job.id) as first:
+    with claimed(jobs, job.id) as first:
         assert first is not None  # ... and its process is killed: the lease is free, the document says running
-    with jobs.claim(job.id) as second:
+    with claimed(jobs, job.id) as second:
         assert second is not None
         assert second.tries == 2
         with pytest.raises(Conflict):
             jobs.finish(first)
-    with jobs.claim(job.id) as third:
+    with claimed(jobs, job.id) as third:
         assert third is None
     assert jobs.get(job.id).doc["error"] == "The job was interrupted while it ran"
 
 
 def test_what_must_not_happen_twice_is_not_run_again(jobs: Jobs):
     job = jobs.push("once", 1)
-    with jobs.claim(job.id) as first:
+    with claimed(jobs, job.id) as first:
         assert first is not None
-    with jobs.claim(job.id) as second:
+    with claimed(jobs, job.id) as second:
         assert second is None
     assert jobs.get(job.id).state == "errored"
 
