@@ -19,6 +19,7 @@ from blueprints import (
     admin_files,
     admin_jobs,
     admin_moving,
+    admin_notifications,
     admin_search,
     status,
 )
@@ -41,7 +42,8 @@ def create_admin_app(opened: Stack) -> Flask:
     app.extensions["cozyd"] = opened
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
-    for module in (status, admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_moving, admin_search):
+    more = (admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_moving, admin_notifications, admin_search)
+    for module in (status, *more):
         app.register_blueprint(module.service)
     app.register_blueprint(service)
     return app

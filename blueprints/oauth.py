@@ -169,6 +169,9 @@ def authorize() -> Response:
     target = oauth.approve(asked, _system(credentials().agent))
     if asked.client.stored.doc.get("pending") is True:
         instance().auth.note_client(asked.client, credentials())
+        usage = instance().settings.clients_usage()
+        if usage.limit is not None and usage.exceeded:
+            instance().notifications.tell_of_clients(asked.client.name, usage.limit)
     if request.headers.get("Accept") == "application/json":
         return private(answer({"deeplink": target}))
     return redirect(target, 302, exact=True)

@@ -270,7 +270,7 @@ class Instance:
             alone=partial(self.hold, "notifications"),
             mail=self._mail,
             usage=self.files.usage,
-            storage_page=lambda: self.app_url("settings", "/#/storage"),
+            page=lambda name: self.app_url("settings", f"/#/{name}"),
             now=self.now,
         )
 

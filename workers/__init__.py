@@ -26,6 +26,7 @@ from workers import (
     upkeep,
     zipper,
 )
+from workers.scratch import sweep
 
 TABLE: Table = MappingProxyType(
     {
@@ -53,8 +54,9 @@ _stacks: list[Stack] = []
 
 
 def attach(stack: Stack) -> None:
-    """Name the stack whose jobs this process runs."""
+    """Name the stack whose jobs this process runs; what jobs of killed processes left is swept away."""
     _stacks[:] = [stack]
+    sweep()
 
 
 def run(domain: str, job_id: str, following: Following = lambda _: None) -> bool:

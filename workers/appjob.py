@@ -1,7 +1,6 @@
 """What konnectors and services have in common: a folder with the app's files, its environment, its log (docs/workers.md, section 5)."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from cozyd.errors import JobFailed, NotFound
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
 from workers.program import Line, Outcome, run_program
+from workers.scratch import scratch
 
 EVENTS = "io.cozy.jobs.events"
 LARGEST_PAYLOAD = 100_000
@@ -35,8 +35,8 @@ def workspace(instance: Instance, app: Stored) -> Iterator[Path]:
         files = instance.apps.bundle(app).folder / "files"
     except NotFound as cause:
         raise JobFailed("The files of the app are not here", again=False) from cause
-    with tempfile.TemporaryDirectory(prefix="cozyd-job-", ignore_cleanup_errors=True) as name:
-        folder = Path(name) / "app"
+    with scratch() as own:
+        folder = own / "app"
         shutil.copytree(files, folder)
         yield folder
 

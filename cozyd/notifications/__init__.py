@@ -4,6 +4,7 @@ One is a document first, so that every open app hears of it; then a job takes it
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,10 +22,13 @@ from cozyd.jobs.schedule import schedule_of
 from cozyd.jobs.triggers import NewTrigger
 from cozyd.notifications.devices import Devices
 
+log = logging.getLogger("cozyd.notifications")
+
 NOTIFICATIONS = "io.cozy.notifications"
 MUTED = Ref("io.cozy.settings", "io.cozy.settings.notifications")
 """What the owner does not want to be sent: `{"muted": ["cozy/app/bank/", ...]}`, beginnings of sources."""
 BY_SOURCE = "notifications-by-source"
+SETTINGS = "settings"
 FULL = 0.9
 """The part of the quota beyond which the owner is warned."""
 _KEPT = ("category_id", "message", "priority", "sound", "state", "data", "content", "content_html")
@@ -60,7 +64,7 @@ class Notifications:
     :param alone: holds the tenant's notifications, so that two equal states are not both sent.
     :param mail: has a mail of ours written: template and values.
     :param usage: bytes used, and the quota.
-    :param storage_page: address of the page where the owner sees her space.
+    :param page: address of a page of the settings: `storage`, `connectedDevices`.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class Notifications:
         alone: Callable[[], AbstractContextManager[Any]],
         mail: Callable[[str, Mapping[str, Any]], None],
         usage: Callable[[], tuple[int, int | None]],
-        storage_page: Callable[[], str],
+        page: Callable[[str], str],
         now: Callable[[], datetime],
     ) -> None:
         self._docs = docs
@@ -81,7 +85,7 @@ class Notifications:
         self._alone = alone
         self._mail = mail
         self._usage = usage
-        self._storage_page = storage_page
+        self._page = page
         self._now = now
 
     # -- sending ----------------------------------------------------------------------------------------------------
@@ -225,28 +229,63 @@ class Notifications:
 
     # -- the server's own -------------------------------------------------------------------------------------------
 
+    def tell(self, slug: str, category: Mapping[str, Any], wanted: Mapping[str, Any], mail: Mail | None = None) -> Stored:
+        """Send one in the server's name, as `send`.
+
+        :param slug: of the app it has to do with.
+        :param category: the properties of its category.
+        :param mail: what is written, when it is a letter of ours.
+        """
+        self.check(wanted)
+        sender = Sender("stack", slug, {str(wanted.get("category", "")): category})
+        own = {"mode": "noreply", "subject": wanted["title"], "parts": _parts(wanted)} if mail is None else mail
+        return self._send(sender, category, {"category": "", **wanted}, own if own.get("parts", True) else {})
+
     def look_at_quota(self) -> None:
         """Warn when more than 90 % of the quota is used; again when it was less meanwhile, and a week has passed."""
         used, quota = self._usage()
         if quota is None:
             return
         full = used > quota * FULL
-        sender = Sender("stack", "settings", {})
-        last = self._last(sender.source("disk-quota", ""))
+        last = self._last(Sender("stack", SETTINGS, {}).source("disk-quota", ""))
         if (last.doc.get("state") is True if last is not None else False) == full:
             return
-        page = self._storage_page()
-        data = {"appName": "", "redirectLink": "settings/#/storage", "CozyDriveLink": page}
+        page = self._page("storage")
         wanted = {
             "category": "disk-quota",
             "title": "Your cloud is almost full",
             "message": "More than 90 % of your space is used.",
             "state": full,
-            "data": data,
+            "data": {"appName": "", "redirectLink": "settings/#/storage", "CozyDriveLink": page},
             "preferred_channels": ["mobile"],
         }
-        mail = {"template_name": "notifications_diskquota", "template_values": {"drive_link": page}}
-        self._send(sender, _QUOTA, wanted, mail)
+        self._warn(_QUOTA, wanted, _letter("notifications_diskquota", drive_link=page))
+
+    def tell_of_clients(self, client: str, limit: int) -> None:
+        """More clients are connected than may be.
+
+        :param client: the name of the one that was let in last.
+        """
+        page = self._page("connectedDevices")
+        wanted = {
+            "category": "oauth-clients",
+            "title": "Too many connected devices",
+            "message": f"With {client} more than {limit} devices are connected.",
+            "data": {"ClientName": client, "ClientsLimit": limit, "DevicesLink": page},
+        }
+        self._warn({}, wanted, _letter("notifications_oauthclients", client=client, limit=str(limit), devices_link=page))
+
+    def _warn(self, category: Mapping[str, Any], wanted: Mapping[str, Any], mail: Mail) -> None:
+        """What no channel takes is kept all the same, and holds up nobody."""
+        try:
+            self.tell(SETTINGS, category, wanted, mail)
+        except CozyError as error:
+            log.warning("she was not told of %s: %s", wanted["category"], error)
+
+
+def _letter(template: str, **values: str) -> Mail:
+    """One of the letters of `cozyd.mails`."""
+    return {"template_name": template, "template_values": values}
 
 
 def _check(wanted: Mapping[str, Any], now: datetime) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.test import Client
 
+from blueprints.admin import create_admin_app
 from cozyd.auth.clients import CLIENTS
 from cozyd.auth.sets import PERMISSIONS
 from cozyd.config import Config, Outbound, Storage
@@ -307,3 +309,33 @@ def test_who_has_used_nearly_all_her_space_is_told_once_and_again_when_it_was_le
     fill(house, 960)
     notify()
     assert (len(house.kept()), len(house.jobs())) == (3, 1)
+
+
+def test_a_client_that_is_one_too_many_is_told_of(house: House):
+    house.alice.notifications.tell_of_clients("Drive on a phone", 2)
+    (kept,) = house.kept()
+    assert kept["source_id"] == "cozy/stack/settings/oauth-clients/"
+    (job,) = house.jobs()
+    assert job.message["template_name"] == "notifications_oauthclients"
+    assert "Drive on a phone" in kept["message"]
+
+
+def operator(house: House, body: Any, status: int = 201) -> Any:
+    answer = Client(create_admin_app(house.stack)).post("/instances/alice.localhost/notifications", data=json.dumps(body))
+    assert answer.status_code == status, answer.text
+    return answer.json
+
+
+def test_the_operator_sends_in_the_server_s_name(house: House):
+    sent = {"title": "Maintenance", "category": "host", "slug": "settings", "content": "tonight", "state": 1}
+    first = operator(house, {"properties": {"stateful": True}, "notification": sent})
+    assert (first["source_id"], first["originator"]) == ("cozy/stack/settings/host/", "stack")
+    assert [job.message["subject"] for job in house.jobs()] == ["Maintenance"]
+    assert operator(house, {"properties": {"stateful": True}, "notification": sent})["_id"] == ""
+    assert len(house.kept()) == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"notification": {}}, {"notification": []}, {"notification": {"title": "a", "slug": 1}}, []])
+def test_what_the_operator_sends_is_checked(house: House, body: Any):
+    operator(house, body, 400)
+    assert house.kept() == []

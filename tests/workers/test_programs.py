@@ -1,7 +1,6 @@
 """Konnectors and services: programs of Node in a process of their own, with what they are told, how they fail, and how they are stopped."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -347,4 +346,3 @@ def test_a_real_konnector_that_is_not_let_in_says_so(alice: Client, tmp_path: Pa
     account = alice.api("POST", "/data/io.cozy.accounts/", body).json["id"]
     found = ended(alice, push(alice, "konnector", {"konnector": "shut", "account": account}), within=100)
     assert (found["state"], found["error"]) == ("errored", "LOGIN_FAILED")
-    assert os.listdir("/tmp").count("cozyd-job-") == 0
