@@ -18,7 +18,7 @@ service = Service("status", __name__)
 
 @service.get("/status", access=public)
 def status() -> Response:
-    """Whether the stores answer, and how fast; 502 when one does not. `degraded`: too many jobs did not end."""
+    """Whether the stores answer, and how fast; 502 when one does not. `degraded`: too many jobs did not end, or Redis is away."""
     stack: Stack = current_app.extensions["cozyd"]
     checks: dict[str, Callable[[], None]] = {"couchdb": stack.ping_documents, "fs": stack.drivers.blobs.ping, "cache": stack.ping_cache}
     latency: dict[str, str] = {}
@@ -31,8 +31,8 @@ def status() -> Response:
         except CozyError as error:
             states[name] = error.detail
         latency[name] = f"{(time.perf_counter() - began) * 1e6:.3f}µs"
-    well = all(state == "healthy" for state in states.values())
-    worn = stack.runner.lost >= MOST_LOST
+    well = states["couchdb"] == states["fs"] == "healthy"
+    worn = stack.runner.lost >= MOST_LOST or states["cache"] != "healthy"
     word = "KO" if not well else "degraded" if worn else "OK"
     return answer(states | {"latency": latency, "status": word, "message": word}, 200 if well else 502)
 

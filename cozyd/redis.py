@@ -62,6 +62,14 @@ class RedisLink:
             log.warning("Redis is back")
         return answer
 
+    def answers(self) -> bool:
+        """Whether it is there now."""
+        try:
+            self.ask(lambda redis: redis.ping())
+        except RedisAway:
+            return False
+        return True
+
     def channel(self) -> PubSub:
         """A connection of its own that hears what is published."""
         channel: PubSub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]

@@ -160,7 +160,7 @@ class Stack:
         :param run: `workers.run`.
         :param here: whether in this process; else it makes those that are due, and other processes run them.
         """
-        self.broker.start(run, queues_of(self.drivers.table) if here else {})
+        self.broker.start(run, queues_of(self.drivers.table, self.config.jobs.threads) if here else {})
         self.patrol.start()
         self.scheduler.start()
         self.indexer.start()
@@ -338,8 +338,9 @@ class Stack:
         self._backend.ping()
 
     def ping_cache(self) -> None:
-        """:raises Unavailable: the cache does not answer."""
-        self.drivers.cache.set("ping", b"", 1)
+        """:raises Unavailable: what the processes share does not answer; this one goes on alone."""
+        if self._link is not None and not self._link.answers():
+            raise Unavailable("Redis does not answer")
 
     def close(self) -> None:
         """Give everything back, in reverse order of opening; jobs that do not end within 8 seconds of `rest` are queued again."""

@@ -46,7 +46,7 @@ TABLE: Table = MappingProxyType(
         "metadata": Worker(metadata.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True),
         "thumbnail": Worker(thumbnail.run, queue="contents", concurrency=1, tries=2, timeout=30, reserved=True, limit=Limit(20_000)),
         "push": Worker(push.run, tries=1, timeout=60, limit=Limit(30)),
-        "sendmail": Worker(sendmail.run, tries=1, timeout=10, limit=Limit(200)),
+        "sendmail": Worker(sendmail.run, tries=1, timeout=10, first=True, limit=Limit(200)),
     }
 )
 

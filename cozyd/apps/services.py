@@ -35,8 +35,8 @@ class Services:
         found: dict[str, Any] = {}
         for name, service in after.items():
             known = before.get(name)
-            if known is not None and all(known.get(key) == service.get(key) for key in _SAME):
-                found[name] = {**service, "trigger_id": known.get("trigger_id", "")}
+            if known is not None and all(known.get(key) == service.get(key) for key in _SAME) and self._is_there(known):
+                found[name] = {**service, "trigger_id": known["trigger_id"]}
                 continue
             self._end(known)
             found[name] = {**service, "trigger_id": self._begin(slug, name, service)}
@@ -57,6 +57,14 @@ class Services:
         except CozyError as error:
             log.warning("the service %s of %s has no trigger: %s", name, slug, error)
             return ""
+
+    def _is_there(self, service: Mapping[str, Any]) -> bool:
+        """Whether a service has its trigger: it may have been deleted, or could not be made then."""
+        try:
+            self._jobs.triggers.get(str(service.get("trigger_id") or ""))
+        except NotFound:
+            return False
+        return True
 
     def _end(self, service: Mapping[str, Any] | None) -> None:
         id = str((service or {}).get("trigger_id") or "")

@@ -150,6 +150,12 @@ class Jobs:
     in_server: str = option(
         "yes", "Whether `cozyd serve` runs jobs; `no` leaves them to `cozyd worker` processes, which need a Redis.", choices=("yes", "no")
     )
+    threads: str = option(
+        "",
+        "How many threads a queue has in this process in place of its own number, as `programs=8 contents=0`; with 0 its jobs are left to "
+        "other processes (docs/workers.md names the queues).",
+        pattern=r"|[a-z]+=[0-9]{1,3}( [a-z]+=[0-9]{1,3})*",
+    )
 
 
 @dataclass(frozen=True, slots=True)

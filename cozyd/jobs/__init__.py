@@ -315,7 +315,7 @@ class Jobs:
         if worker is None or worker.run is None:
             return
         wait = (at - self._now()).total_seconds() if at is not None else 0.0
-        self._broker.wake(worker.queue, self._tenant["domain"], job.id, wait=max(0.0, wait), first=job.manual)
+        self._broker.wake(worker.queue, self._tenant["domain"], job.id, wait=max(0.0, wait), first=job.manual or worker.first)
 
 
 def _makes_sense_again(error: CozyError) -> bool:

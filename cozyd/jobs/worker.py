@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cozyd.errors import Invalid
 from cozyd.jobs.job import Job
 
 DEFAULT_QUEUE = "default"
@@ -30,6 +31,7 @@ class Worker:
     :param timeout: seconds for one run; a job's own options may only lower it. Five seconds later it is given up.
     :param reserved: pushed by the server alone.
     :param once: never run again when it was interrupted, as what it does must not happen twice: it is `errored` then.
+    :param first: somebody waits for what it does, so its jobs come before others of the queue, as those pushed by hand do.
     :param delay: seconds before the second run, doubled before each later one.
     :param limit: pushes beyond it are refused.
     :param on: changes that it is pushed for by itself, as the arguments of `@event`; the job has the change as its event.
@@ -44,6 +46,7 @@ class Worker:
     timeout: float = 60
     reserved: bool = False
     once: bool = False
+    first: bool = False
     delay: float = 0.06
     limit: Limit | None = None
     on: str = ""
@@ -65,10 +68,18 @@ Table = Mapping[str, Worker]
 """Name -> worker."""
 
 
-def queues_of(table: Table) -> Mapping[str, int]:
-    """Each queue with its number of threads; what clients do has none."""
+def queues_of(table: Table, wanted: str = "") -> Mapping[str, int]:
+    """Each queue with its number of threads; what clients do has none.
+
+    :param wanted: other numbers, `programs=8 contents=0`: a queue with none is left to other processes.
+    :raises Invalid: there is no such queue.
+    """
     found: dict[str, int] = {}
     for worker in table.values():
         if worker.run is not None:
             found[worker.queue] = max(found.get(worker.queue, 0), worker.concurrency)
-    return found
+    for name, _, number in (word.partition("=") for word in wanted.split()):
+        if name not in found:
+            raise Invalid(f"jobs.threads: there is no queue {name}; there are {', '.join(sorted(found))}")
+        found[name] = int(number)
+    return {name: threads for name, threads in found.items() if threads}

@@ -317,7 +317,10 @@ def test_while_redis_is_away_jobs_are_accepted_and_run_after_its_return(farm: Fa
         statuses.append(made.status)
         ids.append(made.json["data"]["id"])
     assert statuses == [202] * 20
+    status = farm.client.api("GET", "/status")
+    assert (status.status, status.json["status"], status.json["cache"]) == (200, "degraded", "Redis does not answer")
     farm.redis.start()
     eventually(lambda: are_over(farm.client, ids), within=60)
     assert states(farm.client, ids) == {"done": 20}
     assert [farm.server.count("begin", id) for id in ids] == [1] * 20
+    eventually(lambda: farm.client.api("GET", "/status").json["status"] == "OK")

@@ -37,6 +37,7 @@ class Workshop:
         """The workers of the workshop."""
         return {
             "note": Worker(self._note),
+            "urgent": Worker(self._note, first=True),
             "wait": Worker(self._wait, queue="wait", concurrency=2, timeout=60),
             "fail": Worker(self._fail, tries=3, delay=0.01),
             "hang": Worker(self._wait, queue="hang", concurrency=1, timeout=0.01, tries=1),

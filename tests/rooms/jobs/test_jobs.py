@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from cozyd.documents.store import Ref
-from cozyd.errors import BadRequest, Conflict, NotFound
+from cozyd.errors import BadRequest, Conflict, Invalid, NotFound
 from cozyd.instance import Instance
 from cozyd.jobs import Jobs
 from cozyd.jobs.job import JOBS, NEVER
 from cozyd.jobs.triggers import NewTrigger
+from cozyd.jobs.worker import Worker, queues_of
 from tests.support.serving import eventually
 from tests.support.workshop import Workshop, claimed
 
@@ -246,3 +247,18 @@ def test_a_process_that_stops_ends_its_jobs_or_gives_them_back(tmp_path: Path):
         shop.gates["long"].set()
         shop.start()
         eventually(lambda: ended(jobs, long.id) and ended(jobs, late.id))
+
+
+def test_a_process_may_have_other_numbers_of_threads_or_leave_a_queue_to_others():
+    table = {"a": Worker(lambda *_: None, concurrency=2), "b": Worker(lambda *_: None, queue="programs"), "client": Worker()}
+    assert queues_of(table) == {"default": 2, "programs": 4}
+    assert queues_of(table, "programs=9 default=0") == {"programs": 9}
+    with pytest.raises(Invalid, match="there is no queue nothing; there are default, programs"):
+        queues_of(table, "nothing=1")
+
+
+def test_what_somebody_waits_for_comes_before_the_rest_of_its_queue(shop: Workshop, jobs: Jobs):
+    hints: list[tuple[str, bool]] = []
+    jobs._broker.wake = lambda _queue, _domain, job, **how: hints.append((job, how["first"]))  # type: ignore[method-assign]
+    slow, soon, by_hand = jobs.push("note", 1), jobs.push("urgent", 2), jobs.push("note", 3, manual=True)
+    assert hints == [(slow.id, False), (soon.id, True), (by_hand.id, True)]
