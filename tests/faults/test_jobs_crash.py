@@ -127,105 +127,19 @@ def judge(server: Server, work: Work, client: Client, *, kills: int) -> None:
     print(f"{len(ids)} jobs, {kills} kills: 0 lost, {twice} run again, {found['errored']} errored")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "data")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One without Redis, running when a test begins and when it ends."""
+    made = Server(tmp_path_factory.mktemp("alone") / "data")
     made.add_alice()
+    made.start()
     yield made
     made.stop()
 
 
-@pytest.mark.parametrize(
-    "total", [pytest.param(150, id="share"), pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)], id="full")]
-)
-def test_kill_9_of_the_server_loses_no_job(server: Server, total: int):
-    chance = random.Random(1)
-    server.start()
-    client = Client(server, scope=(JOBS,))
-    work, kills = Work(client, total), 0
-    work.start()
-    while not work.is_over() or kills < 3:
-        time.sleep(0.2 + chance.random())
-        server.kill()
-        kills += 1
-        server.start()
-    eventually(lambda: are_over(client, list(work.accepted)), within=60)
-    judge(server, work, client, kills=kills)
-
-
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
-def test_each_change_has_its_job_though_the_process_dies_at_any_point(server: Server, rounds: int):
-    chance = random.Random(3)
-    server.start()
-    client = Client(server, scope=(JOBS, "io.cozy.triggers", "io.cozy.things"))
-    attributes = {"type": "@event", "arguments": "io.cozy.things:CREATED", "worker": "short", "message": {}}
-    trigger = client.api("POST", "/jobs/triggers", {"data": {"attributes": attributes}}).json["data"]["id"]
-    wanted: list[str] = []
-
-    def write(until: threading.Event) -> None:
-        while not until.is_set():
-            try:
-                made = client.api("POST", "/data/io.cozy.things/", {"value": 1})
-            except Exception:  # noqa: BLE001 - the server is dead
-                return
-            if made.status == 201:
-                wanted.append(id_of(trigger, "io.cozy.things", made.json["id"], made.json["rev"]))
-
-    for _ in range(rounds):
-        stop = threading.Event()
-        threads = [threading.Thread(target=write, args=(stop,)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.2 + chance.random())
-        server.kill()
-        stop.set()
-        for thread in threads:
-            thread.join()
-        server.start()
-    eventually(lambda: are_over(client, wanted), within=60)
-    assert states(client, wanted) == {"done": len(wanted)}
-    assert len(client.api("GET", "/data/io.cozy.things/_all_docs").json["rows"]) >= len(wanted) > 0
-
-
-def test_a_job_whose_process_was_killed_is_free_again_soon(server: Server):
-    server.start()
-    client = Client(server, scope=(JOBS,))
-    job = client.api("POST", "/jobs/queue/long", {"data": {"attributes": {"arguments": 0.5}}}).json["data"]["id"]
-    eventually(lambda: server.count("begin", job) == 1)
-    server.kill()
-    server.start()
-    eventually(lambda: server.count("end", job) == 1, within=30)
-    assert client.api("GET", f"/jobs/{job}").json["data"]["attributes"]["state"] == "done"
-
-
-def test_a_job_that_kills_its_process_is_parked_with_its_error(server: Server):
-    server.start()
-    client = Client(server, scope=(JOBS,))
-    job = client.api("POST", "/jobs/queue/poison", {"data": {"attributes": {}}}).json["data"]["id"]
-    for _ in range(3):
-        assert server.process is not None
-        server.process.wait(20)
-        server.kill()
-        server.start()
-    eventually(lambda: are_over(client, [job]))
-    attributes = client.api("GET", f"/jobs/{job}").json["data"]["attributes"]
-    assert (attributes["state"], attributes["error"]) == ("errored", "The job was interrupted while it ran")
-    assert server.count("begin", job) == 3
-
-
-def test_sigterm_with_jobs_running_ends_them_or_gives_them_back_within_ten_seconds(server: Server):
-    server.start()
-    client = Client(server, scope=(JOBS,))
-    push = lambda seconds: client.api("POST", "/jobs/queue/long", {"data": {"attributes": {"arguments": seconds}}}).json["data"]["id"]  # noqa: E731
-    short, long = push(1), push(60)
-    eventually(lambda: server.count("begin", short) + server.count("begin", long) == 2)
-    began = time.monotonic()
-    assert server.stop() == 0
-    assert time.monotonic() - began < 11
-    assert (server.count("end", short), server.count("end", long)) == (1, 0)
-    server.start()
-    eventually(lambda: server.count("begin", long) == 2)
-    assert client.api("GET", f"/jobs/{short}").json["data"]["attributes"]["state"] == "done"
+@pytest.fixture(scope="module")
+def client(server: Server) -> Client:
+    return Client(server, scope=(JOBS, "io.cozy.triggers", "io.cozy.things"))
 
 
 class Farm:
@@ -266,6 +180,120 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     made.close()
 
 
+class Orphan:
+    """A job whose worker was killed while it ran."""
+
+    def __init__(self, farm: Farm) -> None:
+        self.farm = farm
+        self.id = farm.client.api("POST", "/jobs/queue/long", {"data": {"attributes": {"arguments": 2}}}).json["data"]["id"]
+        eventually(lambda: farm.server.count("begin", self.id) == 1)
+        process = int(next(line[2] for line in farm.server.runs() if line[:2] == ["begin", self.id]))
+        self.victim = next(worker for worker in farm.workers if worker.process is not None and worker.process.pid == process)
+        self.victim.kill()
+        self.killed = time.time()
+
+    def begun_again(self) -> float:
+        """When somebody else took it."""
+        eventually(lambda: self.farm.server.count("begin", self.id) == 2, within=40)
+        return next(float(line[3]) for line in self.farm.server.runs()[::-1] if line[:2] == ["begin", self.id])
+
+
+@pytest.fixture(scope="module")
+def orphan(farm: Farm) -> Orphan:
+    """It waits for its lease to end while other tests run."""
+    return Orphan(farm)
+
+
+@pytest.mark.usefixtures("orphan")
+@pytest.mark.parametrize(
+    "total", [pytest.param(150, id="share"), pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)], id="full")]
+)
+def test_kill_9_of_the_server_loses_no_job(server: Server, client: Client, total: int):
+    chance = random.Random(1)
+    work, kills = Work(client, total), 0
+    work.start()
+    while not work.is_over() or kills < 3:
+        time.sleep(0.2 + chance.random())
+        server.kill()
+        kills += 1
+        server.start()
+    eventually(lambda: are_over(client, list(work.accepted)), within=60)
+    judge(server, work, client, kills=kills)
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+def test_each_change_has_its_job_though_the_process_dies_at_any_point(server: Server, client: Client, rounds: int):
+    chance = random.Random(3)
+    attributes = {"type": "@event", "arguments": "io.cozy.things:CREATED", "worker": "short", "message": {}}
+    trigger = client.api("POST", "/jobs/triggers", {"data": {"attributes": attributes}}).json["data"]["id"]
+    wanted: list[str] = []
+
+    def write(until: threading.Event) -> None:
+        while not until.is_set():
+            try:
+                made = client.api("POST", "/data/io.cozy.things/", {"value": 1})
+            except Exception:  # noqa: BLE001 - the server is dead
+                return
+            if made.status == 201:
+                wanted.append(id_of(trigger, "io.cozy.things", made.json["id"], made.json["rev"]))
+
+    for _ in range(rounds):
+        stop = threading.Event()
+        threads = [threading.Thread(target=write, args=(stop,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2 + chance.random())
+        server.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        server.start()
+    eventually(lambda: are_over(client, wanted), within=60)
+    assert states(client, wanted) == {"done": len(wanted)}
+    assert len(client.api("GET", "/data/io.cozy.things/_all_docs").json["rows"]) >= len(wanted) > 0
+
+
+def test_a_job_whose_process_was_killed_is_free_again_soon(server: Server, client: Client):
+    job = client.api("POST", "/jobs/queue/long", {"data": {"attributes": {"arguments": 0.5}}}).json["data"]["id"]
+    eventually(lambda: server.count("begin", job) == 1)
+    server.kill()
+    server.start()
+    eventually(lambda: server.count("end", job) == 1, within=30)
+    assert client.api("GET", f"/jobs/{job}").json["data"]["attributes"]["state"] == "done"
+
+
+def test_a_job_that_kills_its_process_is_parked_with_its_error(server: Server, client: Client):
+    job = client.api("POST", "/jobs/queue/poison", {"data": {"attributes": {}}}).json["data"]["id"]
+    for _ in range(3):
+        assert server.process is not None
+        server.process.wait(20)
+        server.kill()
+        server.start()
+    eventually(lambda: are_over(client, [job]))
+    attributes = client.api("GET", f"/jobs/{job}").json["data"]["attributes"]
+    assert (attributes["state"], attributes["error"]) == ("errored", "The job was interrupted while it ran")
+    assert server.count("begin", job) == 3
+
+
+def test_sigterm_with_jobs_running_ends_them_or_gives_them_back_within_ten_seconds(server: Server, client: Client):
+    push = lambda seconds: client.api("POST", "/jobs/queue/long", {"data": {"attributes": {"arguments": seconds}}}).json["data"]["id"]  # noqa: E731
+    short, long = push(1), push(60)
+    eventually(lambda: server.count("begin", short) + server.count("begin", long) == 2)
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 11
+    assert (server.count("end", short), server.count("end", long)) == (1, 0)
+    server.start()
+    eventually(lambda: server.count("begin", long) == 2)
+    assert client.api("GET", f"/jobs/{short}").json["data"]["attributes"]["state"] == "done"
+
+
+def test_a_job_of_a_worker_that_was_killed_is_done_by_another_within_thirty_seconds(orphan: Orphan):
+    assert orphan.begun_again() - orphan.killed <= 30
+    eventually(lambda: are_over(orphan.farm.client, [orphan.id]))
+    orphan.victim.start()
+
+
 def kill_under_work(farm: Farm, total: int) -> None:
     """Each process is killed once, then any of them, until every job was pushed; then all are over, and judged."""
     chance = random.Random(2)
@@ -293,20 +321,6 @@ def test_ten_thousand_jobs_survive_kill_9_of_everything(tmp_path: Path, keeps: b
         kill_under_work(made, 10_000)
     finally:
         made.close()
-
-
-def test_a_job_of_a_worker_that_was_killed_is_done_by_another_within_thirty_seconds(farm: Farm):
-    job = farm.client.api("POST", "/jobs/queue/long", {"data": {"attributes": {"arguments": 2}}}).json["data"]["id"]
-    eventually(lambda: farm.server.count("begin", job) == 1)
-    process = int(farm.server.runs()[-1][2])
-    victim = next(worker for worker in farm.workers if worker.process is not None and worker.process.pid == process)
-    victim.kill()
-    killed = time.time()
-    eventually(lambda: farm.server.count("begin", job) == 2, within=40)
-    again = next(float(line[3]) for line in farm.server.runs()[::-1] if line[0] == "begin")
-    assert again - killed <= 30
-    eventually(lambda: are_over(farm.client, [job]))
-    victim.start()
 
 
 def test_while_redis_is_away_jobs_are_accepted_and_run_after_its_return(farm: Farm):
