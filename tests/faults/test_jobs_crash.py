@@ -295,12 +295,13 @@ def test_a_job_of_a_worker_that_was_killed_is_done_by_another_within_thirty_seco
 
 
 def kill_under_work(farm: Farm, total: int) -> None:
-    """Each process is killed once, then any of them, until every job was pushed; then all are over, and judged."""
+    """Each process is killed once, then any of them, until every job was pushed and a crowd of them done; then all are judged."""
     chance = random.Random(2)
     work, kills = Work(farm.client, total), 0
     work.start()
     victims = [farm.restart_redis, farm.restart(farm.server), *(farm.restart(worker) for worker in farm.workers)]
-    while not work.is_over() or kills < 4:
+    crowd = 60 if total > 1000 else 0
+    while not work.is_over() or kills < 4 or (kills < crowd and not are_over(farm.client, list(work.accepted))):
         time.sleep(0.2 + chance.random())
         victims[kills % 4 if kills < 4 else chance.randrange(4)]()
         kills += 1
