@@ -10,17 +10,25 @@ from blueprints._request import Service, public
 from cozyd import jsons
 from cozyd.errors import BadRequest
 from cozyd.jobs import Jobs
-from cozyd.jobs.job import JOBS, Job
+from cozyd.jobs.job import JOBS, STATES, Job
 from cozyd.jobs.trigger import TRIGGERS, Trigger
+
+LISTED = 100
+"""How many jobs of other states than the open ones are listed."""
 
 service = Service("admin_jobs", __name__, url_prefix="/instances/<domain>")
 
 
 @service.get("/jobs", access=public)
 def list_jobs(domain: str) -> Response:
-    """The open jobs; of `Worker` alone when it is given."""
-    worker = request.args.get("Worker")
-    return _jsonapi.answer([_job(job) for job in _jobs(domain).open() if worker in (None, job.worker)])
+    """The open jobs, or the last of other states; of `Worker` alone when it is given."""
+    worker, states = request.args.get("Worker"), request.args.get("State", "")
+    if not states:
+        return _jsonapi.answer([_job(job) for job in _jobs(domain).open() if worker in (None, job.worker)])
+    wanted = states.split(",")
+    if not set(wanted) <= set(STATES):
+        raise BadRequest(f"State is some of {', '.join(STATES)}", source="State")
+    return _jsonapi.answer([_job(job) for job in _jobs(domain).last(wanted, worker, LISTED)])
 
 
 @service.post("/jobs", access=public)

@@ -59,16 +59,27 @@ def _ended(config: Config, domain: str, id: str) -> Any:
 @jobs.command("list")
 @click.argument("domain")
 @click.option("--worker", help="Of this worker alone.")
+@click.option("--state", help="In these states in place of queued and running: queued,running,done,errored.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def list_jobs(config: Config, domain: str, worker: str | None, as_json: bool) -> None:
-    """List the jobs of DOMAIN that are queued or running."""
-    found = [one["attributes"] for one in ask(config, "GET", at("instances", domain, "jobs"), {"Worker": worker})["data"]]
+def list_jobs(config: Config, domain: str, worker: str | None, state: str | None, as_json: bool) -> None:
+    """List the jobs of DOMAIN that are queued or running, or the last hundred of other states with their errors."""
+    asked = {"Worker": worker, "State": state}
+    found = [one["attributes"] for one in ask(config, "GET", at("instances", domain, "jobs"), asked)["data"]]
     if as_json:
         click.echo(jsons.dump(found))
         return
     for one in found:
-        click.echo(f"{one['_id']}  {one['worker']:16} {one['state']:8} {one['queued_at']}")
+        click.echo(f"{one['_id']}  {one['worker']:16} {one['state']:8} {one['queued_at']}  {one.get('error', '')}".rstrip())
+
+
+@jobs.command("show")
+@click.argument("domain")
+@click.argument("id")
+@click.pass_obj
+def show(config: Config, domain: str, id: str) -> None:
+    """Show the job ID of DOMAIN as JSON: its message, when it was begun and ended, its error."""
+    click.echo(jsons.dump(ask(config, "GET", at("instances", domain, "jobs", id))["data"]["attributes"]))
 
 
 @jobs.command("cancel")
@@ -109,8 +120,8 @@ def list_triggers(config: Config, domain: str, as_json: bool) -> None:
         return
     for one in found:
         state = one["current_state"]
-        last = state.get("last_execution", "never")
-        click.echo(f"{one['_id']}  {one['type']:9} {one['arguments']:24} {one['worker']:12} {state['status']:8} {last}")
+        status, last = (state["status"], state["last_execution"]) if "last_execution" in state else ("-", "never")
+        click.echo(f"{one['_id']}  {one['type']:9} {one['arguments']:24} {one['worker']:12} {status:8} {last}")
 
 
 @triggers.command("launch")

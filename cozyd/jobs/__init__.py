@@ -151,6 +151,13 @@ class Jobs:
         """Every job that is queued or running, longest queued first in each of these states."""
         return self._load([row.ref.id for state in OPEN for row in self._docs.rows(BY_STATE, (state,))])
 
+    def last(self, states: Sequence[str], worker: str | None, most: int) -> Sequence[Job]:
+        """The jobs that were pushed last, of some states; of one worker when it is named."""
+        prefixes = [(state,) if worker is None else (state, worker) for state in states]
+        rows = [row for prefix in prefixes for row in self._docs.rows(BY_STATE, prefix)]
+        rows.sort(key=lambda row: str(row.key[2]), reverse=True)
+        return self._load([row.ref.id for row in rows[:most]])
+
     def _load(self, ids: Sequence[str]) -> Sequence[Job]:
         return [Job.of(stored) for stored in self._docs.get_many(JOBS, ids) if stored is not None]
 

@@ -5,7 +5,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast, get_args
 
 from cozyd import jsons
 from cozyd.documents.store import Doc, Key, Map, Projection, Stored
@@ -14,6 +14,7 @@ from cozyd.files.tree import read_time, write_time
 JOBS = "io.cozy.jobs"
 BY_STATE, BY_TRIGGER = "jobs-by-state", "jobs-by-trigger"
 State = Literal["queued", "running", "done", "errored"]
+STATES = get_args(State)
 OPEN: tuple[State, ...] = ("queued", "running")
 NEVER = "0001-01-01T00:00:00Z"
 """What a job has in place of a time that was not reached."""

@@ -23,6 +23,18 @@ def test_a_job_is_run_listed_and_cancelled(served: Served):
     assert id not in served.cli("jobs", "list", served.domain)
 
 
+def test_what_failed_is_listed_with_its_error_and_shown(served: Served):
+    id = served.cli("jobs", "run", served.domain, "client").strip()
+    served.cli("jobs", "cancel", served.domain, id)
+    first = served.cli("jobs", "list", served.domain, "--state", "done,errored").splitlines()[0]
+    assert first.startswith(id)
+    assert first.endswith("The job was cancelled")
+    assert json.loads(served.cli("jobs", "show", served.domain, id))["state"] == "errored"
+    assert id not in served.cli("jobs", "list", served.domain, "--worker", "log", "--state", "errored")
+    with pytest.raises(RuntimeError, match="State is some of queued, running, done, errored"):
+        served.cli("jobs", "list", served.domain, "--state", "lost")
+
+
 def test_who_waits_is_told_how_it_ended(served: Served):
     with pytest.raises(RuntimeError, match="A mail is an object"):
         served.cli("jobs", "run", served.domain, "sendmail", '"no mail"', "--wait")
