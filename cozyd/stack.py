@@ -303,6 +303,7 @@ class Stack:
         instance = self._instance(record["domain"])
         instance.search.close()
         Index.remove(self.drivers.indexes / f"{prefix}.sqlite")
+        instance.jobs.restored()
         return instance
 
     # -- instances of another server ----------------------------------------------------------------------------------

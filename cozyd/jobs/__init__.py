@@ -40,6 +40,7 @@ HELD_AGAIN_AFTER = 2.0
 LARGEST_ERROR = 4_000
 """Characters of an error's text that a job keeps."""
 _INTERRUPTED = "The job was interrupted while it ran"
+_OF_A_BACKUP = "The job was open in a backup that was restored: whether it was done since is not known"
 
 
 class Jobs:
@@ -316,6 +317,18 @@ class Jobs:
         for job in found:
             self._wake(job, at=job.not_before)
         return len(found)
+
+    def restored(self) -> None:
+        """The documents are those of a backup now: of its open jobs those that must not happen twice are given up, as nobody knows what
+        happened since; the others are done.
+        """
+        for job in self.open():
+            worker = self._table.get(job.worker)
+            if worker is not None and worker.once:
+                with suppress(Conflict):
+                    self._end(job, JobFailed(_OF_A_BACKUP, again=False))
+        self.recall()
+        self._plan()
 
     def _wake(self, job: Job, *, at: datetime | None) -> None:
         worker = self._table.get(job.worker)
