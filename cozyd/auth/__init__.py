@@ -104,12 +104,13 @@ class Auth:
         self._cache = cache
         self._verified = verified
         self._now = now
+        self._gate = gate
         self.attempts = Attempts(cache, record)
         self.once = OneTime(cache, domain)
         self.sessions = Sessions(docs, record, now)
         self.devices = Devices(docs, now)
-        self.passphrase = Passphrase(docs, record, amend, gate)
         self.factors = Factors(docs, record, amend, self.attempts, self._mail, now)
+        self.passphrase = Passphrase(docs, record, amend, gate, self._end_all)
         self.passkeys = Passkeys(docs, self.once, str(record()["prefix"]), now)
         self.letters = Letters(self.once, self.attempts, self.passphrase, record, self._mail, owner.url)
         self.trail = Trail(docs, now)
@@ -117,13 +118,25 @@ class Auth:
         self.clients = Clients(docs, self._hosts, now)
         self.grants = Grants(docs, now)
         self.handover = Handover(record, cache)
-        self.links = Links(docs, self.sets, lambda name: self._sign("share", name, id=secrets.token_hex(16)), self._keep, now)
+        self.links = Links(
+            docs, self.sets, lambda name: self._sign("share", name, id=secrets.token_hex(16)), self._keep, self._matches, now
+        )
         self._guesses = Guesses(cache, domain)
         self._bearer = Bearer(docs, record, verified, now, self.sets, self.sessions.is_of, self._guesses)
+        self.passphrase.complete()
 
     def _keep(self, password: str) -> str:
         """What is stored of a link's password: hashed as the passphrase is."""
-        return passwords.keep(password, like=str(self._record().get("passphrase_hash") or ""))
+        return self._gate(passwords.keep, password, like=str(self._record().get("passphrase_hash") or ""))
+
+    def _matches(self, password: str, kept: str) -> bool:
+        """Whether it is the password that was kept of a link."""
+        return self._gate(passwords.matches, password, kept)
+
+    def _end_all(self) -> None:
+        """What ends with a passphrase: sessions, whose cookies are signed anew, and the trust in browsers."""
+        self.sessions.end_others()
+        self.factors.distrust_all()
 
     def identify(self, credentials: Credentials) -> Principal:
         """Who shows these credentials: a bearer token, a device password (Basic) or a session cookie, in this order.
@@ -210,8 +223,6 @@ class Auth:
         :param what: how the trail calls it.
         """
         self.passphrase.put(new, current=current, is_judged=is_judged)
-        self.sessions.end_others()
-        self.factors.distrust_all()
         self.trail.note(what, seen)
         if what != "passphrase_chosen":
             self._mail("passphrase_changed", {"link": self._owner.url("/auth/passphrase_reset"), "time": self._moment()})

@@ -9,23 +9,28 @@ import hmac
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from cozyd.auth.guesses import source_of
 from cozyd.auth.values import Credentials
 from cozyd.cache import Cache
 from cozyd.errors import TooManyRequests
 
+T = TypeVar("T")
+
 ATTEMPTS, ATTEMPTS_WINDOW = 10, 300
 ACCOUNT_ATTEMPTS, ACCOUNT_WINDOW = 300, 3600
 KNOWN_FOR = 30 * 24 * 3600.0
+NICE = 10
+"""How far threads that hash step back: about a tenth of a busy processor is theirs, all of an idle one."""
 OFTEN = "Too many attempts, try again in a few minutes"
 
 
 class Gate:
-    """Lets a few threads hash at a time, has as many wait, and refuses the rest, so that a storm leaves the others their share.
+    """Hashes in a few threads of low priority, has as many calls wait, and refuses the rest, so that a storm leaves the others their share.
 
     :param at_once: how many; half of the processors when None.
     """
@@ -34,26 +39,31 @@ class Gate:
         self.at_once = at_once or max(1, (os.cpu_count() or 2) // 2)
         self.room = 2 * self.at_once + 1
         """How many hash or wait."""
-        self._free = threading.BoundedSemaphore(self.at_once)
+        self._threads = ThreadPoolExecutor(self.at_once, "hash", initializer=_step_back)
         self._lock = threading.Lock()
         self._inside = 0
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Hold a place while hashing.
+    def __call__(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """What the work gives; the caller waits.
 
-        :raises TooManyRequests: all places are taken, and enough wait already.
+        :param work: hashes, and leaves the interpreter to others meanwhile.
+        :raises TooManyRequests: all threads are at work, and enough wait already.
         """
         with self._lock:
             if self._inside >= self.room:
                 raise TooManyRequests("The server is busy with log-ins, try again in a moment", retry_after=2)
             self._inside += 1
         try:
-            with self._free:
-                yield
+            return self._threads.submit(work, *arguments, **named).result()
         finally:
             with self._lock:
                 self._inside -= 1
+
+
+def _step_back() -> None:
+    """Give this thread less of the processors than the others: on Linux each thread has a priority of its own."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 class Attempts:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cozyd.auth import passwords
 from cozyd.auth.sets import APPS, KONNECTORS, PERMISSIONS, Sets, is_expired, names_of, rules_of
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Stored, Write
@@ -74,15 +73,23 @@ class Links:
 
     :param sign: makes the token of a code from its name.
     :param keep: makes of a password what is stored of it.
+    :param matches: whether a password is the one that was stored so.
     """
 
     def __init__(
-        self, docs: Documents, sets: Sets, sign: Callable[[str], str], keep: Callable[[str], str], now: Callable[[], datetime]
+        self,
+        docs: Documents,
+        sets: Sets,
+        sign: Callable[[str], str],
+        keep: Callable[[str], str],
+        matches: Callable[[str, str], bool],
+        now: Callable[[], datetime],
     ) -> None:
         self._docs = docs
         self._sets = sets
         self._sign = sign
         self._keep = keep
+        self._matches = matches
         self._now = now
 
     def create(self, maker: Maker, wanted: Wanted) -> Stored:
@@ -158,7 +165,7 @@ class Links:
         kept = stored.doc.get("password")
         if not kept:
             return None
-        if not passwords.matches(password, str(kept)):
+        if not self._matches(password, str(kept)):
             raise Forbidden("Invalid password")
         return _pass(stored, key)
 

@@ -5,6 +5,7 @@ import binascii
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from cozyd.auth.values import Kdf
 from cozyd.auth.vault import VaultKeys
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Write
-from cozyd.errors import Invalid, NotFound, Unauthorized
+from cozyd.errors import Conflict, Invalid, NotFound, Unauthorized
 
+CHANGE = Ref("io.cozy.auth.factors", "passphrase-change")
+"""The note of a change that is not at its end."""
 BITWARDEN = Ref("io.cozy.settings", "io.cozy.settings.bitwarden")
 CIPHERS = "com.bitwarden.ciphers"
 LEAST_ITERATIONS, MOST_ITERATIONS = 50_000, 5_000_000
@@ -54,13 +57,22 @@ class Passphrase:
 
     :param record: gives the instance record.
     :param amend: changes it: None removes a field.
+    :param end_all: ends what goes with an old passphrase; doing so twice is fine.
     """
 
-    def __init__(self, docs: Documents, record: Callable[[], Mapping[str, Any]], amend: Callable[..., object], gate: Gate) -> None:
+    def __init__(
+        self,
+        docs: Documents,
+        record: Callable[[], Mapping[str, Any]],
+        amend: Callable[..., object],
+        gate: Gate,
+        end_all: Callable[[], object],
+    ) -> None:
         self._docs = docs
         self._record = record
         self._amend = amend
         self._gate = gate
+        self._end_all = end_all
 
     # -- checking ---------------------------------------------------------------------------------------------------
 
@@ -75,8 +87,7 @@ class Passphrase:
 
         :raises TooManyRequests: others are at it, and enough wait.
         """
-        with self._gate():
-            return passwords.derive(passphrase[:LONGEST], self.kdf())
+        return self._gate(passwords.derive, passphrase[:LONGEST], self.kdf())
 
     def check(self, derived: str) -> None:
         """Pass with the derived passphrase, for one hash, whether there is a passphrase or not.
@@ -84,10 +95,9 @@ class Passphrase:
         :raises Unauthorized: it is not hers.
         :raises TooManyRequests: as `derive`.
         """
+        self.complete()
         kept = str(self._record().get("passphrase_hash") or passwords.NOBODY)
-        with self._gate():
-            is_hers = passwords.matches(derived[:LONGEST], kept)
-        if not is_hers:
+        if not self._gate(passwords.matches, derived[:LONGEST], kept):
             raise Unauthorized(WRONG)
 
     @property
@@ -114,19 +124,36 @@ class Passphrase:
         :raises Invalid: it is empty, too weak, or comes with a number of iterations that is out of bounds.
         """
         new.check()
+        self.complete()
         kdf = Kdf(self.kdf().salt, new.iterations or passwords.ITERATIONS)
         derived, keys = new.value, new.keys
         if not new.iterations:
             if is_judged:
                 check_strength(new.value, str(self._record()["domain"]))
-            derived, keys = self._made(new.value, current, kdf)
-        hint = {} if new.hint is None else {"passphrase_hint": new.hint or ...}
-        self._put_settings(_key_fields(keys) | hint | {"passphrase_kdf_iterations": kdf.iterations, "security_stamp": str(uuid.uuid4())})
-        with self._gate():
-            kept = passwords.keep(derived, like=str(self._record().get("passphrase_hash") or ""))
+            derived, keys = self._gate(self._made, new.value, current, kdf, str(self._settings().get("key") or ""))
+        old = str(self._record().get("passphrase_hash") or "")
+        kept = self._gate(passwords.keep, derived, like=old)
         fresh = base64.b64encode(secrets.token_bytes(64)).decode()
-        done = {"password_defined": True, "onboarding_finished": True, "register_token": None}
-        self._amend(passphrase_hash=kept, session_secret=fresh, **done)
+        hint = {} if new.hint is None else {"passphrase_hint": new.hint or ...}
+        fields = _key_fields(keys) | hint | {"passphrase_kdf_iterations": kdf.iterations, "security_stamp": str(uuid.uuid4())}
+        self._put_settings(fields, Write(CHANGE, body={"replaces": old, "passphrase_hash": kept, "session_secret": fresh}))
+        self.complete()
+
+    def complete(self) -> None:
+        """Bring a change of the passphrase to its end: its first commit has the vault's settings and a note of the rest.
+
+        The instance record lies in another database: after a crash between the two, whoever asks next does the rest.
+        """
+        noted = self._docs.get_many(CHANGE.doctype, [CHANGE.id])[0]
+        if noted is None:
+            return
+        change = noted.doc
+        if str(self._record().get("passphrase_hash") or "") == change["replaces"]:
+            done = {"password_defined": True, "onboarding_finished": True, "register_token": None}
+            self._amend(passphrase_hash=change["passphrase_hash"], session_secret=change["session_secret"], **done)
+        self._end_all()
+        with suppress(Conflict, NotFound):  # another process did it, too
+            self._docs.delete(noted.ref, noted.rev)
 
     def drop_lost_ciphers(self) -> int:
         """Remove what is in the vault under a key that nobody can open any more; how many there were.
@@ -157,20 +184,21 @@ class Passphrase:
 
         :raises Invalid: it is the passphrase itself.
         """
-        if hint and passwords.matches(self.derive(hint), str(self._record().get("passphrase_hash") or passwords.NOBODY)):
+        if hint and self._gate(passwords.matches, self.derive(hint), str(self._record().get("passphrase_hash") or passwords.NOBODY)):
             raise Invalid("The hint cannot be the same as the password", source="hint")
         self._put_settings({"passphrase_hint": hint[:LONGEST] or ...})
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _made(self, passphrase: str, current: str, kdf: Kdf) -> tuple[str, VaultKeys]:
-        """Of a passphrase in clear what a client would derive, and the vault's keys under it."""
-        with self._gate():
-            master = vault.master_key(passphrase, kdf)
-            derived = passwords.derive(passphrase, kdf)
-            known = str(self._settings().get("key") or "")
-            kept = vault.rewrapped(known, vault.master_key(current, self.kdf()), master) if known and current else None
-            return derived, VaultKeys(kept) if kept else vault.new_keys(master)
+    def _made(self, passphrase: str, current: str, kdf: Kdf, known: str) -> tuple[str, VaultKeys]:
+        """Of a passphrase in clear what a client would derive, and the vault's keys under it.
+
+        :param known: the vault's key under the passphrase that it replaces.
+        """
+        master = vault.master_key(passphrase, kdf)
+        derived = passwords.derive(passphrase, kdf)
+        kept = vault.rewrapped(known, vault.master_key(current, self.kdf()), master) if known and current else None
+        return derived, VaultKeys(kept) if kept else vault.new_keys(master)
 
     def _settings(self) -> Doc:
         try:
@@ -178,16 +206,19 @@ class Passphrase:
         except NotFound:
             return {}
 
-    def _put_settings(self, fields: Mapping[str, Any]) -> None:
-        """Change some of the vault's settings; `...` removes one."""
+    def _put_settings(self, fields: Mapping[str, Any], *further: Write) -> None:
+        """Change some of the vault's settings; `...` removes one.
+
+        :param further: what is written in the same commit.
+        """
 
         def write() -> None:
             stored = self._docs.get_many(BITWARDEN.doctype, [BITWARDEN.id])[0]
             if stored is None:
-                body = {name: value for name, value in fields.items() if value is not ...}
-                self._docs.commit([Write(BITWARDEN, body=body)])
+                first = Write(BITWARDEN, body={name: value for name, value in fields.items() if value is not ...})
             else:
-                self._docs.commit([Write(BITWARDEN, patch=dict(fields), rev=stored.rev)])
+                first = Write(BITWARDEN, patch=dict(fields), rev=stored.rev)
+            self._docs.commit([first, *further])
 
         self._docs.retry(write)
 
