@@ -70,14 +70,22 @@ def has_words(sentence: str) -> bool:
 
 def page(template: str, /, status: int = 200, **values: Any) -> Response:
     """A page as a response; private, and with the policy that lets it load nothing but our own files."""
-    values = {"locale": locale(), "t": words(), "asset": asset_url} | values
+    usual = {"locale": locale(), "t": words(), "asset": asset_url, "page": template.removesuffix(".html")}
+    values = usual | dict.fromkeys(("heading", "lead", "error", "is_news"), "") | values
     answer = Response(_templates().get_template(template).render(values), status, content_type="text/html; charset=utf-8")
     answer.headers.update(security_headers())
     return answer
 
 
 def notice(
-    title: str, text: str, status: int = 200, *, links: Sequence[tuple[str, str]] = (), contact: str = "", new_tab: bool = False
+    title: str,
+    text: str,
+    status: int = 200,
+    *,
+    links: Sequence[tuple[str, str]] = (),
+    contact: str = "",
+    new_tab: bool = False,
+    is_news: bool = False,
 ) -> Response:
     """A page with something to know.
 
@@ -85,9 +93,16 @@ def notice(
     :param text: what it says, in the reader's language.
     :param links: texts and addresses, the one to follow first.
     :param contact: an address of mail for questions.
+    :param is_news: it answers something that she did.
     """
-    values = {"title": words()(title), "text": text, "links": links, "contact": contact, "new_tab": new_tab}
+    values = {"title": words()(title), "lead": text, "links": links, "contact": contact, "new_tab": new_tab, "is_news": is_news}
     return page("notice.html", status, **values)
+
+
+def sent(title: str, text: str) -> Response:
+    """A page that says that a mail is under way, whether it is or not; both are sentences."""
+    say = words()
+    return notice(title, say(text), links=[(say("said.back"), "/auth/login")], is_news=True)
 
 
 def security_headers() -> Mapping[str, str]:
@@ -113,7 +128,7 @@ def _app_hosts() -> str:
 def error_page(error: CozyError) -> Response:
     """An error for a person."""
     known = f"error.{error.status}" if error.status in (401, 403, 404, 429) else "error.other"
-    return page("error.html", error.status, title=words()(known), detail=error.detail)
+    return notice(known, error.detail, error.status, links=[(words()("error.home"), "/")])
 
 
 def csrf_token() -> str:

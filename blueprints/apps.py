@@ -180,7 +180,7 @@ def _followed(order: Order, *, update: bool) -> Response:
         apps.finish(key)
         raise run.error
     if not run.states:
-        raise Park(instance().domain, (DOCTYPES[order.kind],), _in(HEARTBEAT))
+        raise Park(instance().prefix, (DOCTYPES[order.kind],), _in(HEARTBEAT))
     return _jsonapi.answer(_resource(order.kind, run.states[0]), status=202)
 
 
@@ -190,7 +190,7 @@ def _streamed(run: Run, kind: Kind, key: str) -> Response:
     run.said += len(states)
     frames = b"".join(b"event: state\r\ndata: %b\r\n\r\n" % jsons.dump({"data": _resource(kind, state)}) for state in states)
     if not is_done:
-        raise Park(instance().domain, (DOCTYPES[kind],), _in(HEARTBEAT), say=frames or STILL, type=STREAM)
+        raise Park(instance().prefix, (DOCTYPES[kind],), _in(HEARTBEAT), say=frames or STILL, type=STREAM)
     if run.error is not None:
         frames += b"event: error\r\ndata: %b\r\n\r\n" % jsons.dump(run.error.detail)
     instance().apps.finish(key)

@@ -188,6 +188,7 @@ def _login_form(target: str, *, error: str = "", status: int = 200) -> Response:
         "domain": instance().domain,
         "csrf": token,
         "redirect": target,
+        "mailed": request.values.get("email_verified_code", ""),
         "error": error,
         "notice": request.args.get("msg") == "passphrase-reset-requested",
         "has_passkeys": bool(auth.passkeys.all()),

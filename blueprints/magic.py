@@ -25,8 +25,7 @@ def send() -> Response:
     wanted = request.form.get("redirect", "")
     target(wanted)
     instance().auth.request_magic_link(credentials(), f"&{urlencode({'redirect': wanted})}" if wanted else "")
-    words = _pages.words()
-    return _pages.page("said.html", title=words("magic.sent_title"), text=words("magic.sent"), link="/auth/login", label=words("said.back"))
+    return _pages.sent("magic.sent_title", "magic.sent")
 
 
 @service.get("/auth/magic_link", access=public)
@@ -102,6 +101,7 @@ def _passphrase_form(code: str, *, error: str = "", status: int = 200) -> Respon
     page = _pages.page(
         "passphrase.html",
         status,
+        is_new=False,
         title=words("magic.second_title"),
         lead=words("magic.second", domain=instance().domain),
         action="/auth/magic_link/twofactor",

@@ -82,7 +82,7 @@ def reset() -> Response:
     _pages.check_csrf()
     kept = {name: request.form[name] for name in ("from",) if request.form.get(name)}
     instance().auth.request_reset(credentials(), f"&{urlencode(kept)}" if kept else "")
-    return without_session(_said("reset.sent_title", "reset.sent"))
+    return without_session(_pages.sent("reset.sent_title", "reset.sent"))
 
 
 @service.post("/auth/hint", access=public)
@@ -90,7 +90,7 @@ def hint() -> Response:
     """Mail her hint; the answer is the same whether one left."""
     _pages.check_origin()
     instance().auth.letters.send_hint()
-    return _said("hint.sent_title", "hint.sent")
+    return _pages.sent("hint.sent_title", "hint.sent")
 
 
 @service.get("/auth/passphrase_renew", access=public)
@@ -183,10 +183,6 @@ def _renew_form(given: str, origin: str, *, error: str = "", status: int = 200) 
 
 def _new_form(status: int, **values: Any) -> Response:
     token = _pages.csrf_token()
-    page = _pages.page("new_passphrase.html", status, csrf=token, **values, **kdf_values())
+    submit = _pages.words()("new.submit")
+    page = _pages.page("passphrase.html", status, is_new=True, submit=submit, csrf=token, **values, **kdf_values())
     return _pages.with_csrf(page, token, "/auth")
-
-
-def _said(title: str, text: str) -> Response:
-    words = _pages.words()
-    return _pages.page("said.html", title=words(title), text=words(text), link="/auth/login", label=words("said.back"))

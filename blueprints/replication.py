@@ -207,9 +207,9 @@ def _wait(doctype: str) -> None:
     until = began + timedelta(milliseconds=heartbeat or min(timeout, LONGEST_POLL))
     if heartbeat:
         say = b"\n" if now >= until else b""
-        raise Park(instance().domain, [doctype], now + timedelta(milliseconds=heartbeat), say=say)
+        raise Park(instance().prefix, [doctype], now + timedelta(milliseconds=heartbeat), say=say)
     if now < until:
-        raise Park(instance().domain, [doctype], until)
+        raise Park(instance().prefix, [doctype], until)
 
 
 def _count(name: str) -> int:

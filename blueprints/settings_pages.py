@@ -61,7 +61,7 @@ def confirm_deletion() -> Response:
     if instance().auth.once.look("deletion", token) is None:
         return _old_link()
     csrf = _pages.csrf_token()
-    page = _pages.page("deletion.html", locale=_pages.locale(), t=_words(), domain=instance().domain, token=token, csrf=csrf)
+    page = _pages.page("deletion.html", domain=instance().domain, token=token, csrf=csrf)
     return _pages.with_csrf(page, csrf, "/settings")
 
 
@@ -80,10 +80,6 @@ def delete_instance() -> Response:
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
-
-
-def _words() -> object:
-    return _pages.words()
 
 
 def _old_link() -> Response:

@@ -150,6 +150,7 @@ def _confirm_form(*, error: str = "", status: int = 200) -> Response:
     page = _pages.page(
         "passphrase.html",
         status,
+        is_new=False,
         title=words("confirm.title"),
         lead=words("confirm.lead", domain=instance().domain),
         action="/auth/confirm",

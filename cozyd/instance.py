@@ -172,7 +172,7 @@ class Instance:
 
     def _tell(self, changes: Sequence[Change]) -> None:
         """What was committed goes to whoever listens, and to whoever works on it."""
-        self._drivers.hub.publish(self.domain, changes)
+        self._drivers.hub.publish(self.prefix, changes)
         self._drivers.indexer.wrote(self.domain, changes)
         self.jobs.told(changes)
         self._drivers.wrote(self.domain)

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 
 from blueprints._text import connect, consent, links, security, settings, start
 
-_PARTS = (start, connect, consent, links, security, settings)
+_SPOKEN = ("en", "fr", "de", "es")
+_BY_LANGUAGE = (connect, consent, links, settings)
+"""Modules with a table for each language."""
+_BY_SENTENCE = (start, security)
+"""Modules with one table, of the sentences in all languages."""
 LANGUAGES: Mapping[str, Mapping[str, str]] = {
-    language: {sentence: words for part in _PARTS for sentence, words in getattr(part, language.upper()).items()}
-    for language in ("en", "fr", "de", "es")
+    language: {sentence: words for part in _BY_LANGUAGE for sentence, words in getattr(part, language.upper()).items()}
+    | {sentence: words[place] for part in _BY_SENTENCE for sentence, words in part.WORDS.items()}
+    for place, language in enumerate(_SPOKEN)
 }
 
 

@@ -1,6 +1,6 @@
 """The words of the page of sessions and secrets: English, French, German, Spanish."""
 
-_WORDS: dict[str, tuple[str, str, str, str]] = {
+WORDS: dict[str, tuple[str, str, str, str]] = {
     "security.title": ("Security", "Sécurité", "Sicherheit", "Seguridad"),
     "security.lead": (
         "Where you are logged in, what opens your cloud, and what happened to it.",
@@ -258,5 +258,3 @@ _WORDS: dict[str, tuple[str, str, str, str]] = {
         "Ha tardado demasiado. Empiece de nuevo.",
     ),
 }
-
-EN, FR, DE, ES = ({sentence: words[place] for sentence, words in _WORDS.items()} for place in range(4))

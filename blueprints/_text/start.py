@@ -1,6 +1,6 @@
 """The words of logging in, of passphrases chosen and lost, and of errors: English, French, German, Spanish."""
 
-_WORDS: dict[str, tuple[str, str, str, str]] = {
+WORDS: dict[str, tuple[str, str, str, str]] = {
     "login.title": ("Log in", "Connexion", "Anmelden", "Iniciar sesión"),
     "login.welcome": ("Hello {name}", "Bonjour {name}", "Guten Tag {name}", "Hola, {name}"),
     "login.passphrase": ("Passphrase", "Mot de passe", "Passphrase", "Contraseña"),
@@ -231,5 +231,3 @@ _WORDS: dict[str, tuple[str, str, str, str]] = {
     "error.429": ("Too many attempts", "Trop d'essais", "Zu viele Versuche", "Demasiados intentos"),
     "error.other": ("This did not work", "Cela n'a pas fonctionné", "Das hat nicht funktioniert", "Esto no ha funcionado"),
 }
-
-EN, FR, DE, ES = ({sentence: words[place] for sentence, words in _WORDS.items()} for place in range(4))

@@ -17,14 +17,14 @@ _NOBODY: Mapping[object, Deliver] = {}
 class Hub(Protocol):
     """Changes on their way to whoever listens, in every process."""
 
-    def publish(self, domain: str, changes: Sequence[Change]) -> None:
+    def publish(self, tenant: str, changes: Sequence[Change]) -> None:
         """Tell a commit's changes; never raises, never blocks. Order: per document; by seq within one process.
 
         What comes from another process has no private data, and no state before it.
         """
 
-    def subscribe(self, domain: str, deliver: Deliver) -> Callable[[], None]:
-        """Have the changes of a domain delivered, each commit's whole, on a foreign thread.
+    def subscribe(self, tenant: str, deliver: Deliver) -> Callable[[], None]:
+        """Have the changes of a tenant delivered, each commit's whole, on a foreign thread.
 
         :param deliver: must only enqueue.
         :returns: how to stop.
@@ -41,33 +41,33 @@ class LocalHub:
         self._lock = threading.Lock()
         self._subscribers: dict[str, Mapping[object, Deliver]] = {}
 
-    def publish(self, domain: str, changes: Sequence[Change]) -> None:
+    def publish(self, tenant: str, changes: Sequence[Change]) -> None:
         """See `Hub.publish`."""
-        for deliver in self._subscribers.get(domain, _NOBODY).values():
+        for deliver in self._subscribers.get(tenant, _NOBODY).values():
             try:
                 deliver(changes)
             except Exception:  # a subscriber's fault is not the writer's
-                log.exception("a subscriber of %s failed", domain)
+                log.exception("a subscriber of %s failed", tenant)
 
-    def subscribe(self, domain: str, deliver: Deliver) -> Callable[[], None]:
+    def subscribe(self, tenant: str, deliver: Deliver) -> Callable[[], None]:
         """See `Hub.subscribe`."""
         this = object()
         with self._lock:
-            self._subscribers[domain] = {**self._subscribers.get(domain, _NOBODY), this: deliver}
+            self._subscribers[tenant] = {**self._subscribers.get(tenant, _NOBODY), this: deliver}
 
         def stop() -> None:
             with self._lock:
-                left = {one: kept for one, kept in self._subscribers.get(domain, _NOBODY).items() if one is not this}
+                left = {one: kept for one, kept in self._subscribers.get(tenant, _NOBODY).items() if one is not this}
                 if left:
-                    self._subscribers[domain] = left
+                    self._subscribers[tenant] = left
                 else:
-                    self._subscribers.pop(domain, None)
+                    self._subscribers.pop(tenant, None)
 
         return stop
 
-    def has_listeners(self, domain: str) -> bool:
-        """Whether anybody would hear a change of this domain."""
-        return domain in self._subscribers
+    def has_listeners(self, tenant: str) -> bool:
+        """Whether anybody would hear a change of this tenant."""
+        return tenant in self._subscribers
 
     def close(self) -> None:
         """See `Hub.close`."""
@@ -86,9 +86,9 @@ class Park(BaseException):
     :param type: the media type in that head.
     """
 
-    def __init__(self, domain: str, doctypes: Iterable[str], until: datetime, *, say: bytes = b"", type: str = "application/json") -> None:
+    def __init__(self, tenant: str, doctypes: Iterable[str], until: datetime, *, say: bytes = b"", type: str = "application/json") -> None:
         super().__init__()
-        self.domain = domain
+        self.tenant = tenant
         self.doctypes = frozenset(doctypes)
         self.until = until
         self.say = say

@@ -55,20 +55,20 @@ class RedisHub:
         self._sender.start()
         self._listener.start()
 
-    def publish(self, domain: str, changes: Sequence[Change]) -> None:
+    def publish(self, tenant: str, changes: Sequence[Change]) -> None:
         """See `Hub.publish`."""
-        self._told.newer(domain, changes)
-        self._local.publish(domain, changes)
+        self._told.newer(tenant, changes)
+        self._local.publish(tenant, changes)
         with self._changed:
-            self._waiting.append((time.monotonic(), domain, changes))
+            self._waiting.append((time.monotonic(), tenant, changes))
             self._waiting_bytes += _size(changes)
             while self._waiting_bytes > KEPT_BYTES and len(self._waiting) > 1:
                 self._take()
             self._changed.notify_all()
 
-    def subscribe(self, domain: str, deliver: Deliver) -> Callable[[], None]:
+    def subscribe(self, tenant: str, deliver: Deliver) -> Callable[[], None]:
         """See `Hub.subscribe`."""
-        return self._local.subscribe(domain, deliver)
+        return self._local.subscribe(tenant, deliver)
 
     def close(self) -> None:
         """See `Hub.close`: what was published still goes out, if Redis answers."""
@@ -84,8 +84,8 @@ class RedisHub:
 
     def _send(self) -> None:
         while (commit := self._next()) is not None:
-            published, domain, changes = commit
-            message = encode(self._me, domain, changes)
+            published, tenant, changes = commit
+            message = encode(self._me, tenant, changes)
             while not self._sent(message) and not self._closed.wait(PAUSE) and time.monotonic() - published < KEPT_FOR:
                 continue
 
@@ -134,12 +134,12 @@ class RedisHub:
                     self._heard(message["data"])
 
     def _heard(self, message: bytes) -> None:
-        sender, domain, rest = message.split(b" ", 2)
-        if sender == self._me or not self._local.has_listeners(domain.decode()):
+        sender, tenant, rest = message.split(b" ", 2)
+        if sender == self._me or not self._local.has_listeners(tenant.decode()):
             return
-        fresh = self._told.newer(domain.decode(), tuple(decode(rest)))
+        fresh = self._told.newer(tenant.decode(), tuple(decode(rest)))
         if fresh:
-            self._local.publish(domain.decode(), fresh)
+            self._local.publish(tenant.decode(), fresh)
 
 
 class _Told:
@@ -149,11 +149,11 @@ class _Told:
         self._lock = threading.Lock()
         self._generations: OrderedDict[tuple[str, Ref], tuple[int, float]] = OrderedDict()
 
-    def newer(self, domain: str, changes: Sequence[Change]) -> Sequence[Change]:
+    def newer(self, tenant: str, changes: Sequence[Change]) -> Sequence[Change]:
         """Those that are not older than what was told of the same document just now; they count as told."""
         now = time.monotonic()
         with self._lock:
-            return [change for change in changes if self._note((domain, change.new.ref), change.new.rev, now)]
+            return [change for change in changes if self._note((tenant, change.new.ref), change.new.rev, now)]
 
     def _note(self, key: tuple[str, Ref], rev: str, now: float) -> bool:
         generation = int(rev.partition("-")[0] or 0)
@@ -171,17 +171,17 @@ def _size(changes: Sequence[Change]) -> int:
     return sum(len(change.new.text) for change in changes)
 
 
-def encode(sender: bytes, domain: str, changes: Sequence[Change]) -> bytes:
-    """A message: sender, domain, a line with what is known of each change, then the documents' texts as they are."""
+def encode(sender: bytes, tenant: str, changes: Sequence[Change]) -> bytes:
+    """A message: sender, tenant, a line with what is known of each change, then the documents' texts as they are."""
     heads = [
         [one.verb, one.new.ref.doctype, one.new.ref.id, one.new.rev, one.new.deleted, one.seq, one.about, len(one.new.text)]
         for one in changes
     ]
-    return b"".join((sender, b" ", domain.encode(), b" ", jsons.dump(heads), b"\n", *(one.new.text for one in changes)))
+    return b"".join((sender, b" ", tenant.encode(), b" ", jsons.dump(heads), b"\n", *(one.new.text for one in changes)))
 
 
 def decode(message: bytes) -> Iterator[Change]:
-    """The changes of a message, whose sender and domain were cut off."""
+    """The changes of a message, whose sender and tenant were cut off."""
     line, _, texts = message.partition(b"\n")
     start = 0
     for verb, doctype, id, rev, deleted, seq, about, length in jsons.load(line):

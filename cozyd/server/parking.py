@@ -27,7 +27,7 @@ class Parked:
     """
 
     run: Run
-    domain: str
+    tenant: str
     doctypes: frozenset[str]
     until: datetime
     waiting: bool = False
@@ -52,12 +52,12 @@ class Parking:
     def register(self, park: Park, run: Run) -> Parked:
         """Have a request woken by changes from now on; its first `park` runs it once more."""
         with self._changed:
-            parked = Parked(run, park.domain, park.doctypes, park.until)
-            if parked.domain not in self._parked:
-                domain = parked.domain
-                self._parked[domain] = set()
-                self._stops[domain] = self._hub.subscribe(domain, lambda changes: self._deliver(domain, changes))
-            self._parked[parked.domain].add(parked)
+            parked = Parked(run, park.tenant, park.doctypes, park.until)
+            if parked.tenant not in self._parked:
+                tenant = parked.tenant
+                self._parked[tenant] = set()
+                self._stops[tenant] = self._hub.subscribe(tenant, lambda changes: self._deliver(tenant, changes))
+            self._parked[parked.tenant].add(parked)
             return parked
 
     def park(self, parked: Parked, until: datetime) -> None:
@@ -86,11 +86,11 @@ class Parking:
                 self._due = [entry for entry in self._due if entry[2].queued == entry[0]]
                 heapq.heapify(self._due)
                 self._stale = 0
-            others = self._parked.get(parked.domain, set())
+            others = self._parked.get(parked.tenant, set())
             others.discard(parked)
             if not others:
-                self._parked.pop(parked.domain, None)
-                stop = self._stops.pop(parked.domain, None)
+                self._parked.pop(parked.tenant, None)
+                stop = self._stops.pop(parked.tenant, None)
                 if stop is not None:
                     stop()
 
@@ -113,10 +113,10 @@ class Parking:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _deliver(self, domain: str, changes: Sequence[Change]) -> None:
+    def _deliver(self, tenant: str, changes: Sequence[Change]) -> None:
         doctypes = {change.new.ref.doctype for change in changes}
         with self._changed:
-            for parked in self._parked.get(domain, ()):
+            for parked in self._parked.get(tenant, ()):
                 if not doctypes.isdisjoint(parked.doctypes):
                     self._wake(parked)
 

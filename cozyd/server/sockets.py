@@ -49,9 +49,9 @@ CHECKERS = 2
 
 
 class SocketDoor(Door, Protocol):
-    """A session's door, with the domain whose changes it tells."""
+    """A session's door, with the tenant whose changes it tells."""
 
-    domain: str
+    tenant: str
 
 
 class _Socket:
@@ -127,7 +127,7 @@ class Sockets:
         self._loop = asyncio.new_event_loop()
         self._checkers = ThreadPoolExecutor(CHECKERS, thread_name_prefix="socket-checks")
         self._thread = threading.Thread(target=self._loop.run_forever, name="sockets", daemon=True)
-        self._domains: dict[str, set[_Socket]] = {}
+        self._tenants: dict[str, set[_Socket]] = {}
         self._stops: dict[str, Callable[[], None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._rechecks: set[asyncio.Task[None]] = set()
@@ -191,7 +191,7 @@ class Sockets:
         if door is None:
             return
         connected = _Socket(writer, protocol, Session(door, datetime.now(UTC)))
-        self._join(door.domain, connected)
+        self._join(door.tenant, connected)
         try:
             while await self._answer(connected):
                 data, rest = rest or await reader.read(65536), b""
@@ -199,7 +199,7 @@ class Sockets:
                 if not data:
                     return
         finally:
-            self._leave(door.domain, connected)
+            self._leave(door.tenant, connected)
 
     async def _open(self, writer: asyncio.StreamWriter, protocol: WSConnection, head: bytes, host: str) -> SocketDoor | None:
         """The door of an upgrade request; None: it was refused, in HTTP."""
@@ -264,32 +264,32 @@ class Sockets:
         connected.send(CloseConnection(code))
         return False
 
-    def _join(self, domain: str, connected: _Socket) -> None:
-        if domain not in self._domains:
-            self._domains[domain] = set()
-            self._stops[domain] = self._hub.subscribe(domain, lambda changes: self._enqueue(domain, changes))
-        self._domains[domain].add(connected)
+    def _join(self, tenant: str, connected: _Socket) -> None:
+        if tenant not in self._tenants:
+            self._tenants[tenant] = set()
+            self._stops[tenant] = self._hub.subscribe(tenant, lambda changes: self._enqueue(tenant, changes))
+        self._tenants[tenant].add(connected)
         if self._ticking is None:
             self._ticking = self._loop.create_task(self._tick())
 
-    def _leave(self, domain: str, connected: _Socket) -> None:
-        sockets = self._domains.get(domain, set())
+    def _leave(self, tenant: str, connected: _Socket) -> None:
+        sockets = self._tenants.get(tenant, set())
         sockets.discard(connected)
         if connected.pump is not None:
             connected.pump.cancel()
         if not sockets:
-            self._domains.pop(domain, None)
-            stop = self._stops.pop(domain, None)
+            self._tenants.pop(tenant, None)
+            stop = self._stops.pop(tenant, None)
             if stop is not None:
                 stop()
 
-    def _enqueue(self, domain: str, changes: Sequence[Change]) -> None:
-        self._loop.call_soon_threadsafe(self._fan_out, domain, changes)
+    def _enqueue(self, tenant: str, changes: Sequence[Change]) -> None:
+        self._loop.call_soon_threadsafe(self._fan_out, tenant, changes)
 
-    def _fan_out(self, domain: str, changes: Sequence[Change]) -> None:
+    def _fan_out(self, tenant: str, changes: Sequence[Change]) -> None:
         revoking = any(change.new.ref.doctype in REVOKING and change.verb != "CREATED" for change in changes)
         frames: dict[int, bytes] = {}
-        for connected in tuple(self._domains.get(domain, ())):
+        for connected in tuple(self._tenants.get(tenant, ())):
             if revoking:
                 self._doubt(connected)
             if connected.held is None:
@@ -333,10 +333,10 @@ class Sockets:
 
     async def _tick(self) -> None:
         """Once a second while there are sockets: pings, and whom to drop."""
-        while self._domains:
+        while self._tenants:
             await asyncio.sleep(1)
             now = time.monotonic()
-            for connected in [one for sockets in self._domains.values() for one in sockets]:
+            for connected in [one for sockets in self._tenants.values() for one in sockets]:
                 self._check(connected, now)
         self._ticking = None
 
@@ -360,7 +360,7 @@ class Sockets:
         self._loop.call_later(GOODBYE_WITHIN, connected.writer.close)
 
     async def _shut(self) -> None:
-        for connected in [one for sockets in self._domains.values() for one in sockets]:
+        for connected in [one for sockets in self._tenants.values() for one in sockets]:
             self._end(connected, GOING_AWAY)
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:

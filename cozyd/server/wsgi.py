@@ -43,7 +43,7 @@ class SocketDoor:
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
-        self.domain = instance.domain
+        self.tenant = instance.prefix
 
     def authenticate(self, token: str) -> Principal:
         """Who a token is.

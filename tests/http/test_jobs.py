@@ -143,8 +143,9 @@ def test_a_client_ends_its_own_jobs_and_no_others(house: House):
 
 def test_who_listens_hears_of_each_state_with_the_whole_job(house: House):
     told: list[tuple[str, str]] = []
+    tenant = house.stack.instance("alice.localhost").prefix
     stop = house.stack.hub.subscribe(
-        "alice.localhost", lambda changes: told.extend((one.verb, one.new.doc["state"]) for one in changes if one.new.ref.doctype == JOBS)
+        tenant, lambda changes: told.extend((one.verb, one.new.doc["state"]) for one in changes if one.new.ref.doctype == JOBS)
     )
     house.run(house.web.send("POST", "/jobs/queue/note").json["data"]["id"])
     stop()

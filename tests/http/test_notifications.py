@@ -80,7 +80,9 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def test_a_notification_is_kept_told_and_mailed(house: House):
     told: list[Any] = []
-    stop = house.stack.hub.subscribe("alice.localhost", lambda changes: told.extend(one.new for one in changes))
+    stop = house.stack.hub.subscribe(
+        house.stack.instance("alice.localhost").prefix, lambda changes: told.extend(one.new for one in changes)
+    )
     made = house.send(category_id="1", message="short", content_html="<p>text</p>", data={"a": 1}, at=None, slug="liar", originator="liar")
     stop()
     assert made.status_code == 201

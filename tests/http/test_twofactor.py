@@ -408,7 +408,7 @@ def code_in(address: str) -> str:
 
 def test_a_confirmation_gives_a_code_that_apps_can_check(home: Home):
     told: list[Any] = []
-    stop = home.stack.hub.subscribe(home.host, told.extend)
+    stop = home.stack.hub.subscribe(home.instance.prefix, told.extend)
     done = ask_confirmation(home.browser())
     stop()
     code = code_in(done.json["redirect"])

@@ -137,6 +137,17 @@ def test_a_socket_ends_with_its_instance(home: Home):
     assert ended_with(socket) == 1008
 
 
+def test_a_socket_hears_of_an_instance_that_has_another_domain_meanwhile(home: Home):
+    socket = home.open(home.instance.auth.cli_token(THINGS), THINGS)
+    first, new = home.domain, "renamed.localhost"
+    home.stack.tenancy.rename(first, new)
+    home.stack.instance(new).docs.put(THINGS, {"_id": "after"})
+    assert heard(socket)["payload"]["id"] == "after"
+    home.stack.tenancy.rename(new, first)
+    home.write("back")
+    assert heard(socket)["payload"]["id"] == "back"
+
+
 @pytest.mark.usefixtures("hasty")
 def test_who_answers_no_ping_is_dropped_and_who_does_stays(home: Home):
     well = home.open(home.instance.auth.cli_token(THINGS), THINGS)
@@ -156,7 +167,7 @@ def test_a_burst_is_no_reason_to_drop_a_reader(home: Home):
     socket = home.open(home.instance.auth.cli_token(THINGS), THINGS, max_queue=1)
     text = b'{"text":"' + b"x" * 1000 + b'"}'
     for number in range(10_000):
-        home.stack.hub.publish(home.domain, [Change("NOTIFIED", Stored(Ref(THINGS, str(number)), "", text))])
+        home.stack.hub.publish(home.instance.prefix, [Change("NOTIFIED", Stored(Ref(THINGS, str(number)), "", text))])
     assert [heard(socket)["payload"]["id"] for _ in range(10_000)] == [str(number) for number in range(10_000)]
 
 
@@ -166,7 +177,7 @@ def test_who_reads_nothing_is_dropped_in_time(home: Home, monkeypatch: pytest.Mo
     home.open(home.instance.auth.cli_token(THINGS), THINGS, max_queue=1)
     text = b'{"text":"' + b"x" * 100_000 + b'"}'
     for number in range(200):
-        home.stack.hub.publish(home.domain, [Change("NOTIFIED", Stored(Ref(THINGS, str(number)), "", text))])
+        home.stack.hub.publish(home.instance.prefix, [Change("NOTIFIED", Stored(Ref(THINGS, str(number)), "", text))])
     eventually(lambda: home.server.sockets.count() == 0)
 
 
