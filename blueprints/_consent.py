@@ -1,7 +1,7 @@
 """The page that asks the owner whether a client may come in, and what its scope allows, in words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -9,11 +9,13 @@ from flask import Response
 
 from blueprints import _pages
 from blueprints._request import instance
+from cozyd.apps.installer import Order
 from cozyd.auth.bearer import EVERYTHING, LINKED
-from cozyd.auth.clients import Client
+from cozyd.auth.clients import REGISTRY, Client
 from cozyd.auth.sets import rules_of
-from cozyd.errors import BadRequest
-from cozyd.permissions import Rule, parse_scope
+from cozyd.errors import BadRequest, CozyError
+from cozyd.permissions import Rule, parse_scope, parse_set
+from cozyd.settings import ClientsUsage
 
 if TYPE_CHECKING:  # Authlib is loaded with the first client that comes
     from cozyd.auth.oauth import Asked, OAuth
@@ -75,12 +77,88 @@ def rules(asked: "Asked") -> Sequence[Rule]:
 
     :raises BadRequest: the app is not there.
     """
+    slug = asked.client.linked_app
     if not asked.scope.startswith(LINKED):
         return parse_scope(asked.scope)
-    stored = instance().auth.sets.of_app("app", asked.scope.removeprefix(LINKED))
-    if stored is None:
-        raise BadRequest("Cannot find application on instance registries")
-    return rules_of(stored)
+    stored = instance().auth.sets.of_app("app", slug)
+    if stored is not None:
+        return rules_of(stored)
+    try:
+        manifest = instance().apps.registries.latest(slug, "stable").get("manifest") or {}
+        return parse_set(manifest.get("permissions") or {})
+    except CozyError:
+        raise BadRequest("Cannot find application on instance registries") from None
+
+
+def check_linked(given: Mapping[str, Any]) -> None:
+    """Whether the app that a client wants to be linked to is there, or to be had.
+
+    :raises BadRequest: it is neither.
+    """
+    software = given.get("software_id")
+    if not isinstance(software, str) or not software.startswith(REGISTRY):
+        return
+    slug = software.removeprefix(REGISTRY)
+    if instance().auth.sets.of_app("app", slug) is not None:
+        return
+    try:
+        instance().apps.registries.app(slug)
+    except CozyError:
+        raise BadRequest("Application was not found on instance registries", error="unapproved_software_id") from None
+
+
+def install_linked(asked: "Asked") -> str:
+    """Have the app that a client is linked to; its address. Empty: the client is linked to none.
+
+    :raises CozyError: it cannot be installed; nothing is granted then.
+    """
+    slug = asked.client.linked_app
+    if not slug or not asked.scope.startswith(LINKED):
+        return ""
+    apps = instance().apps
+    if instance().auth.sets.of_app("app", slug) is None:
+        apps.install(Order("webapp", slug, f"registry://{slug}/stable"), lambda _: None)
+    return instance().app_url(slug)
+
+
+def trusts_all() -> bool:
+    """Whether the operator lets every client ask for everything, certified or not."""
+    return instance().context.get("skip_certification") is True
+
+
+def refusal(asked: "Asked") -> Response | None:
+    """The page that lets no client in: it is given up, or there are too many; None: it may come."""
+    old = _deprecated(asked.client)
+    if old is not None:
+        words, stores = _pages.words(), old.get("store_urls")
+        shops = [(words("deprecated.get", shop=name), url) for name, url in stores.items()] if isinstance(stores, dict) else []
+        text = words("deprecated.text", old=asked.client.name, new=str(old.get("name") or ""))
+        return _pages.notice("deprecated.title", text, links=[(label, url) for label, url in shops if isinstance(url, str)])
+    settings, client = instance().settings, asked.client.stored.doc
+    if client.get("pending") is not True or not client.get("client_kind") or client.get("flagship") is True:
+        return None
+    here = sum(one.stored.doc.get("pending") is not True for one in settings.connected())
+    usage = ClientsUsage(here, settings.clients_usage().limit)
+    return too_many(usage) if usage.reached else None
+
+
+def too_many(usage: ClientsUsage, premium: str = "", *, new_tab: bool = False) -> Response:
+    """The page that says that no further device may be connected.
+
+    :param premium: where more of them are sold.
+    """
+    words = _pages.words()
+    links = [(words("clients.manage"), instance().app_url("settings", "/#/connectedDevices"))]
+    links += [(words("clients.premium"), premium)] if premium else []
+    text = words("clients.text", count=str(usage.count), limit=str(usage.limit))
+    return _pages.notice("clients.title", text, links=links, new_tab=new_tab)
+
+
+def _deprecated(client: Client) -> Mapping[str, Any] | None:
+    """What the operator says of a client that another one took the place of."""
+    listed = instance().context.get("deprecated_apps")
+    apps = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    return next((one for one in apps if one.get("software_id") == client.stored.doc.get("software_id")), None)
 
 
 def form_target(uri: str) -> str:

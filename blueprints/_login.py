@@ -1,14 +1,15 @@
 """What every way to log in shares: attempts that are counted, the second factor, the cookies at the end (docs/http/auth.md)."""
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import Response, request
 
 from blueprints._answers import private, redirect
 from blueprints._documents import answer
 from blueprints._request import KNOWN_COOKIE, SESSION_COOKIE, credentials, instance
-from blueprints._targets import carried
+from blueprints._targets import carried, is_own_host
+from cozyd.auth.passwords import ITERATIONS
 from cozyd.errors import CozyError, TooManyRequests
 
 LONG_RUN = 10 * 365 * 24 * 3600
@@ -63,9 +64,17 @@ def go(target: str) -> Response:
 
 
 def entered(target: str, by: str, *, long_run: bool) -> Response:
-    """She is in: a session, and on to the target."""
-    cookie = instance().auth.open_session(credentials(), by, long_run=long_run)
+    """She is in: a session, and on to the target; only to let an application in, it is one for this errand."""
+    is_errand = _is_errand(target)
+    long_run = long_run and not is_errand
+    cookie = instance().auth.open_session(credentials(), by, long_run=long_run, short_run=is_errand)
     return with_session(go(carried(target, cookie)), cookie, long_run=long_run)
+
+
+def _is_errand(target: str) -> bool:
+    """Whether it is the page that lets an application in, which asks for more than to know that it is her."""
+    parts = urlsplit(target)
+    return parts.path == "/auth/authorize" and is_own_host(parts.netloc) and "login" not in parse_qs(parts.query).get("scope", ())
 
 
 def with_session(answer: Response, cookie: str, *, long_run: bool) -> Response:
@@ -117,4 +126,4 @@ def sentence_of(error: CozyError, wrong: str) -> str:
 def kdf_values() -> Mapping[str, object]:
     """What a form needs so that its script derives what the server knows of a passphrase."""
     kdf = instance().auth.passphrase.kdf()
-    return {"salt": kdf.salt, "iterations": kdf.iterations}
+    return {"salt": kdf.salt, "iterations": kdf.iterations, "new_iterations": kdf.iterations or ITERATIONS}

@@ -7,10 +7,9 @@ from flask import request
 
 from blueprints._request import instance
 from cozyd.errors import BadRequest, NotFound
-from cozyd.settings import INSTANCE
 from cozyd.stack import Stack
 
-START = "/sync/"
+START, HOME = "/sync/", "home/"
 _SLUG = "[a-z0-9]+(?:-[a-z0-9]+)*"
 _IN_APP = re.compile(rf"(?P<slug>{_SLUG})(?P<rest>[/#].*)?")
 
@@ -21,12 +20,10 @@ def here(path: str) -> str:
 
 
 def start() -> str:
-    """Where she goes when nothing else was asked for: the app of her settings, or the page of her devices."""
-    try:
-        wanted = instance().docs.get(INSTANCE).doc.get("default_redirection")
-    except NotFound:
-        wanted = None
-    return (_in_app(wanted) if isinstance(wanted, str) else None) or here(START)
+    """Where she goes when nothing else was asked for: the app of her settings, of her context, her home, or the page of her devices."""
+    of_hers, of_context = (found.get("default_redirection") for found in (instance().settings.document(), instance().context))
+    found = (_in_app(wanted) for wanted in (of_hers, of_context, HOME) if isinstance(wanted, str))
+    return next(filter(None, found), here(START))
 
 
 def target(wanted: str | None) -> str:
@@ -45,12 +42,17 @@ def target(wanted: str | None) -> str:
         if inside is None:
             raise BadRequest("bad url: bad scheme")
         return inside
-    record = instance().doc
-    if parts.netloc in (request.host, record["domain"], *record.get("domain_aliases", ())):
+    if is_own_host(parts.netloc):
         return parts._replace(fragment="=").geturl()
     if not _is_app_host(parts.netloc):
         raise BadRequest("bad url: should be subdomain")
     return parts.geturl()
+
+
+def is_own_host(host: str) -> bool:
+    """Whether it is one of her instance's own, and not of an app."""
+    record = instance().doc
+    return host in (request.host, record["domain"], *record.get("domain_aliases", ()))
 
 
 def carried(wanted: str, cookie: str) -> str:
@@ -59,8 +61,7 @@ def carried(wanted: str, cookie: str) -> str:
     :param cookie: of the session on this host.
     """
     parts = urlsplit(wanted)
-    record = instance().doc
-    if parts.netloc in (request.host, record["domain"], *record.get("domain_aliases", ())):
+    if is_own_host(parts.netloc):
         return wanted
     auth = instance().auth
     code = auth.handover.code(auth.sessions.id_of(cookie), parts.netloc)
@@ -81,7 +82,7 @@ def _in_app(wanted: str) -> str | None:
     if found is None or not wanted.isprintable() or instance().auth.sets.of_app("app", found["slug"]) is None:
         return None
     rest = found["rest"] or "/"
-    return f"{request.scheme}://{found['slug']}.{instance().domain}{rest if rest.startswith('/') else '/' + rest}"
+    return f"{request.scheme}://{instance().app_host(found['slug'])}{rest if rest.startswith('/') else '/' + rest}"
 
 
 def _is_app_host(host: str) -> bool:

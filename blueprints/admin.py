@@ -23,7 +23,7 @@ from blueprints import (
     admin_search,
     status,
 )
-from blueprints._admin import absolute_path, reported, stack
+from blueprints._admin import Steps, absolute_path, reported, stack
 from blueprints._documents import answer as json_answer
 from blueprints._request import Service, flag, number, public
 from cozyd import backup, jsons, migration
@@ -32,6 +32,7 @@ from cozyd.errors import BadRequest, CozyError, NotFound
 from cozyd.instance import Instance
 from cozyd.records import SECRETS
 from cozyd.stack import Stack
+from cozyd.tenancy import NewInstance
 
 service = Service("instances", __name__, url_prefix="/instances")
 
@@ -70,9 +71,11 @@ def count_instances() -> Response:
 
 @service.post("", access=public)
 def add_instance() -> Response:
-    """Make an instance."""
+    """Make an instance; with `Progress`, steps come as lines of JSON, and last the instance."""
     opened = stack()
     wanted = _instances.new_instance(request.args, opened.config)
+    if flag("Progress"):
+        return reported(_making(opened, request.args.get("Domain", ""), wanted))
     made = opened.create(request.args.get("Domain", ""), wanted)
     return _jsonapi.answer(_resource(opened.tenancy.record(made.domain), with_token=True), status=201)
 
@@ -164,6 +167,16 @@ def move_documents(domain: str) -> Response:
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _making(opened: Stack, domain: str, wanted: NewInstance) -> Steps:
+    steps = opened.tenancy.steps_of_making(domain, wanted)
+    try:
+        while True:
+            yield {"step": next(steps)}
+    except StopIteration as end:
+        made: Instance = end.value
+    yield {"data": _resource(opened.tenancy.record(made.domain), with_token=True)}
 
 
 def _shown(domain: str, *, with_usage: bool = False) -> Response:

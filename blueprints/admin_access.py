@@ -177,7 +177,7 @@ def add_password(domain: str) -> Response:
     """A new device password; `attributes.password` is never shown again."""
     reach = cast(list[Reach], _instances.names(request.args.get("Reach", "")))
     auth = stack().instance(domain).auth
-    device, password = auth.devices.add(request.args.get("Name", ""), reach, request.args.get("ReadOnly") == "true")
+    device, password = auth.add_device(request.args.get("Name", ""), reach, request.args.get("ReadOnly") == "true")
     made = _device(device)
     made["attributes"]["password"] = password
     return _jsonapi.answer(made, status=201)
@@ -186,7 +186,7 @@ def add_password(domain: str) -> Response:
 @service.delete("/<domain>/passwords/<id>", access=public)
 def remove_password(domain: str, id: str) -> Response:
     """Revoke a device password."""
-    stack().instance(domain).auth.devices.remove(id)
+    stack().instance(domain).auth.remove_device(id)
     return Response(status=204)
 
 

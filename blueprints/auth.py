@@ -55,6 +55,8 @@ def login_page() -> Response:
         return redirect(carried(wanted, request.cookies.get(SESSION_COOKIE, "")))
     if not instance().doc.get("onboarding_finished"):
         return welcome()
+    if request.args.get("jwt"):
+        return _vouched(wanted)
     if _is_closed():
         return redirect(here(f"/oidc/start?{urlencode({'redirect': wanted})}"))
     return _login_form(request.args.get("redirect", ""))
@@ -173,6 +175,21 @@ def welcome() -> Response:
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _vouched(wanted: str) -> Response:
+    """Log in by a token of the service that manages this instance; a wrong one leads to the form."""
+    vouched, auth = instance().vouched, instance().auth
+    auth.attempts.limit("vouched", 30, 300, source_of(credentials().address))
+    try:
+        if vouched is None:
+            raise Forbidden
+        vouched.take(request.args["jwt"])
+    except Forbidden:
+        return _login_form(request.args.get("redirect", ""), error=_pages.words()("login.vouched_wrong"), status=403)
+    if asks_for_factor():
+        return redirect(to_factor(long_run_session="true", redirect=request.args.get("redirect", "")))
+    return entered(wanted, "managing service", long_run=True)
 
 
 def _is_closed() -> bool:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -12,6 +13,7 @@ from blueprints._answers import echo_origin, preflight, private, redirect
 from blueprints._documents import answer
 from blueprints._login import again, refused, sentence_of, with_session
 from blueprints._request import Service, body, by_secret, credentials, instance, known, logged_in, principal, public
+from blueprints._targets import with_query
 from cozyd.auth import clients
 from cozyd.auth.clients import Client
 from cozyd.errors import BadRequest, CozyError, Forbidden, NotFound, TooManyRequests, Unauthorized
@@ -33,6 +35,7 @@ def register() -> Response:
     """Make a client (RFC 7591)."""
     _check_media()
     given = _counted_body()
+    _consent.check_linked(given)
     return _registered(instance().auth.clients.register(given, allow_login_scope=_may_log_in(given)))
 
 
@@ -43,7 +46,9 @@ def register_from_app() -> Response:
     if found.kind != "app" or found.id != "settings":
         raise Forbidden
     _check_media()
-    return echo_origin(_registered(instance().auth.clients.register(_counted_body())))
+    given = _counted_body()
+    _consent.check_linked(given)
+    return echo_origin(_registered(instance().auth.clients.register(given)))
 
 
 @service.route("/auth/registerFromWebApp", methods=["OPTIONS"], access=public)
@@ -63,8 +68,9 @@ def read_client(id: str) -> Response:
 def update_client(id: str) -> Response:
     """Register a client anew, under its id."""
     _check_media()
-    client = _own(id)
-    return private(answer(clients.shown(instance().auth.clients.update(client, _counted_body()))))
+    client, given = _own(id), _counted_body()
+    _consent.check_linked(given)
+    return private(answer(clients.shown(instance().auth.clients.update(client, given))))
 
 
 @service.delete("/auth/register/<id>", access=by_secret)
@@ -153,8 +159,13 @@ def authorize_page() -> Response:
         return redirect(f"{request.host_url}auth/login?redirect={quote(request.url, safe='')}")
     if not asked.scope:
         return redirect(oauth.approve(asked), 302, exact=True)
-    if asked.is_uncertified:
+    refused = _consent.refusal(asked)
+    if refused is not None:
+        return refused
+    if asked.is_uncertified and not _consent.trusts_all():
         return _consent.certificate_page(asked.client, request.full_path)
+    if asked.client.stored.doc.get("created_at_onboarding") is True:
+        return redirect(oauth.approve(asked, _system(credentials().agent)), 302, exact=True)
     return _consent.page(oauth, asked)
 
 
@@ -166,12 +177,20 @@ def authorize() -> Response:
     asked = oauth.asked(request.form.to_dict(flat=False))
     if logged_in() is None:
         raise Unauthorized("Error Must be authenticated")
+    refused = _consent.refusal(asked)
+    if refused is not None:
+        return refused
+    if asked.is_uncertified and _consent.trusts_all():
+        asked = replace(asked, client=instance().auth.clients.note(asked.client, flagship=True))
+    app = _consent.install_linked(asked)
     target = oauth.approve(asked, _system(credentials().agent))
     if asked.client.stored.doc.get("pending") is True:
         instance().auth.note_client(asked.client, credentials())
         usage = instance().settings.clients_usage()
         if usage.limit is not None and usage.exceeded:
             instance().notifications.tell_of_clients(asked.client.name, usage.limit)
+    if app and asked.redirect_uri.startswith(("http://", "https://")):
+        target = with_query(target, fallback=app) + "#"
     if request.headers.get("Accept") == "application/json":
         return private(answer({"deeplink": target}))
     return redirect(target, 302, exact=True)
@@ -181,7 +200,7 @@ def _with_session() -> Response:
     """The same page again, in a session for this errand."""
     left = {name: values for name, values in request.args.to_dict(flat=False).items() if name != "session_code"}
     again = redirect(f"{request.path}?{urlencode(left, doseq=True)}")
-    cookie = instance().auth.open_session(credentials(), "session code", long_run=False, short_run=True)
+    cookie = instance().auth.open_session(credentials(), "session code", long_run=False, short_run=True, told=False)
     return with_session(again, cookie, long_run=False)
 
 

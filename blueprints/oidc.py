@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # Authlib is loaded where a provider is used
 service = Service("oidc", __name__, url_prefix="/oidc", errors="page")
 tokens = Service("oidc_tokens", __name__, url_prefix="/oidc", errors="oauth")
 
+_FIELDS = ("client_id", "client_secret", "id_token", "two_factor_token", "two_factor_passcode")
 COOKIE, COOKIE_FOR = "cozyoidc", 900
 
 
@@ -67,13 +68,17 @@ def logout() -> Response:
 def access_token() -> Response:
     """Tokens for everything, for an ID token of the provider; a client that is not certified gets a session code."""
     given, auth, seen = body(), instance().auth, credentials()
-    named = {name: given.get(name) or "" for name in ("client_id", "client_secret", "id_token")}
+    named = {name: given.get(name) or "" for name in _FIELDS}
     if not all(isinstance(value, str) for value in named.values()):
         raise BadRequest("The fields are texts")
     oauth = auth.oauth(request.host_url.rstrip("/"))
     oauth.check_client(named["client_id"], named["client_secret"])
     auth.attempts.limit("delegated", 30, 300, source_of(seen.address))
     _delegated().check(named["id_token"])
+    if auth.factors.kind:
+        if not named["two_factor_token"]:
+            return private(answer({"two_factor_token": auth.factors.challenge()}, 401))
+        auth.check_factor(named["two_factor_token"], named["two_factor_passcode"], seen)
     made = oauth.certified(named["client_id"], named["client_secret"])
     if made is None:
         return private(answer({"session_code": auth.new_session_code()}, 202))

@@ -123,7 +123,7 @@ def renew() -> Response:
             return refused(error, error.detail)
         return _renew_form(given, origin, error=new_error(error), status=error.status)
     if origin == "settings" and logged_in() is None:
-        return go(f"{request.scheme}://settings.{instance().domain}/{LOST_SETTINGS}")
+        return go(f"{request.scheme}://{instance().app_host('settings')}/{LOST_SETTINGS}")
     return go(here("/auth/login"))
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
-from blueprints import _jsonapi, _pages, _warnings
+from blueprints import _consent, _jsonapi, _warnings
 from blueprints._answers import redirect
 from blueprints._request import (
     Access,
@@ -226,12 +226,7 @@ def limit_exceeded() -> Response:
     usage = settings.clients_usage()
     if not usage.exceeded:
         return redirect(wanted, 302)
-    words = _pages.words()
-    links = [(words("clients.manage"), instance().app_url("settings", "/#/connectedDevices"))]
-    premium = settings.manager_url("premium") if _may_buy() else ""
-    links += [(words("clients.premium"), premium)] if premium else []
-    text = words("clients.text", count=str(usage.count), limit=str(usage.limit))
-    return _pages.notice("clients.title", text, links=links, new_tab=flag("isFlagship"))
+    return _consent.too_many(usage, settings.manager_url("premium") if _may_buy() else "", new_tab=flag("isFlagship"))
 
 
 def _may_buy() -> bool:

@@ -171,6 +171,17 @@ def _session() -> Any:
         return None
 
 
+@service.post("/settings/vault", access=rule("POST", "com.bitwarden.ciphers"))
+def vault() -> Response:
+    """Have a vault: it comes with the passphrase, so there is nothing left to do for who has one.
+
+    :raises BadRequest: there is no passphrase to lock it with.
+    """
+    if not instance().auth.passphrase.is_defined:
+        raise BadRequest("The vault needs a passphrase")
+    return Response(status=204)
+
+
 # -- hint, second factor --------------------------------------------------------------------------------------------------
 
 

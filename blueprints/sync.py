@@ -52,8 +52,7 @@ def revoke_password(id: str) -> Response:
     """Revoke a device password; it counts from the next request on. One that is gone already is fine."""
     _pages.check_csrf()
     with contextlib.suppress(NotFound):
-        instance().auth.devices.remove(id)
-        instance().auth.trail.note("device_removed", credentials())
+        instance().auth.remove_device(id, credentials())
     return _to("/sync/?revoked#passwords")
 
 
@@ -182,8 +181,7 @@ def _name(host: str) -> str:
 def _add_device(form: _Form) -> str:
     """Make a device password; the key under which the pages may show it for a while."""
     auth = instance().auth
-    device, password = auth.devices.add(form.name, form.reach, form.read_only)
-    auth.trail.note("device_added", credentials(), device.name)
+    device, password = auth.add_device(form.name, form.reach, form.read_only, credentials())
     return auth.show_for_a_while(f"{device.id} {password}")
 
 

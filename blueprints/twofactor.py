@@ -1,5 +1,8 @@
 """`/auth/twofactor` and `/auth/confirm`: the second factor, and the passphrase asked for once more (docs/http/auth.md, section 5)."""
 
+import re
+from urllib.parse import urlsplit
+
 from flask import Response, request
 
 from blueprints import _pages
@@ -26,6 +29,7 @@ from cozyd.errors import BadRequest, CozyError, Forbidden, TooManyRequests, Unau
 
 service = Service("twofactor", __name__, errors="page")
 
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 CONFIRMATIONS = "io.cozy.auth.confirmations"
 
 
@@ -117,11 +121,20 @@ def _check_state(state: str) -> str:
 def _confirm_target() -> str:
     """Where a confirmation goes: an address of hers, or of a host that the operator lists."""
     wanted = request.form.get("redirect", "")
-    return target(wanted)
+    return wanted if wanted.startswith(tuple(f"{origin}/" for origin in _confirm_origins())) else target(wanted)
+
+
+def _confirm_origins() -> list[str]:
+    """Where else a confirmation may go: to the service that manages her instance, and to hosts of the context."""
+    context = instance().context
+    manager, listed = urlsplit(str(context.get("manager_url") or "")).netloc, context.get("authorized_hosts_for_confirm_auth")
+    hosts = [manager, *(listed if isinstance(listed, list) else ())]
+    return [f"https://{host}" for host in hosts if isinstance(host, str) and _HOST.fullmatch(host)]
 
 
 def _code_form(*, error: str = "", status: int = 200) -> Response:
-    return _pages.page(
+    is_confirming = request.values.get("confirm") == "true"
+    page = _pages.page(
         "twofactor.html",
         status,
         domain=instance().domain,
@@ -129,11 +142,12 @@ def _code_form(*, error: str = "", status: int = 200) -> Response:
         token=request.values.get("two_factor_token") or request.values.get("two-factor-token", ""),
         long_run=is_long_run(),
         redirect=request.values.get("redirect", ""),
-        is_confirming=request.values.get("confirm") == "true",
+        is_confirming=is_confirming,
         state=request.values.get("state", ""),
-        offers_trust=request.values.get("trusted_device_checkbox") != "false" and request.values.get("confirm") != "true",
+        offers_trust=request.values.get("trusted_device_checkbox") != "false" and not is_confirming,
         error=error,
     )
+    return _pages.with_forms_to(page, *_confirm_origins()) if is_confirming else page
 
 
 def _code_refused(error: CozyError) -> Response:
@@ -160,4 +174,4 @@ def _confirm_form(*, error: str = "", status: int = 200) -> Response:
         error=error,
         **kdf_values(),
     )
-    return _pages.with_csrf(page, token, "/auth")
+    return _pages.with_csrf(_pages.with_forms_to(page, *_confirm_origins()), token, "/auth")

@@ -15,6 +15,7 @@ from cozyd.apps import Apps, AppsHouse
 from cozyd.auth import Auth, Owner
 from cozyd.auth.attempts import Gate
 from cozyd.auth.tokens import VerifiedTokens
+from cozyd.auth.vouched import Vouched
 from cozyd.cache import Cache
 from cozyd.config import Mail
 from cozyd.descriptions import searched
@@ -57,6 +58,8 @@ from cozyd.webpush import VapidKeys, WebPush
 
 if TYPE_CHECKING:  # Authlib is loaded where a provider is used
     from cozyd.auth.oidc import Delegated
+
+JWT_SECRET = "jwt_secret"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +322,14 @@ class Instance:
 
     def _provider(self) -> Mapping[str, Any] | None:
         """What the configuration says of her OpenID Connect provider."""
-        return self._drivers.oidc.get(str(self.doc.get("context") or "default"))
+        found = self._drivers.oidc.get(str(self.doc.get("context") or "default"))
+        return {name: value for name, value in found.items() if name != JWT_SECRET} if found and found.get("issuer") else None
+
+    @property
+    def vouched(self) -> Vouched | None:
+        """The tokens of a managing service that log her in; None: there is none."""
+        secret = self._drivers.oidc.get(str(self.doc.get("context") or "default"), {}).get(JWT_SECRET)
+        return Vouched(str(secret), self.domain, self._drivers.cache, self.now) if secret else None
 
     @property
     def delegated(self) -> "Delegated | None":

@@ -2,8 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,7 +111,17 @@ class Tenancy:
     # -- making -----------------------------------------------------------------------------------------------------
 
     def create(self, domain: str, wanted: NewInstance) -> Instance:
-        """Make an instance with all that a new one has.
+        """Make an instance with all that a new one has: see `steps_of_making`."""
+        steps = self.steps_of_making(domain, wanted)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                made: Instance = end.value
+                return made
+
+    def steps_of_making(self, domain: str, wanted: NewInstance) -> Generator[str, None, Instance]:
+        """Make an instance; each step is told before, or for apps as soon as, it is done.
 
         :raises Invalid: a host name that cannot be one, an unknown language, an empty passphrase, a setting of the wrong type.
         :raises Conflict: a host name is taken.
@@ -127,13 +137,15 @@ class Tenancy:
         if wanted.passphrase is not None:
             wanted.passphrase.check()
         named = {"public_name": domain.split(".", 1)[0].split(":", 1)[0]} | document | wanted.document()
+        yield "documents"
         with self.one_at_a_time():
             self._make(record, named, wanted.passphrase)
         log.info("instance %s created", domain)
         instance = self._find(domain)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for slug in self._apps_of(instance, wanted):
-                pool.submit(_install, instance, slug)
+            running = {pool.submit(_install, instance, slug): slug for slug in self._apps_of(instance, wanted)}
+            for done in as_completed(running):
+                yield f"app {running[done]}"
         return instance
 
     def _make(self, record: dict[str, Any], document: Mapping[str, Any], passphrase: NewPassphrase | None) -> None:

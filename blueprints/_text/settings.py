@@ -18,6 +18,9 @@ EN = {
     "clients.text": "{count} devices are connected, {limit} are included. Disconnect some to go on.",
     "clients.manage": "Manage devices",
     "clients.premium": "Have more devices",
+    "deprecated.title": "There is a new application",
+    "deprecated.text": "{old} is not supported any more. Please use {new}.",
+    "deprecated.get": "Get it: {shop}",
     "deletion.title": "Delete this cloud?",
     "deletion.text": "Everything in {domain} will be gone for good: files, contacts, calendars, and every device's access. "
     "Nobody can bring it back.",
@@ -48,6 +51,9 @@ FR = {
     "clients.text": "{count} appareils sont connectés, {limit} sont inclus. Déconnectez-en pour continuer.",
     "clients.manage": "Gérer les appareils",
     "clients.premium": "Avoir plus d'appareils",
+    "deprecated.title": "Il y a une nouvelle application",
+    "deprecated.text": "{old} n'est plus maintenue. Utilisez {new}.",
+    "deprecated.get": "L'obtenir : {shop}",
     "deletion.title": "Supprimer ce cloud ?",
     "deletion.text": "Tout ce que contient {domain} disparaîtra pour toujours : fichiers, contacts, agendas et l'accès de "
     "chaque appareil. Personne ne pourra le rétablir.",
@@ -78,6 +84,9 @@ DE = {
     "clients.text": "{count} Geräte sind verbunden, {limit} sind inbegriffen. Trennen Sie einige, um weiterzumachen.",
     "clients.manage": "Geräte verwalten",
     "clients.premium": "Mehr Geräte nutzen",
+    "deprecated.title": "Es gibt eine neue Anwendung",
+    "deprecated.text": "{old} wird nicht mehr gepflegt. Bitte nutzen Sie {new}.",
+    "deprecated.get": "Herunterladen: {shop}",
     "deletion.title": "Diese Cloud löschen?",
     "deletion.text": "Alles in {domain} ist danach für immer weg: Dateien, Kontakte, Kalender und der Zugang jedes Geräts. "
     "Niemand kann es zurückholen.",
@@ -107,6 +116,9 @@ ES = {
     "clients.text": "Hay {count} dispositivos conectados y se incluyen {limit}. Desconecte alguno para seguir.",
     "clients.manage": "Gestionar los dispositivos",
     "clients.premium": "Tener más dispositivos",
+    "deprecated.title": "Hay una aplicación nueva",
+    "deprecated.text": "{old} ya no se mantiene. Utilice {new}.",
+    "deprecated.get": "Obtenerla: {shop}",
     "deletion.title": "¿Eliminar esta nube?",
     "deletion.text": "Todo lo que hay en {domain} desaparecerá para siempre: archivos, contactos, calendarios y el acceso de "
     "cada dispositivo. Nadie podrá recuperarlo.",

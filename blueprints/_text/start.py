@@ -11,6 +11,12 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
         "Mantener la sesión en este dispositivo",
     ),
     "login.submit": ("Log in", "Se connecter", "Anmelden", "Entrar"),
+    "login.vouched_wrong": (
+        "This link is too old or of another cloud. Log in with your passphrase.",
+        "Ce lien est trop ancien ou d'un autre cloud. Connectez-vous avec votre mot de passe.",
+        "Dieser Link ist zu alt oder von einer anderen Cloud. Melden Sie sich mit Ihrer Passphrase an.",
+        "Este enlace es demasiado antiguo o de otra nube. Entre con su contraseña.",
+    ),
     "login.passkey": (
         "Log in with a passkey",
         "Se connecter avec une clé d'accès",

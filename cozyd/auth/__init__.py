@@ -6,7 +6,7 @@ the next one on.
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -178,18 +178,19 @@ class Auth:
         self.check_passphrase(derived, seen)
         return self.open_session(seen, "passphrase", long_run=long_run)
 
-    def open_session(self, seen: Credentials, by: str = "", *, long_run: bool, short_run: bool = False) -> str:
+    def open_session(self, seen: Credentials, by: str = "", *, long_run: bool, short_run: bool = False, told: bool = True) -> str:
         """A new session's cookie value; it stands in the trail, and in the history of log-ins.
 
         :param by: what opened it: `passphrase`, `passkey`, `magic link`, `session code`...
         :param short_run: for one errand: it ends after five minutes.
+        :param told: whether she is written to when it is opened where she never was.
         """
-        is_new = not short_run and not self.attempts.knows(seen.known) and not self.sessions.is_usual(seen)
+        is_new = told and not self.attempts.knows(seen.known) and not self.sessions.is_usual(seen)
         cookie = self.sessions.open(seen, long_run=long_run, short_run=short_run, for_client=short_run)
         self.trail.note("logged_in", seen, by)
         if is_new:
-            told = {"device": device_of(seen.agent), "place": seen.address, "time": self._moment(), "link": self._owner.url(SECURITY)}
-            self._mail("new_connection", told)
+            values = {"device": device_of(seen.agent), "place": seen.address, "time": self._moment(), "link": self._owner.url(SECURITY)}
+            self._mail("new_connection", values)
         return cookie
 
     def confirm_presence(self, session_id: str) -> None:
@@ -283,6 +284,17 @@ class Auth:
             raise
         if way == "recovery":
             self.trail.note("recovery_used", seen, f"{self.factors.recovery_left()} left")
+
+    def add_device(self, name: str, reach: Sequence[Reach], read_only: bool, seen: Credentials | None = None) -> tuple[Device, str]:
+        """A new device password: see `Devices.add`."""
+        device, password = self.devices.add(name, reach, read_only)
+        self.trail.note("device_added", seen, device.name)
+        return device, password
+
+    def remove_device(self, id: str, seen: Credentials | None = None) -> None:
+        """Revoke a device password: see `Devices.remove`."""
+        self.devices.remove(id)
+        self.trail.note("device_removed", seen)
 
     # -- tokens -----------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,8 @@ class OAuth:
         """
         if asked.is_uncertified:
             raise BadRequest("Error This application is not certified for such a scope")
-        client = self._clients.note(asked.client, pending=..., **({"client_os": client_os} if client_os else {}))
+        noted = {"client_os": client_os} if client_os else {}
+        client = self._clients.note(asked.client, pending=..., created_at_onboarding=..., **noted)
         given = {
             "response_type": "code",
             "client_id": client.id,

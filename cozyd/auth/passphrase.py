@@ -77,17 +77,23 @@ class Passphrase:
     # -- checking ---------------------------------------------------------------------------------------------------
 
     def kdf(self) -> Kdf:
-        """How clients derive what they send from the passphrase; the salt has no port, and outlives a new domain."""
+        """How clients derive what they send from the passphrase; the salt has no port, and outlives a new domain.
+
+        No iterations at all: a cozy of long ago has moved in, whose clients sent the passphrase itself.
+        """
         iterations = self._settings().get("passphrase_kdf_iterations")
         host = str(self._record().get("old_domain") or self._record()["domain"]).split(":", 1)[0]
-        return Kdf(f"me@{host}", iterations if isinstance(iterations, int) and iterations > 0 else passwords.ITERATIONS)
+        if not isinstance(iterations, int) or iterations <= 0:
+            iterations = 0 if passwords.is_of_cozy_stack(str(self._record().get("passphrase_hash") or "")) else passwords.ITERATIONS
+        return Kdf(f"me@{host}", iterations)
 
     def derive(self, passphrase: str) -> str:
         """What an official client would send for this passphrase; costs as much as there (about 0.3 s).
 
         :raises TooManyRequests: others are at it, and enough wait.
         """
-        return self._gate(passwords.derive, passphrase[:LONGEST], self.kdf())
+        kdf = self.kdf()
+        return self._gate(passwords.derive, passphrase[:LONGEST], kdf) if kdf.iterations else passphrase[:LONGEST]
 
     def check(self, derived: str) -> None:
         """Pass with the derived passphrase, for one hash, whether there is a passphrase or not.
@@ -99,6 +105,8 @@ class Passphrase:
         kept = str(self._record().get("passphrase_hash") or passwords.NOBODY)
         if not self._gate(passwords.matches, derived[:LONGEST], kept):
             raise Unauthorized(WRONG)
+        if not self.kdf().iterations:
+            self.put(NewPassphrase(derived), is_judged=False)
 
     @property
     def is_defined(self) -> bool:
@@ -197,7 +205,8 @@ class Passphrase:
         """
         master = vault.master_key(passphrase, kdf)
         derived = passwords.derive(passphrase, kdf)
-        kept = vault.rewrapped(known, vault.master_key(current, self.kdf()), master) if known and current else None
+        old = self.kdf()
+        kept = vault.rewrapped(known, vault.master_key(current, old), master) if known and current and old.iterations else None
         return derived, VaultKeys(kept) if kept else vault.new_keys(master)
 
     def _settings(self) -> Doc:

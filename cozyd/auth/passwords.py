@@ -60,6 +60,11 @@ def matches(derived: str, kept: str) -> bool:
         return False
 
 
+def is_of_cozy_stack(kept: str) -> bool:
+    """Whether a cozy-stack kept it."""
+    return bool(_scrypt_of(kept))
+
+
 def _scrypt_of(kept: str) -> str:
     """The text of a cozy-stack's hash; empty: it is none."""
     try:

@@ -36,6 +36,23 @@ def cozyd(context: click.Context, path: Path | None) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@cozyd.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete commands: eval "$(cozyd completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(cozyd, {}, "cozyd", "_COZYD_COMPLETE").source())
+
+
+@cozyd.command("version", hidden=True)
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
 cozyd.add_command(serve_command)
 cozyd.add_command(worker)
 cozyd.add_command(config_group)

@@ -7,6 +7,7 @@ import click
 
 from cozyd import jsons
 from cozyd.cli.admin import ask, at, follow
+from cozyd.cli.shapes import InstanceGroup
 from cozyd.config import Config
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -15,7 +16,7 @@ _domain = click.argument("domain")
 _slug = click.argument("slug")
 
 
-@click.group()
+@click.group(cls=InstanceGroup)
 def apps() -> None:
     """Install, update and remove web apps and konnectors."""
 

@@ -8,12 +8,13 @@ import click
 
 from cozyd import jsons
 from cozyd.cli.admin import ask, at, follow
+from cozyd.cli.shapes import OfInstance
 from cozyd.config import Config
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print progress and result as lines of JSON.")
 
 
-@click.command("backup")
+@click.command("backup", cls=OfInstance)
 @click.argument("domain")
 @click.argument("target", type=click.Path(path_type=Path))
 @_json

@@ -6,13 +6,14 @@ import click
 
 from cozyd import jsons
 from cozyd.cli.admin import ask, at
+from cozyd.cli.shapes import InstanceGroup
 from cozyd.config import Config
 from cozyd.errors import BadRequest
 
 _changes = click.argument("changes", required=False)
 
 
-@click.group()
+@click.group(cls=InstanceGroup)
 def features() -> None:
     """Show and set feature flags; CHANGES is JSON, {"name": value}, null removes one. Answers are JSON."""
 

@@ -8,12 +8,13 @@ import click
 
 from cozyd import jsons
 from cozyd.cli.admin import ask, at, follow
+from cozyd.cli.shapes import InstanceGroup
 from cozyd.config import Config
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=InstanceGroup)
 def files() -> None:
     """Bring files in, take them out, see what they take."""
 

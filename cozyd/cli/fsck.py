@@ -7,10 +7,11 @@ import click
 from cozyd import jsons
 from cozyd.cli.admin import ask, at, follow, is_used
 from cozyd.cli.files import rewrite
+from cozyd.cli.shapes import OfInstance
 from cozyd.config import Config
 
 
-@click.command("fsck")
+@click.command("fsck", cls=OfInstance)
 @click.argument("domain", required=False)
 @click.option("--all", "everyone", is_flag=True, help="Every instance.")
 @click.option("--mend", is_flag=True, help="Mend what can be mended.")

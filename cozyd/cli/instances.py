@@ -9,6 +9,7 @@ import click
 
 from cozyd import jsons
 from cozyd.cli.admin import ask, at, follow
+from cozyd.cli.shapes import OfInstance
 from cozyd.config import Config
 
 Function = Callable[..., Any]
@@ -74,7 +75,15 @@ def add(
     if if_missing and domain in _domains(config):
         _print_one(ask(config, "GET", at("instances", domain))["data"], as_json)
         return
-    made = ask(config, "POST", "/instances", {"Domain": domain, "DomainAliases": _joined(aliases, listed)} | _texts(named))["data"]
+    made: dict[str, Any] = {}
+
+    def tell(step: dict[str, Any]) -> None:
+        made.update(step.get("data") or {})
+        if "step" in step and not as_json:
+            click.echo(f"making {step['step']}", err=True)
+
+    given = {"Domain": domain, "DomainAliases": _joined(aliases, listed), "Progress": "true"}
+    follow(config, "POST", "/instances", given | _texts(named), tell)
     _print_one(made, as_json)
     token = made["attributes"].get("register_token")
     if token and not as_json:
@@ -168,7 +177,7 @@ def unblock(config: Config, domain: str, as_json: bool) -> None:
     _print_one(ask(config, "PATCH", at("instances", domain), {"Blocked": "false"})["data"], as_json)
 
 
-@click.command("settings")
+@click.command("settings", cls=OfInstance)
 @_domain
 @click.argument("changes", required=False)
 @_json

@@ -7,6 +7,7 @@ import click
 
 from cozyd import jsons
 from cozyd.cli.admin import ask, at, is_used
+from cozyd.cli.shapes import InstanceGroup
 from cozyd.config import Config
 
 LOOKS_EVERY = 0.1
@@ -23,7 +24,7 @@ def worker(config: Config) -> None:
     work(config)
 
 
-@click.group()
+@click.group(cls=InstanceGroup)
 def jobs() -> None:
     """Run, list, cancel and purge jobs."""
 
@@ -103,7 +104,7 @@ def purge(config: Config, domain: str, duration: str | None, workers: str | None
     click.echo(f"{answer['meta']['deleted']} jobs are removed.")
 
 
-@click.group()
+@click.group(cls=InstanceGroup)
 def triggers() -> None:
     """List, launch and remove triggers."""
 

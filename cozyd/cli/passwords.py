@@ -4,10 +4,11 @@ import click
 
 from cozyd import jsons
 from cozyd.cli.admin import ask, at
+from cozyd.cli.shapes import InstanceGroup
 from cozyd.config import Config
 
 
-@click.group()
+@click.group(cls=InstanceGroup)
 def passwords() -> None:
     """Add, list and revoke device passwords."""
 

@@ -116,6 +116,18 @@ def check(config: Config, as_json: bool) -> None:
     raise SystemExit(1 if findings else 0)
 
 
+@config_group.command("contexts")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def contexts(config: Config, as_json: bool) -> None:
+    """List the contexts that instances may name."""
+    found = sorted(config.contexts)
+    click.echo(jsons.dump(found) if as_json else "\n".join(found))
+
+
+config_group.add_command(click.Command("ls-contexts", callback=contexts.callback, params=contexts.params, hidden=True, help=contexts.help))
+
+
 def _source(config: Config) -> str:
     return config.source or "defaults and the environment"
 

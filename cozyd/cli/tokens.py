@@ -7,6 +7,7 @@ import click
 from cozyd import jsons
 from cozyd.cli.admin import ask
 from cozyd.cli.instances import instances
+from cozyd.cli.shapes import OfInstance
 from cozyd.config import Config
 
 _domain = click.argument("domain")
@@ -14,7 +15,7 @@ _expire = click.option("--expire", "Expire", metavar="1h30m", help="How long it 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.command("token")
+@click.command("token", cls=OfInstance)
 @_domain
 @click.argument("scope", nargs=-1, required=True)
 @click.option("--app", "slug", metavar="SLUG", help="A token as this web app has it.")

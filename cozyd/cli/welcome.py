@@ -42,7 +42,7 @@ def first_run(domain: str, stack: "Stack") -> None:
     secret = passphrase()
     alias = "localhost" + domain.removeprefix(domain.partition(":")[0])
     instance = stack.create(domain, passphrase=secret, aliases=[alias])
-    _, password = instance.auth.devices.add("first device", ("contacts", "calendars", "files"), False)
+    _, password = instance.auth.add_device("first device", ("contacts", "calendars", "files"), False)
     click.echo(screen(f"{scheme}://{domain}", f"{scheme}://{alias}", secret, password))
 
 

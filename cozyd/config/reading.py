@@ -50,11 +50,11 @@ def _provider(name: str, given: Mapping[str, Any], where: str) -> Mapping[str, s
         if (key == "issuer" or key.endswith(("_url", "_uri"))) and not re.fullmatch(r"https?://\S+", value):
             raise ConfigError(f"{place}: {key} has to be an address, not {value!r}")
     for key in ("issuer", "client_id"):
-        if not given.get(key):
+        if not given.get(key) and set(given) != {"jwt_secret_file"}:
             raise ConfigError(f"{place}: {key} is missing")
-    found = {key: str(value) for key, value in given.items() if key != "client_secret_file"}
-    secret = secret_of(f"oidc.{name}.client_secret_file", str(given.get("client_secret_file", "")))
-    return found | ({"client_secret": secret} if secret else {})
+    found = {key: str(value) for key, value in given.items() if not key.endswith("_file")}
+    secrets = {key: secret_of(f"oidc.{name}.{key}_file", str(given.get(f"{key}_file", ""))) for key in ("client_secret", "jwt_secret")}
+    return found | {key: secret for key, secret in secrets.items() if secret}
 
 
 def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -257,6 +257,7 @@ PROVIDER: Mapping[str, str] = {
     "userinfo_instance_field": "The claim that names the domain; without one `sub` is compared with the instance's `oidc_id`.",
     "userinfo_instance_prefix": "What stands before its value in the domain,",
     "userinfo_instance_suffix": "and behind it.",
+    "jwt_secret_file": "A file with the secret, in base64, that a managing service signs `?jwt=` of log-ins with; may stand alone.",
 }
 """What a provider may say, all of it text."""
 

@@ -188,9 +188,9 @@ class Settings:
         """The feature flags."""
         record = self._around.record()
         name = str(record.get("context") or "")
-        own = record.get("feature_flags") or {}
+        own, sets = record.get("feature_flags") or {}, record.get("feature_sets") or ()
         shares, defaults = self._common(flags.ratios_of(name)), self._common(flags.DEFAULTS)
-        return flags.decide(str(record.get("_id", "")), own, self._around.context(), shares, defaults)
+        return flags.decide(str(record.get("_id", "")), own, sets, self._around.context(), shares, defaults)
 
     def _common(self, ref: Ref) -> Doc:
         try:

@@ -1,6 +1,6 @@
 """Feature flags: which value each has for one instance, and where it comes from (docs/http/settings.md, section Flags; pure).
 
-Priority: instance, context of the configuration, ratio of the context, default. The first source that has a name wins.
+Priority: instance, its sets, context of the configuration, ratio of the context, default. The first source that has a name wins.
 """
 
 import zlib
@@ -13,7 +13,7 @@ from cozyd.documents.store import Doc, Ref
 _FLAGS = "io.cozy.settings.flags"
 DEFAULTS = Ref("io.cozy.settings", f"{_FLAGS}.default")
 """The defaults of all instances, in tenant `global`."""
-INSTANCE, CONFIG, CONTEXT, DEFAULT = (f"{_FLAGS}.{name}" for name in ("instance", "config", "context", "default"))
+INSTANCE, MANAGER, CONFIG, CONTEXT, DEFAULT = (f"{_FLAGS}.{name}" for name in ("instance", "manager", "config", "context", "default"))
 _MOST = 2**32 - 1
 
 
@@ -34,21 +34,39 @@ class Flags:
     sources: Sequence[tuple[str, Doc]]
 
 
-def decide(id: str, own: Mapping[str, Any], context: Mapping[str, Any], ratios: Mapping[str, Any], defaults: Mapping[str, Any]) -> Flags:
+def decide(
+    id: str,
+    own: Mapping[str, Any],
+    sets: Sequence[str],
+    context: Mapping[str, Any],
+    ratios: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> Flags:
     """What applies to an instance.
 
     :param id: of its record: what ratios are drawn with.
     :param own: its own flags.
+    :param sets: names of the sets that its operator gave it, which its context describes.
     :param context: its context in the configuration.
     :param ratios: flag -> `[{"ratio": 0.5, "value": true}, ...]`.
     """
-    config = of_context(context)
+    managed, config = of_sets(context, sets), of_context(context)
     drawn = {name: value for name, shares in ratios.items() if (value := draw(id, name, shares)) is not None}
     values: Doc = {}
-    for found in (own, config, drawn, defaults):
+    for found in (own, managed, config, drawn, defaults):
         values |= {name: value for name, value in found.items() if name not in values}
-    sources = [(INSTANCE, dict(own)), (CONFIG, config), (CONTEXT, dict(ratios)), (DEFAULT, dict(defaults))]
+    sources = [(INSTANCE, dict(own)), (MANAGER, managed), (CONFIG, config), (CONTEXT, dict(ratios)), (DEFAULT, dict(defaults))]
     return Flags(values, [(name, found) for name, found in sources if found])
+
+
+def of_sets(context: Mapping[str, Any], names: Sequence[str]) -> Doc:
+    """What the key `feature_sets` of a context says of some sets: name -> flags; of two that have a flag the first one's counts."""
+    described = context.get("feature_sets")
+    found: Doc = {}
+    for name in names:
+        flags = described.get(name) if isinstance(described, Mapping) else None
+        found = (dict(flags) if isinstance(flags, Mapping) else {}) | found
+    return found
 
 
 def of_context(context: Mapping[str, Any]) -> Doc:

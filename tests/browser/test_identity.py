@@ -4,16 +4,13 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support.browsing import SIZES, chromium, screenshots, violations, with_authenticator
+from tests.support.browsing import with_authenticator
 from tests.support.identity import private_key_of
-from tests.support.mail import MailServer
-from tests.support.oauth import Application
 from tests.support.serving import PASSPHRASE, Served
 from tests.support.visitor import Visitor
 
@@ -21,28 +18,10 @@ OTHER = "a cloud of orange teapots"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return screenshots(tmp_path_factory.mktemp("screenshots"))
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, MailServer]]:
-    """A server of its own with a mailbox: alice, and three who were invited."""
-    folder = tmp_path_factory.mktemp("identity")
-    mails = MailServer(folder)
-    with mails, Served(folder / "data", environ=mails.environ()).add_alice() as server:
-        yield server, mails
-
-
-@pytest.fixture
-def served(place: tuple[Served, MailServer]) -> Served:
-    return place[0]
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of its own: alice, and who is invited."""
+    with Served(tmp_path_factory.mktemp("identity") / "data").add_alice() as server:
+        yield server
 
 
 @pytest.fixture
@@ -180,60 +159,7 @@ def test_what_a_passkey_answered_is_good_once_and_for_its_attempt_alone(served: 
     page.context.clear_cookies()
 
 
-# -- every page -----------------------------------------------------------------------------------------------------------
-
-
-def open_pages(served: Served, mails: MailServer, page: Page) -> Iterator[tuple[str, str]]:
-    """Each page's name, as the browser shows it then."""
-    base = f"http://{served.domain}"
-    name = f"guest{len(mails.mails)}{abs(hash(page)) % 10**6}"
-    guest, invitation = invite(served, name)
-    owner = Visitor(served)
-    Visitor.log_in(owner)
-    client = Application(owner, client_name=f"Notes {name}")
-    asked = client.request("io.cozy.files io.cozy.contacts:GET io.cozy.notes")
-    for path, called in (
-        (f"{guest}/", "welcome"),
-        (guest + invitation, "choose"),
-        (f"{base}/auth/login", "login"),
-        (f"{base}/auth/passphrase_reset", "reset"),
-        (f"{base}/auth/twofactor?two_factor_token=x", "twofactor"),
-        (f"{base}/auth/confirm?state=x", "confirm"),
-        (f"{base}/auth/magic_link?code=x", "error"),
-    ):
-        page.goto(path)
-        yield called, path
-    page.goto(f"{base}/auth/passphrase_reset")
-    page.get_by_role("button", name=re.compile("link", re.IGNORECASE)).first.click()
-    page.locator("[role=status]").wait_for()
-    yield "said", "/auth/passphrase_reset"
-    log_in(page, base)
-    yield "connect", "/sync/"
-    page.goto(f"{base}/auth/authorize?" + "&".join(f"{name}={value}" for name, value in asked.items()))
-    yield "consent", "/auth/authorize"
-    page.goto(f"{base}/auth/security/")
-    yield "security", "/auth/security/"
-    page.get_by_role("button", name="Use an authenticator app").click()
-    page.locator("[data-secret-key]").wait_for()
-    yield "authenticator", "/auth/security/factor/app"
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_wrong_with_any_page(browser: Browser, place: tuple[Served, MailServer], folder: Path, size: Any, scheme: Any):
-    served, mails = place
-    context = browser.new_context(locale="en-GB", viewport=SIZES[size], color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
-    problems: dict[str, Any] = {}
-    for name, _ in open_pages(served, mails, page):
-        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
-        found = violations(page)
-        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
-            found.append("the page scrolls sideways")
-        if found:
-            problems[name] = found
-    context.close()
-    assert problems == {}
+# -- languages ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("language", "title"), [("fr-FR", "Bonjour"), ("de-DE", "Guten Tag"), ("es-ES", "Hola"), ("it-IT", "Hello")])

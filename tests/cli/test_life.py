@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cozyd.config import Config, Storage
+from cozyd.stack import Stack
 from tests.support.command import Command
 
 ALICE = "alice.localhost:8080"
@@ -38,6 +40,35 @@ def test_an_instance_is_made_changed_renamed_blocked_and_removed(cozyd: Command)
     removed = cozyd("instances", "remove", "eve.localhost:8080", "--force", "--json")
     assert [json.loads(line)["step"] for line in removed.out.splitlines()] == ["closing", "documents", "contents", "record"]
     assert json.loads(cozyd("instances", "count", "--json").out) == {"count": 0}
+
+
+def test_the_domain_may_be_named_as_cozy_stack_scripts_do(cozyd: Command):
+    assert cozyd("instances", "add", ALICE).err.startswith("making documents\n")
+    assert cozyd("passwords", "add", "--domain", ALICE, "Phone", "--files").status == 0
+    assert "Phone" in cozyd("passwords", "list", f"--domain={ALICE}").out
+    assert "Phone" in cozyd("passwords", "list", COZY_DOMAIN=ALICE).out
+    assert "Phone" in cozyd("passwords", "list", ALICE, COZY_DOMAIN="bob.localhost").out
+    assert cozyd("settings", "public_name:Ann", COZY_DOMAIN=ALICE).status == 0
+    assert cozyd("features", "set", "--domain", ALICE, '{"a": 1}').out.strip() == '{"a":1}'
+    assert cozyd("passwords", "list", "--domain").status == 2
+    assert cozyd("passwords", "list").status == 2
+
+
+def test_what_the_command_line_does_with_a_device_password_stands_in_her_trail(cozyd: Command):
+    cozyd("instances", "add", ALICE)
+    cozyd("passwords", "add", ALICE, "Phone")
+    assert cozyd("passwords", "remove", ALICE, "Phone").status == 0
+    stack = Stack(Config(storage=Storage(path=cozyd.folder)))
+    try:
+        events = stack.instance(ALICE).auth.trail.latest(5)
+    finally:
+        stack.close()
+    assert [(event.what, event.detail, event.address) for event in events] == [("device_removed", "", ""), ("device_added", "Phone", "")]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_learn_to_complete_commands(cozyd: Command, shell: str):
+    assert "_COZYD_COMPLETE" in cozyd("completion", shell).out
 
 
 def test_what_is_done_already_is_fine_when_that_is_said(cozyd: Command):

@@ -19,7 +19,12 @@ from cozyd.settings import INSTANCE
 from tests.support.inprocess import Place
 
 CONTEXTS: Mapping[str, Any] = {
-    "firm": {"features": {"firm.flag": True}, "init_administrative_folder": False, "init_photos_folder": False},
+    "firm": {
+        "feature_sets": {"one": {"firm.flag": 1, "m": 1}, "two": {"m": 2}},
+        "features": {"firm.flag": True},
+        "init_administrative_folder": False,
+        "init_photos_folder": False,
+    },
 }
 TEMPLATES: Mapping[str, Any] = {
     "family": {"context": "firm", "locale": "de", "timezone": "Europe/Berlin", "disk_quota": "5GB", "features": {"a": 1, "b": 2}},
@@ -508,7 +513,8 @@ def test_flags_are_set_and_removed_on_every_level(operator: Operator):
     assert operator.ask("GET", "/instances/feature/config/firm").get_json() == {"firm.flag": True}
     assert instance.settings.flags().values == {"a": [1], "firm.flag": True, "r": "r", "d": 1}
     sets = f"/instances/{instance.domain}/feature/sets"
-    assert operator.ask("PUT", sets, ["two", "one"]).get_json() == operator.ask("GET", sets).get_json() == ["one", "two"]
+    assert operator.ask("PUT", sets, ["two", "one", "three"]).get_json() == operator.ask("GET", sets).get_json() == ["one", "three", "two"]
+    assert instance.settings.flags().values == {"a": [1], "firm.flag": 1, "m": 1, "r": "r", "d": 1}
 
 
 @pytest.mark.parametrize(

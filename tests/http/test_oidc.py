@@ -187,6 +187,18 @@ def test_an_application_shows_an_id_token_for_tokens(home: Home, provider: Provi
     assert post(7).status == 400
 
 
+def test_an_application_of_the_provider_shows_the_second_factor_too(home: Home, provider: Provider):
+    auth = home.instance.auth
+    client = auth.clients.note(auth.clients.register({"redirect_uris": ["app://x"], "client_name": "N", "software_id": "x"}), flagship=True)
+    home.instance.amend(auth_mode=1)
+    given = {"client_id": client.id, "client_secret": client.stored.doc["client_secret"], "id_token": id_token(provider)}
+    asked = home.browser().send("POST", "/oidc/access_token", given)
+    assert (asked.status, list(asked.json)) == (401, ["two_factor_token"])
+    codes = {"two_factor_token": asked.json["two_factor_token"], "two_factor_passcode": home.code()}
+    assert home.browser().send("POST", "/oidc/access_token", given | codes | {"two_factor_passcode": "000000x"}).status == 403
+    assert home.browser().send("POST", "/oidc/access_token", given | codes).json["scope"] == "*"
+
+
 def test_without_a_provider_there_is_no_such_way(tmp_path: Path):
     stack = Stack(Config(storage=Storage(path=tmp_path)), TABLE, now=Clock())
     home = Home(stack, "plain")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cozyd.auth import Auth, Credentials, Owner
+from cozyd.auth import BITWARDEN, Auth, Credentials, Owner
 from cozyd.auth.attempts import ACCOUNT_ATTEMPTS, ATTEMPTS, ATTEMPTS_WINDOW, Gate
 from cozyd.auth.passwords import derive, keep, matches
 from cozyd.auth.tokens import VerifiedTokens
@@ -15,6 +15,7 @@ from cozyd.cache import LocalCache
 from cozyd.errors import Invalid, TooManyRequests, Unauthorized
 from cozyd.instance import Instance
 from cozyd.stack import Stack
+from tests.support.identity import private_key_of
 from tests.support.stack import Clock, open_stack
 
 PASSPHRASE = "correct horse battery"
@@ -161,6 +162,23 @@ def test_the_attempts_of_one_instance_are_not_another_s(stack: Stack, alice: Ins
     bob = stack.create("bob.localhost", passphrase="b")
     attempt(alice.auth, "192.0.2.1", ATTEMPTS)
     attempt(bob.auth, "192.0.2.1", ATTEMPTS)
+
+
+def test_a_cozy_of_long_ago_sends_the_passphrase_itself_once(stack: Stack, alice: Instance):
+    salt = bytes(range(16))
+    key = hashlib.scrypt(PASSPHRASE.encode(), salt=salt, n=32768, r=8, p=1, maxmem=1 << 26, dklen=32)
+    stack.modify(alice.domain, passphrase_hash=f"scrypt$32768$8$1${salt.hex()}${key.hex()}")
+    alice.docs.delete(BITWARDEN, alice.docs.get(BITWARDEN).rev)
+    auth = stack.instance(alice.domain).auth
+    assert auth.passphrase.kdf().iterations == 0
+    with pytest.raises(Unauthorized):
+        auth.log_in(auth.passphrase.derive("another"), Credentials())
+    assert auth.log_in(auth.passphrase.derive(PASSPHRASE), Credentials())
+    assert auth.passphrase.kdf().iterations == 650_000
+    assert private_key_of(alice.docs.get(BITWARDEN).doc, PASSPHRASE, "alice.localhost")
+    assert auth.log_in(derive(PASSPHRASE, auth.passphrase.kdf()), Credentials())
+    with pytest.raises(Unauthorized):
+        auth.log_in(PASSPHRASE, Credentials())
 
 
 def test_what_a_cozy_stack_kept_is_known():
