@@ -107,8 +107,7 @@ def sent(title: str, text: str) -> Response:
 
 def security_headers() -> Mapping[str, str]:
     """The headers of every page."""
-    secure = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"} if request.is_secure else {}
-    return secure | {
+    return {
         "Content-Security-Policy": POLICY.replace("form-action 'self'", f"form-action 'self'{_app_hosts()}"),
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",

@@ -101,7 +101,7 @@ class Front:
         request_id: str = environ.get("cozyd.request_id") or f"{getrandbits(64):016x}"
         environ["cozyd.request_id"] = request_id
         about_request(request_id, "")
-        start_response = _named(start_response, request_id)
+        start_response = _named(start_response, request_id, is_secure=environ.get("wsgi.url_scheme") == "https")
         try:
             environ["cozyd.instance"] = instance = self._locate(environ)
             about_request(request_id, instance.domain)
@@ -181,13 +181,21 @@ class Front:
         return principal
 
 
-def _named(start_response: StartResponse, request_id: str) -> StartResponse:
-    """Have each answer tell the id that the log's lines about it have, and keep it out of shared caches unless it says otherwise."""
+def _named(start_response: StartResponse, request_id: str, *, is_secure: bool) -> StartResponse:
+    """Have each answer tell the id that the log's lines about it have, and keep it out of shared caches unless it says otherwise.
+
+    None is taken for something it does not say that it is, and who came by TLS comes by it again (RFC 6797).
+    """
 
     def start(status: str, headers: Sequence[tuple[str, str]], *more: Any) -> Any:
+        said = dict(headers)
         named = [*headers, ("X-Request-Id", request_id)]
-        if "Cache-Control" not in dict(headers):
+        if "Cache-Control" not in said:
             named.append(("Cache-Control", "private, no-cache"))
+        if "X-Content-Type-Options" not in said:
+            named.append(("X-Content-Type-Options", "nosniff"))
+        if is_secure and "Strict-Transport-Security" not in said:
+            named.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
         return start_response(status, named, *more)
 
     return start

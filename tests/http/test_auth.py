@@ -153,7 +153,10 @@ def test_behind_a_tls_proxy_addresses_and_cookies_are_of_https(tmp_path_factory:
         by_proxy = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "192.0.2.1"}
         assert visitor.get("/", **by_proxy).headers["Location"] == f"https://{served.domain}/auth/login"
         page = visitor.get("/auth/login", **by_proxy)
-        assert page.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
+        for path in ("/auth/login", "/status", "/data/io.cozy.contacts/x", "/files/x", "/sync/dav/", "/nothing", "/public/avatar"):
+            headers = visitor.get(path, **by_proxy).headers
+            assert headers.get_all("Strict-Transport-Security") == ["max-age=31536000; includeSubDomains"], path
+            assert headers.get_all("X-Content-Type-Options") == ["nosniff"], path
         fields = {"passphrase": PASSPHRASE, "clear": "1", "csrf_token": field(page, "csrf_token")}
         answer = visitor.post("/auth/login", fields, **by_proxy)
         assert answer.headers["Location"] == f"https://{served.domain}/sync/"
