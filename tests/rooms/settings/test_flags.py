@@ -10,15 +10,16 @@ from cozyd.settings import flags
 def test_the_first_source_that_has_a_flag_wins():
     ratios = {"c": [{"ratio": 1, "value": "ratio"}], "b": [{"ratio": 1, "value": "ratio"}]}
     defaults = dict.fromkeys("abcd", "default")
-    found = flags.decide("id", {"a": "own"}, {"features": {"a": 1, "b": "config"}}, ratios, defaults)
-    assert found.values == {"a": "own", "b": "config", "c": "ratio", "d": "default"}
-    assert [name.rpartition(".")[2] for name, _ in found.sources] == ["instance", "config", "context", "default"]
+    context = {"feature_sets": {"one": {"a": 1, "e": "set"}, "two": {"e": 2}}, "features": {"a": 1, "b": "config", "e": 1}}
+    found = flags.decide("id", {"a": "own"}, ["one", "two", "three"], context, ratios, defaults)
+    assert found.values == {"a": "own", "b": "config", "c": "ratio", "d": "default", "e": "set"}
+    assert [name.rpartition(".")[2] for name, _ in found.sources] == ["instance", "manager", "config", "context", "default"]
     assert dict(found.sources)[flags.CONTEXT] == ratios
 
 
 def test_a_source_that_says_nothing_is_not_named():
-    assert flags.decide("id", {}, {}, {}, {"x": False}).sources == [(flags.DEFAULT, {"x": False})]
-    assert flags.decide("id", {}, {"other": 1}, {}, {}).values == {}
+    assert flags.decide("id", {}, [], {}, {}, {"x": False}).sources == [(flags.DEFAULT, {"x": False})]
+    assert flags.decide("id", {}, ["x"], {"other": 1, "feature_sets": 7}, {}, {}).values == {}
 
 
 @pytest.mark.parametrize(
