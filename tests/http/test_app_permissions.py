@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from werkzeug.test import Client as WsgiClient
 
 from blueprints import create_app
+from cozyd.config import Config, Storage
 from cozyd.documents.store import Ref, Write
 from cozyd.server.wsgi import Front
 from cozyd.stack import Stack
 from dav import mounts
+from tests.support.couchdb import empty_server, needs_couchdb
 from tests.support.stack import Clock, open_stack
 
 ROOT = "io.cozy.files.root-dir"
@@ -24,12 +27,15 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def stack(tmp_path: Path, clock: Clock) -> Iterator[Stack]:
-    stack = open_stack(tmp_path / "data", clock)
-    stack.create("alice.localhost", passphrase="p")
-    yield stack
-    stack.close()
+@pytest.fixture(params=["sqlite", pytest.param("couchdb", marks=needs_couchdb)])
+def stack(tmp_path: Path, clock: Clock, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Links, codes and sets are found by tables here, by views there."""
+    with empty_server() if request.param == "couchdb" else nullcontext("") as url:
+        documents = {"documents": url} if url else {}
+        stack = Stack(Config(storage=Storage(path=tmp_path / "data", **documents)), now=clock)
+        stack.create("alice.localhost", passphrase="p")
+        yield stack
+        stack.close()
 
 
 class Local:
@@ -77,6 +83,33 @@ def test_what_one_app_gives_another_takes_nothing_away(stack: Stack):
     larger = {"data": {"attributes": {"permissions": {"more": {"type": "io.cozy.notes"}}}}}
     assert local.ask("PATCH", path, other, larger).status_code == 403
     assert local.ask("PATCH", "/permissions/apps/unknown", other, same_title).status_code == 404
+
+
+def test_links_are_found_by_their_codes_their_documents_and_their_types(stack: Stack):
+    local = Local(stack)
+    token = local.install("drive", files={"type": "io.cozy.files"}, things={"type": "io.cozy.test.things"})
+    rules = {
+        "things": {"type": "io.cozy.test.things", "verbs": ["GET"], "values": ["one", "two"]},
+        "files": {"type": "io.cozy.files", "verbs": ["GET", "PATCH"], "values": ["io.cozy.test.things/one"], "selector": "referenced_by"},
+    }
+    made = local.ask("POST", "/permissions?codes=a,b", token, {"data": {"attributes": {"permissions": rules}}}).get_json(force=True)["data"]
+    other = local.ask(
+        "POST", "/permissions?codes=c", token, {"data": {"attributes": {"permissions": {"t": {"type": "io.cozy.test.things"}}}}}
+    )
+    for kind in ("codes", "shortcodes"):
+        for code in made["attributes"][kind].values():
+            own = local.ask("GET", "/permissions/self", code).get_json(force=True)["data"]
+            assert (own["id"], own["attributes"]["permissions"]) == (made["id"], rules)
+    asked = {"data": [{"type": "io.cozy.test.things", "id": id} for id in ("one", "two", "three")]}
+    found = local.ask("POST", "/permissions/exists", token, asked).get_json(force=True)["data"]
+    assert [(one["id"], one["verbs"]) for one in found] == [("one", ["GET"]), ("two", ["GET"])]
+    listed = local.ask("GET", "/permissions/doctype/io.cozy.test.things/shared-by-link", token).get_json(force=True)
+    assert {one["id"] for one in listed["data"]} == {made["id"], other["id"]}
+    assert len(local.ask("GET", "/permissions/doctype/io.cozy.files/shared-by-link", token).get_json(force=True)["data"]) == 1
+    local.docs.put("io.cozy.test.things", {"_id": "one"})
+    assert local.ask("DELETE", f"/permissions/{made['id']}", token).status_code == 204
+    assert local.ask("GET", "/data/io.cozy.test.things/one", made["attributes"]["codes"]["a"]).status_code == 403
+    assert local.ask("GET", "/data/io.cozy.test.things/one", other["attributes"]["codes"]["c"]).status_code == 200
 
 
 def test_a_link_ends_with_the_app_that_made_it(stack: Stack):

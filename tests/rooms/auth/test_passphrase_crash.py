@@ -1,6 +1,7 @@
 """A change of the passphrase that a crash cuts in two: afterwards the old one opens everything, or the new one does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from cozyd.auth.passphrase import CHANGE, NewPassphrase
 from cozyd.auth.passwords import derive
 from cozyd.auth.values import Kdf
 from cozyd.auth.vault import VaultKeys, master_key, new_keys, unwrapped
+from cozyd.config import Config, Storage
 from cozyd.errors import Unauthorized
 from cozyd.instance import Instance
+from cozyd.stack import Stack
+from tests.support.couchdb import empty_server, needs_couchdb
 from tests.support.identity import AGENT, FEW
 from tests.support.stack import Clock, open_stack
 
@@ -61,17 +65,24 @@ POINTS: dict[str, tuple[Callable[[Auth], object], str, str]] = {
 }
 
 
+@pytest.fixture(params=["sqlite", pytest.param("couchdb", marks=needs_couchdb)])
+def opened(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], Stack]]:
+    """Opens the stack, and opens it again."""
+    with empty_server() if request.param == "couchdb" else nullcontext("") as url:
+        documents = {"documents": url} if url else {}
+        yield lambda: Stack(Config(storage=Storage(path=tmp_path / "data", **documents)), now=Clock())
+
+
 @pytest.mark.parametrize("point", POINTS)
-def test_a_crash_leaves_one_passphrase_for_log_in_and_vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str):
+def test_a_crash_leaves_one_passphrase_for_log_in_and_vault(opened: Callable[[], Stack], monkeypatch: pytest.MonkeyPatch, point: str):
     of, name, good = POINTS[point]
-    clock = Clock()
-    stack = open_stack(tmp_path / "data", clock)
+    stack = opened()
     auth = stack.create("alice.localhost").auth
     auth.replace_passphrase(by(OLD), None, "passphrase_chosen")
     cookie, trust = auth.open_session(SEEN, long_run=True), auth.factors.trust(SEEN)
     killed(monkeypatch, auth, of(auth), name)
     stack.close()
-    stack = open_stack(tmp_path / "data", clock)
+    stack = opened()
     instance = stack.instance("alice.localhost")
     try:
         goes_on = instance.auth.sessions.is_of(instance.auth.sessions.all()[0].ref.id, cookie) if instance.auth.sessions.all() else False
