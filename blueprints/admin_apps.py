@@ -47,6 +47,13 @@ def remove(domain: str, slug: str) -> Response:
     return _jsonapi.answer(_jsonapi.resource(removed.ref.doctype, removed.ref.id, _shown(removed.doc)))
 
 
+@service.post("/<domain>/fixers/service-triggers", access=public)
+def fix_service_triggers(domain: str) -> Response:
+    """Have each service of each app its trigger, where one is missing."""
+    stack().instance(domain).apps.mend_services()
+    return Response(status=204)
+
+
 def _steps(instance: Instance, order: Order, *, update: bool) -> Any:
     def steps() -> Iterator[Mapping[str, Any]]:
         ways = instance.apps.update if update else instance.apps.install

@@ -6,9 +6,10 @@ from flask import Response, request
 
 from blueprints import _jsonapi
 from blueprints._admin import stack
+from blueprints._documents import answer
 from blueprints._request import Service, public
 from cozyd import jsons
-from cozyd.errors import BadRequest
+from cozyd.errors import BadRequest, CozyError
 from cozyd.jobs import Jobs
 from cozyd.jobs.job import JOBS, STATES, Job
 from cozyd.jobs.trigger import TRIGGERS, Trigger
@@ -63,6 +64,25 @@ def list_triggers(domain: str) -> Response:
     """The triggers, with how their last jobs went."""
     jobs = _jobs(domain)
     return _jsonapi.answer([_trigger(one, jobs) for one in jobs.triggers.all()])
+
+
+@service.post("/checks/triggers", access=public)
+def check_triggers(domain: str) -> Response:
+    """What is wrong with the triggers: one that is there twice, one whose worker is not there."""
+    jobs, seen = _jobs(domain), dict[str, str]()
+    found: list[dict[str, str]] = []
+    for one in jobs.triggers.all():
+        if one.built_in:
+            continue
+        same = jsons.dump([one.type, one.worker, one.arguments, one.message]).decode()
+        if same in seen:
+            found.append({"_id": one.id, "type": "duplicate", "other_id": seen[same]})
+        seen.setdefault(same, one.id)
+        try:
+            jobs.worker(one.worker)
+        except CozyError:
+            found.append({"_id": one.id, "type": "unknown worker", "worker": one.worker})
+    return answer(found)
 
 
 @service.post("/triggers/<id>/launch", access=public)

@@ -83,7 +83,8 @@ def delete_instance() -> Response:
 
 
 def _old_link() -> Response:
-    return _pages.notice("deletion.bad.title", _pages.words()("deletion.bad.text"), 400)
+    words = _pages.words()
+    return _pages.notice("deletion.bad.title", words("deletion.bad.text"), 400, links=[(words("error.home"), "/")])
 
 
 def _onboarded() -> str:

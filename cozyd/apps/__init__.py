@@ -146,6 +146,11 @@ class Apps:
             raise BadRequest("A linked OAuth client exists for this app")
         return self._installer.remove(kind, check_slug(slug))
 
+    def mend_services(self) -> None:
+        """Have the services of every app their triggers: some may have been deleted, or could not be made when it was installed."""
+        for app in self.list("webapp"):
+            self._installer.mend_services(app)
+
     def look_for_update(self, app: Stored) -> None:
         """Have the newest version of its channel installed soon, when its registry has one; asked at most every ten minutes."""
         doc = app.doc

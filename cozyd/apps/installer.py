@@ -169,6 +169,12 @@ class Installer:
         made = self._docs.commit(batch)[0].made
         return self._with_services(order.slug, old.doc if old is not None else {}, made) if order.kind == "webapp" else made
 
+    def mend_services(self, app: Stored) -> None:
+        """Make the triggers that a web app's services lack."""
+        with self._held(str(app.doc["slug"])):
+            current = self._docs.get(app.ref)
+            self._with_services(str(app.doc["slug"]), current.doc, current)
+
     def _with_services(self, slug: str, old: Doc, made: Stored) -> Stored:
         """Have the services' triggers follow; the document with their ids."""
         services = self._services.follow(slug, old, made.doc)

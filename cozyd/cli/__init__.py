@@ -9,6 +9,7 @@ import click
 from cozyd import __version__
 from cozyd.cli.apps import apps
 from cozyd.cli.backup import backup, restore
+from cozyd.cli.checks import check, fix
 from cozyd.cli.features import features
 from cozyd.cli.files import files
 from cozyd.cli.fsck import fsck
@@ -71,6 +72,8 @@ cozyd.add_command(apps)
 cozyd.add_command(jobs)
 cozyd.add_command(triggers)
 cozyd.add_command(fsck)
+cozyd.add_command(check)
+cozyd.add_command(fix)
 cozyd.add_command(search)
 cozyd.add_command(doctypes)
 

@@ -66,6 +66,15 @@ def test_what_the_command_line_does_with_a_device_password_stands_in_her_trail(c
     assert [(event.what, event.detail, event.address) for event in events] == [("device_removed", "", ""), ("device_added", "Phone", "")]
 
 
+def test_an_instance_is_checked_and_fixed(cozyd: Command):
+    cozyd("instances", "add", ALICE)
+    for name in ("indexes", "password-defined", "service-triggers"):
+        assert cozyd("fix", name, "--domain", ALICE).status == 0
+    assert (cozyd("check", "triggers", ALICE).status, cozyd("check", "triggers", ALICE).out) == (0, "")
+    assert cozyd("check", "fs", ALICE, "--no-contents").status == 0
+    assert cozyd("fix", "indexes", "nobody.localhost").status == 1
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_learn_to_complete_commands(cozyd: Command, shell: str):
     assert "_COZYD_COMPLETE" in cozyd("completion", shell).out

@@ -7,8 +7,9 @@ import pytest
 
 from cozyd.auth import Credentials
 from cozyd.config import Server
-from cozyd.documents.store import Ref
+from cozyd.documents.store import Ref, Write
 from cozyd.errors import BadToken, Gone
+from cozyd.jobs.triggers import NewTrigger
 from tests.support.inprocess import Place
 from tests.support.operator import Operator
 
@@ -175,6 +176,36 @@ def test_prefix_and_contexts_are_told(operator: Operator):
     assert operator.ask("GET", "/instances/contexts/firm").get_json()["config"] == CONTEXTS["firm"]
     assert operator.ask("GET", "/instances/contexts/none").status_code == 404
     assert operator.ask("GET", "/version").get_json()["build_mode"]
+
+
+# -- looking and mending ------------------------------------------------------------------------------------------------
+
+
+def test_triggers_that_are_there_twice_or_have_no_worker_are_found(operator: Operator):
+    instance = operator.made()
+    checked = f"/instances/{instance.domain}/checks/triggers"
+    assert operator.ask("POST", checked).get_json() == []
+    triggers = instance.jobs.triggers
+    first, second = (triggers.create(NewTrigger("@daily", worker="sendmail", message={"a": 1})) for _ in range(2))
+    lost = triggers.create(NewTrigger("@daily", worker="sendmail", message={"a": 2}))
+    stored = instance.docs.get(Ref("io.cozy.triggers", lost.id))
+    instance.docs.commit([Write(stored.ref, patch={"worker": "gone"}, rev=stored.rev)])
+    found = {one["_id"]: one for one in operator.ask("POST", checked).get_json()}
+    twice = next(one for one in found.values() if one["type"] == "duplicate")
+    assert {twice["_id"], twice["other_id"]} == {first.id, second.id}
+    assert found[lost.id] == {"_id": lost.id, "type": "unknown worker", "worker": "gone"}
+
+
+def test_services_get_the_triggers_that_they_lack(operator: Operator):
+    instance = operator.made()
+    services = {"remind": {"type": "node", "file": "remind.js", "trigger": "@daily", "trigger_id": "gone"}}
+    app = {"_id": "io.cozy.apps/bank", "slug": "bank", "state": "ready", "services": services}
+    instance.docs.put("io.cozy.apps", app)
+    for _ in range(2):
+        assert operator.ask("POST", f"/instances/{instance.domain}/fixers/service-triggers").status_code == 204
+        (trigger,) = [one for one in instance.jobs.triggers.all() if one.worker == "service"]
+        assert (trigger.type, trigger.message) == ("@daily", {"slug": "bank", "name": "remind"})
+        assert instance.docs.get(Ref("io.cozy.apps", "io.cozy.apps/bank")).doc["services"]["remind"]["trigger_id"] == trigger.id
 
 
 # -- flags --------------------------------------------------------------------------------------------------------------
