@@ -4,7 +4,17 @@ import pytest
 
 from cozyd.documents.store import Ref, Stored
 from cozyd.errors import BadRequest, Forbidden
-from cozyd.permissions import ACTIONS, Principal, Rule, check_readable, check_writable, parse_scope
+from cozyd.permissions import (
+    ACTIONS,
+    Principal,
+    Rule,
+    check_readable,
+    check_writable,
+    parse_scope,
+    parse_set,
+    write_actions,
+    write_set,
+)
 
 
 def asks(scope: str) -> Principal:
@@ -137,3 +147,163 @@ def test_read_only_doctypes_are_read():
 def test_names_that_are_no_doctypes_are_refused(name):
     with pytest.raises(Forbidden, match="not a valid doctype name"):
         check_readable(name)
+
+
+# -- what may be passed on --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("child", "parent", "is_within"),
+    [
+        ("io.cozy.contacts", "io.cozy.contacts", True),
+        ("io.cozy.contacts", "io.cozy.files", False),
+        ("io.cozy.contacts:GET", "io.cozy.contacts", True),
+        ("io.cozy.contacts:GET", "io.cozy.contacts:GET,PUT", True),
+        ("io.cozy.contacts:GET,PUT", "io.cozy.contacts:GET", False),
+        ("io.cozy.contacts", "io.cozy.contacts:GET", False),
+        ("io.cozy.contacts:ALL", "io.cozy.contacts:GET", False),
+        ("io.cozy.files:GET:one", "io.cozy.files:GET", True),
+        ("io.cozy.files:GET", "io.cozy.files:GET:one", False),
+        ("io.cozy.files:GET:one", "io.cozy.files:GET:one,two", True),
+        ("io.cozy.files:GET:one,three", "io.cozy.files:GET:one,two", False),
+        ("io.cozy.files:GET:one:tags", "io.cozy.files:GET:one", False),
+        ("io.cozy.files:GET:one", "io.cozy.files:GET:one:tags", False),
+        ("io.cozy.files:GET:one:tags", "io.cozy.files:GET:one,two:tags", True),
+        ("io.cozy.files:GET:one:tags", "io.cozy.files:GET", True),
+        ("io.cozy.bank.accounts", "io.cozy.bank.*", True),
+        ("io.cozy.bank", "io.cozy.bank.*", True),
+        ("io.cozy.banking", "io.cozy.bank.*", False),
+        ("io.cozy.bank.*", "io.cozy.bank.*", True),
+        ("io.cozy.bank.accounts.*", "io.cozy.bank.*", True),
+        ("io.cozy.bank.*", "io.cozy.bank.accounts.*", False),
+        ("io.cozy.bank.*", "io.cozy.bank", False),
+    ],
+)
+def test_a_rule_is_passed_on_within_another_that_allows_all_of_it(child, parent, is_within):
+    (inner,), (outer,) = parse_scope(child), parse_scope(parent)
+    assert inner.within(outer) is is_within
+    assert asks(parent).holds([inner]) is is_within
+
+
+def test_each_rule_needs_one_that_holds_it_alone():
+    owner = asks("io.cozy.contacts:GET io.cozy.contacts:PUT io.cozy.files")
+    assert owner.holds(parse_scope("io.cozy.contacts:GET io.cozy.files:DELETE:x"))
+    assert not owner.holds(parse_scope("io.cozy.contacts:GET,PUT"))
+    assert not owner.holds(parse_scope("io.cozy.files io.cozy.jobs"))
+    assert owner.holds([])
+    assert Principal("client", "flagship", everything=True).holds(parse_scope("io.cozy.jobs"))
+    assert not Principal("app", "x").holds(parse_scope("io.cozy.jobs"))
+
+
+def test_a_whole_type_is_asked_for_by_no_document():
+    assert allowed(asks("io.cozy.contacts:GET"), "GET", "io.cozy.contacts")
+    assert allowed(asks("io.cozy.contacts:GET:x io.cozy.contacts:GET"), "GET", "io.cozy.contacts", {"_id": "other"})
+    one = asks("io.cozy.contacts:GET:x io.cozy.contacts:GET:y:name")
+    assert not allowed(one, "GET", "io.cozy.contacts")
+    assert allowed(one, "GET", "io.cozy.contacts", {"_id": "x"})
+    assert allowed(one, "GET", "io.cozy.contacts", {"_id": "z", "name": "y"})
+    assert not allowed(one, "GET", "io.cozy.contacts", {"_id": "y", "name": "x"})
+    assert not allowed(one, "GET", "io.cozy.contacts", {})
+    assert not allowed(asks("io.cozy.files"), "GET", "io.cozy.contacts", {"_id": "x"})
+    assert Principal("owner", "", everything=True).may("GET", "io.cozy.contacts")
+    with pytest.raises(Forbidden):
+        one.check("PUT", "io.cozy.contacts", {"_id": "x"})
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        ("a", ["a"]),
+        (["a", "b"], ["a", "b"]),
+        (7, ["7"]),
+        (True, ["true"]),
+        ([False, 1.5], ["false", "1.5"]),
+        (None, []),
+        ({"a": 1}, ["{'a': 1}"]),
+    ],
+)
+def test_values_are_compared_as_scopes_write_them(value, texts):
+    for text in ("a", "b", "7", "true", "false", "1.5", "None"):
+        rule = Rule("r", "io.cozy.jobs", ACTIONS, "field", (text,))
+        assert rule.allows({"field": value}) is (text in texts)
+
+
+def test_a_folder_is_referenced_by_bare_ids_and_a_file_by_both():
+    rules = {form: Rule("r", "io.cozy.files", ACTIONS, "referenced_by", (form,)) for form in ("1", "io.cozy.photos.albums/1")}
+    refs = {"referenced_by": [{"type": "io.cozy.photos.albums", "id": "1"}, "broken"]}
+    assert [rule.allows(refs | {"type": "directory"}) for rule in rules.values()] == [True, False]
+    assert [rule.allows(refs | {"type": "file"}) for rule in rules.values()] == [True, True]
+
+
+def test_a_selector_never_inherits_the_root_and_an_id_of_elsewhere_inherits_nothing():
+    by_name = asks("io.cozy.files:GET:io.cozy.files.root-dir:name")
+    assert not allowed(by_name, "GET", "io.cozy.files", {"_id": "x", "dir_id": "io.cozy.files.root-dir"})
+    assert not allowed(asks("io.cozy.things:GET:io.cozy.files.root-dir"), "GET", "io.cozy.things", {"_id": "x", "dir_id": "y"})
+    assert not allowed(asks("io.cozy.files:GET:a:mime"), "GET", "io.cozy.files", {"_id": "x"}, above=[folder("d", mime="a")])
+
+
+# -- sets as JSON -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_keeps_titles_order_and_what_it_says_and_leaves_out_what_means_all():
+    given = {
+        "z": {"type": "io.cozy.files", "description": "d", "verbs": ["POST", "GET"], "selector": "tags", "values": ["a", "b"]},
+        "a": {"type": "io.cozy.contacts", "verbs": ["ALL"]},
+        "b": {"type": "io.cozy.bank.*", "verbs": [], "values": ["x"], "selector": None},
+    }
+    written = write_set(parse_set(given))
+    assert list(written) == ["z", "a", "b"]
+    assert written["z"] == given["z"] | {"verbs": ["GET", "POST"]}
+    assert written["a"] == {"type": "io.cozy.contacts"}
+    assert written["b"] == {"type": "io.cozy.bank.*", "values": ["x"]}
+    assert write_actions(["DELETE", "GET"]) == ["GET", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        [],
+        None,
+        {},
+        {"type": ""},
+        {"type": 7},
+        {"type": "io.cozy.x", "verbs": "GET"},
+        {"type": "io.cozy.x", "verbs": ["get"]},
+        {"type": "io.cozy.x", "verbs": [1]},
+        {"type": "io.cozy.x", "values": "a"},
+        {"type": "io.cozy.x", "values": [""]},
+        {"type": "io.cozy.x", "values": [1]},
+        {"type": "io.cozy.x", "selector": "name"},
+        {"type": "io.cozy.x", "selector": 7, "values": ["a"]},
+        {"type": "io.cozy.x", "description": 7},
+    ],
+    ids=str,
+)
+def test_a_rule_that_is_none_is_refused(rule):
+    with pytest.raises(BadRequest):
+        parse_set({"r": rule})
+
+
+@pytest.mark.parametrize("name", ["io.cozy.*", "a.*", "*", "Io.cozy.x", "io..x", "io.cozy.x.", "io.cozy.*.x"])
+def test_a_rule_of_a_type_that_is_none_is_forbidden(name):
+    with pytest.raises(Forbidden):
+        parse_set({"r": {"type": name}})
+
+
+def test_only_objects_are_sets():
+    for given in ([], "x", None, 7):
+        with pytest.raises(BadRequest):
+            parse_set(given)
+
+
+@pytest.mark.parametrize("scope", ["a:", "a::", "a:GET:", "a:GET:1,", "a:GET:,1", "a:GET::sel", ":GET", "a:GET:1:", "a:get"])
+def test_a_scope_with_something_missing_is_refused(scope):
+    with pytest.raises(BadRequest):
+        parse_scope(scope)
+
+
+def test_names_of_doctypes_are_checked_before_anything_else_is_said():
+    check_writable("io.cozy.contacts")
+    check_readable("io.cozy.contacts")
+    with pytest.raises(Forbidden, match="not a valid doctype name"):
+        check_writable("no such")

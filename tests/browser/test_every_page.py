@@ -175,6 +175,7 @@ def judged(page: Page, folder: Path, name: str) -> list[str]:
     return found
 
 
+@pytest.mark.timeout(300)
 def test_axe_finds_nothing_wrong_with_any_page_and_none_is_left_out(browser: Browser, served: Served, mails: MailServer, folder: Path):
     context = browser.new_context(locale="en-GB")
     page = context.new_page()
