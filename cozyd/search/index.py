@@ -4,12 +4,15 @@ Everything in it can be made again from the documents. What is taken from a feed
 transaction: after a crash nothing is missing and nothing twice.
 """
 
+import heapq
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from cozyd.search.words import Entry
@@ -19,6 +22,7 @@ RANKED = 10_000
 """Of a word that more documents of one doctype have, the latest so many are compared; more would take too long."""
 _WEIGHTS = "8.0, 2.0, 1.0"
 """How much a word counts in title, text and content."""
+_SHOWN = "(SELECT id FROM doc WHERE number = words.rowid), title, snippet(words, -1, char(2), char(3), '…', 24)"
 _ROOM = 32
 """Bits of a number within its doctype: so a doctype is one range of numbers. What is hidden has its number below zero."""
 _SCHEMA = """
@@ -162,13 +166,10 @@ class Index:
         """
         with self._reader() as reader:
             feeds = dict(reader.execute("SELECT number, doctype FROM feed").fetchall())
-            best: list[tuple[float, int]] = []
-            for feed, doctype in feeds.items():
-                if doctype in doctypes:
-                    best += _ranked(reader, expression, feed, limit + skip)
-            best = sorted(best)[skip : skip + limit]
-            shown = _shown(reader, expression, [number for _, number in best])
-        return [Hit(feeds[number >> _ROOM], *shown[number], rank) for rank, number in best if number in shown]
+            wanted = [feed for feed, doctype in feeds.items() if doctype in doctypes]
+            best = heapq.merge(*(_ranked(reader, expression, feed, limit + skip) for feed in wanted), key=itemgetter(0))
+            found = list(islice(best, skip, skip + limit))
+        return [Hit(feeds[number >> _ROOM], id, title, snippet, rank) for rank, number, id, title, snippet in found]
 
     def counts(self) -> dict[str, int]:
         """How many documents of each doctype are known."""
@@ -214,23 +215,16 @@ def _drop(writer: sqlite3.Connection, feed: int, id: str) -> None:
         writer.execute("DELETE FROM words WHERE rowid = ?", row)
 
 
-def _ranked(reader: sqlite3.Connection, expression: str, feed: int, count: int) -> list[tuple[float, int]]:
-    """Rank and number of the best of one doctype."""
+def _ranked(reader: sqlite3.Connection, expression: str, feed: int, count: int) -> Iterator[tuple[float, int, str, str, str]]:
+    """Rank, number, id, title and snippet of the best of one doctype; a snippet is made when its row is asked for."""
     low, high = feed << _ROOM, (feed + 1 << _ROOM) - 1
     within = "words MATCH ? AND rowid BETWEEN ? AND ?"
     last = reader.execute(
         f"SELECT rowid FROM words WHERE {within} ORDER BY rowid DESC LIMIT 1 OFFSET ?",  # noqa: S608
         (expression, low, high, RANKED),
     ).fetchone()
+    # By `rank` FTS5 sorts itself and goes on with what it has read; by an expression it would look up each row of the page again.
     return reader.execute(
-        f"SELECT bm25(words, {_WEIGHTS}) AS best, rowid FROM words WHERE {within} ORDER BY best, rowid LIMIT ?",  # noqa: S608
+        f"SELECT rank, rowid, {_SHOWN} FROM words WHERE {within} AND rank MATCH 'bm25({_WEIGHTS})' ORDER BY rank LIMIT ?",  # noqa: S608
         (expression, last[0] if last else low, high, count),
-    ).fetchall()
-
-
-def _shown(reader: sqlite3.Connection, expression: str, numbers: Sequence[int]) -> dict[int, tuple[str, str, str]]:
-    """Number -> id, title and snippet."""
-    places = ",".join("?" * len(numbers))
-    found = "SELECT number, id, title, snippet(words, -1, char(2), char(3), '…', 24) FROM words JOIN doc ON number = words.rowid"
-    rows = reader.execute(f"{found} WHERE words MATCH ? AND words.rowid IN ({places})", (expression, *numbers))
-    return {number: (id, title, snippet) for number, id, title, snippet in rows}
+    )
