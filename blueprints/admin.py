@@ -18,6 +18,7 @@ from blueprints import (
     admin_features,
     admin_files,
     admin_jobs,
+    admin_maintenance,
     admin_moving,
     admin_notifications,
     admin_search,
@@ -43,8 +44,8 @@ def create_admin_app(opened: Stack) -> Flask:
     app.extensions["cozyd"] = opened
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
-    more = (admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_moving, admin_notifications, admin_search)
-    for module in (status, *more):
+    parts = (admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_maintenance, admin_moving)
+    for module in (status, *parts, admin_notifications, admin_search):
         app.register_blueprint(module.service)
     app.register_blueprint(service)
     return app

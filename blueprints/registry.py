@@ -52,13 +52,14 @@ def list_apps() -> Response:
 @service.get("/maintenance", access=application)
 def maintenance() -> Response:
     """The apps that are in maintenance."""
-    return _json([_absolute(app) for app in instance().apps.registries.maintenance()])
+    return _json([_absolute(app) for app in instance().apps.maintenance.all()])
 
 
 @service.get("/<slug>", access=application)
 def app(slug: str) -> Response:
     """One app."""
-    return _json(_absolute(instance().apps.registries.app(slug)))
+    apps = instance().apps
+    return _json(_absolute(apps.maintenance.told(apps.registries.app(slug))))
 
 
 @service.get("/<slug>/<version>", access=application)

@@ -93,7 +93,7 @@ class Stack:
         new_id = RisingIds()
         self._records = Documents(self._open_global(), {}, new_id=new_id)
         outbound = Outbound(config.outbound.allow.split(), authorities=config.outbound.authorities)
-        self.apps = AppsHouse.open(config, self.blobs, outbound, cache)
+        self.apps = AppsHouse.open(config, self.blobs, outbound, cache, self._records)
         self.scheduler = Scheduler(self.instance, now)
         self.patrol = Patrol(self.instance, self.instances, self.scheduler.plan, shared=self.shared)
         self.broker = _broker(self._link, self.patrol.go_round)

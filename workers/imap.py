@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from imap_tools import BaseMailBox
 
-from cozyd.errors import BadGateway, CozyError, Unavailable
+from cozyd.errors import CozyError, JobFailed, Unavailable
 from cozyd.outbound import Outbound
 
 PATIENCE = 20.0
@@ -70,7 +70,7 @@ class _Box(BaseMailBox):
 def opened(server: Server, outbound: Outbound) -> Iterator["Folders"]:
     """The folders of an account.
 
-    :raises BadGateway: the server refuses the log-in. Unavailable: it is away.
+    :raises JobFailed: the server refuses the log-in, which another try does not mend. Unavailable: it is away.
     """
     context = ssl.create_default_context(cafile=outbound.authorities or None)
     try:
@@ -82,7 +82,9 @@ def opened(server: Server, outbound: Outbound) -> Iterator["Folders"]:
             box.login(server.login, server.password, initial_folder=None)
         except Exception as cause:
             client.shutdown()
-            raise BadGateway("LOGIN_FAILED") from cause
+            if isinstance(cause, imaplib.IMAP4.abort | OSError):
+                raise
+            raise JobFailed("LOGIN_FAILED", again=False) from cause
         with box:
             yield Folders(box)
     except CozyError:
@@ -97,7 +99,8 @@ class Folders:
     def __init__(self, box: _Box) -> None:
         self._box = box
         self._client = box.client
-        if "ENABLE" in self._client.capabilities and "CONDSTORE" in self._client.capabilities:
+        said = b" ".join(row for row in self._client.capability()[1] if isinstance(row, bytes)).upper().split()
+        if b"ENABLE" in said and b"CONDSTORE" in said:  # servers tell more once one is logged in
             self._client.enable("CONDSTORE")
 
     def select(self, name: str) -> tuple[int, int]:

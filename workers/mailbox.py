@@ -28,8 +28,8 @@ SPARE = 10.0
 def run(instance: Instance, job: Job) -> None:
     """Fetch what is new in an account's folders, and what changed in flags; mails that are gone there go here.
 
-    :raises JobFailed: the account is gone, or does not say where its mails are.
-    :raises BadGateway: the server refuses the log-in. Unavailable: it is away.
+    :raises JobFailed: the account is gone, does not say where its mails are, or is not let in.
+    :raises Unavailable: the server is away.
     """
     message = job.message if isinstance(job.message, dict) else {}
     try:
@@ -60,7 +60,7 @@ class _Folder:
         docs.make(MAILS)
         validity, modseq = self._folders.select(self._name)
         state = docs.local(MAILS, self._state_id) or {}
-        here = {int(stored.doc["uid"]): stored for stored in self._here() if stored.doc.get("uidValidity") == validity}
+        here = {uid: stored for of, uid, stored in self._here(docs=False) if of == validity}
         there = self._folders.uids()
         moved = {} if state.get("uidValidity") in (None, validity) else self._by_message_id(validity)
         for known in self._folders.known(sorted(there - here.keys())):
@@ -74,16 +74,21 @@ class _Folder:
         self._remove([stored for uid, stored in here.items() if uid not in there] + list(moved.values()))
         docs.set_local(MAILS, self._state_id, {"uidValidity": validity, "modseq": modseq})
 
-    def _here(self) -> Iterator[Stored]:
-        """The documents of this folder."""
+    def _here(self, *, docs: bool) -> Iterator[tuple[int, int, Stored]]:
+        """The documents of this folder: UIDVALIDITY and UID, which their ids have, and themselves.
+
+        :param docs: with their bodies.
+        """
         start = f"{self._state_id}-"
-        while rows := self._instance.docs.all(MAILS, start=start, end=f"{self._state_id}-\uffff", limit=PAGE).rows:
-            yield from rows
+        while rows := self._instance.docs.all(MAILS, start=start, end=f"{self._state_id}-\uffff", limit=PAGE, docs=docs).rows:
+            for stored in rows:
+                _, validity, uid = stored.ref.id.split("-")
+                yield int(validity), int(uid), stored
             start = rows[-1].ref.id + "\0"
 
     def _by_message_id(self, validity: int) -> dict[str, Stored]:
         """The mails of before the server numbered its messages anew (RFC 3501, section 2.3.1.1), by their Message-ID."""
-        return {str(one.doc.get("messageId")): one for one in self._here() if one.doc.get("uidValidity") != validity}
+        return {str(one.doc.get("messageId")): one for of, _, one in self._here(docs=True) if of != validity}
 
     # -- one mail -----------------------------------------------------------------------------------------------------------
 
@@ -151,10 +156,13 @@ class _Folder:
     # -- what changed and went ----------------------------------------------------------------------------------------------
 
     def _flags(self, changed: Iterator[Known], here: Mapping[int, Stored]) -> None:
-        for known in changed:
-            stored = here.get(known.uid)
-            if stored is not None and stored.doc.get("flags") != list(known.flags):
-                self._instance.docs.commit_each([Write(stored.ref, patch={"flags": list(known.flags)}, rev=stored.rev)])
+        docs, known = self._instance.docs, [one for one in changed if one.uid in here]
+        for start in range(0, len(known), PAGE):
+            some = known[start : start + PAGE]
+            found = zip(some, docs.get_many(MAILS, [here[one.uid].ref.id for one in some]), strict=True)
+            news = [(one, stored) for one, stored in found if stored is not None and stored.doc.get("flags") != list(one.flags)]
+            if news:
+                docs.commit_each([Write(stored.ref, patch={"flags": list(one.flags)}, rev=stored.rev) for one, stored in news])
 
     def _remove(self, gone: Sequence[Stored]) -> None:
         """Mails that are not on the server any more; their attachments stay, as files of hers."""

@@ -1,13 +1,17 @@
 """Pictures of images and PDFs, small, upright and in sRGB; runs in a child process (docs/workers.md, section 3)."""
 
 import io
+import resource
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from cozyd.errors import Invalid
+from workers import webp
+from workers.stripes import of_heif, of_image, reduced
 
 SIZES: Mapping[str, tuple[int, int]] = {"tiny": (96, 96), "small": (640, 480), "medium": (1280, 720), "large": (1920, 1080)}
 QUALITY = 82
@@ -15,9 +19,11 @@ MOST_PIXELS = 100_000_000
 MOST_OF_A_JPEG = 300_000_000
 """Of a JPEG fewer are decoded than it has."""
 LONGEST_SIDE = 65_535
+MEMORY = 288 << 20
+"""Bytes that decoding may take: with the libraries the child stays below 300 MB, whatever the image."""
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF", "ICO", "PSD", "PPM", "TGA", "JPEG2000")
-SPARE = 2
-"""How many pixels more, each way, an image has before it is resampled."""
+SPARE, SPARE_OF_A_JPEG = 2, 1.5
+"""How many times as many pixels, each way, an image has at least before it is resampled; libjpeg's own scaling loses less."""
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,7 +46,8 @@ def thumbnails(files: Sequence[BinaryIO], *, mime: str, formats: Sequence[str]) 
     Image.MAX_IMAGE_PIXELS = None  # looked at below, with a clearer answer
     warnings.simplefilter("ignore")
     largest = max((SIZES[format] for format in formats), key=lambda size: size[0])
-    opened = _first_page(files[0], largest) if mime == "application/pdf" else _image(files[0], largest)
+    with _confined():
+        opened = _first_page(files[0], largest) if mime == "application/pdf" else _image(files[0], largest)
     found = {}
     for target, format in sorted(zip(files[1:], formats, strict=True), key=lambda pair: -SIZES[pair[1]][0]):
         opened.thumbnail(SIZES[format], Image.Resampling.LANCZOS, reducing_gap=None)
@@ -51,10 +58,49 @@ def thumbnails(files: Sequence[BinaryIO], *, mime: str, formats: Sequence[str]) 
     return found
 
 
+@contextmanager
+def _confined() -> Iterator[None]:
+    """No more memory than a picture is worth; what needs more is refused as such."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
 def _image(source: BinaryIO, box: tuple[int, int]) -> Image.Image:
-    """An image, upright, in sRGB on white, not larger than twice the box."""
+    """An image, upright, in sRGB on white, not larger than needed for the box."""
+    small, orientation = _webp(source, box) or _opened(source, box)
+    return small.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else small
+
+
+def _webp(source: BinaryIO, box: tuple[int, int]) -> tuple[Image.Image, int] | None:
+    """A WebP as it lies, and its orientation; None: it is none, or one that moves."""
+    head = source.read(12)
+    source.seek(0)
+    if not webp.is_webp(head):
+        return None
+    content = source.read()
+    source.seek(0)
+    size = webp.size_of(content)
+    if size is None:
+        return None
+    exif = Image.Exif()
+    with suppress(Exception):  # a broken EXIF block
+        exif.load(webp.chunk(content, b"EXIF"))
+    orientation = _known(exif)
+    wanted = _fitting(size, box, orientation)
+    image = webp.scaled(content, (min(size[0], wanted[0] * SPARE), min(size[1], wanted[1] * SPARE)))
+    return reduced(of_image(image, webp.chunk(content, b"ICCP") or None), 1), orientation
+
+
+def _opened(source: BinaryIO, box: tuple[int, int]) -> tuple[Image.Image, int]:
+    """What Pillow decodes, as it lies, and its orientation."""
+    from PIL import AvifImagePlugin
     from pillow_heif import options, register_heif_opener
 
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     options.DECODE_THREADS = 1
     register_heif_opener(thumbnails=False)
     try:
@@ -62,29 +108,37 @@ def _image(source: BinaryIO, box: tuple[int, int]) -> Image.Image:
     except UnidentifiedImageError as cause:
         raise Invalid("The content is no image that is known here") from cause
     _check_size(image)
-    size = _fitting(image, box, orientation_of(image))
-    image.draft("L" if image.mode == "L" else "RGB", (size[0] * SPARE, size[1] * SPARE))
+    size = _fitting(image.size, box, orientation_of(image))
+    image.draft("L" if image.mode == "L" else "RGB", (int(size[0] * SPARE_OF_A_JPEG), int(size[1] * SPARE_OF_A_JPEG)))
     profile = image.info.get("icc_profile")
-    image.load()
-    orientation = orientation_of(image)  # a PNG may tell it behind its pixels
-    small = _as_rgb(_reduced(image, _fitting(image, box, orientation)), profile)
-    return small.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else small
+    if image.format == "HEIF":
+        source.seek(0)
+        pixels, orientation = of_heif(source, profile), orientation_of(image)
+    else:
+        image.load()
+        pixels, orientation = of_image(image, profile), orientation_of(image)  # a PNG may tell it behind its pixels
+    size = _fitting((pixels.width, pixels.height), box, orientation)
+    return reduced(pixels, max(1, pixels.width // (size[0] * SPARE))), orientation
 
 
 def orientation_of(image: Image.Image) -> int:
     """How the camera was held, 1 to 8; 1 where the image says nothing, or nonsense."""
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        return _known(image.getexif())
     except Exception:  # noqa: BLE001 - a broken EXIF block
         return 1
+
+
+def _known(exif: Image.Exif) -> int:
+    found = exif.get(_ORIENTATION, 1)
     return found if found in _UPRIGHT else 1
 
 
-def _fitting(image: Image.Image, box: tuple[int, int], orientation: int) -> tuple[int, int]:
+def _fitting(size: tuple[int, int], box: tuple[int, int], orientation: int) -> tuple[int, int]:
     """The size it gets, as it lies in the file, so that it fits the box when it stands upright."""
     width, height = box if orientation < 5 else (box[1], box[0])
-    ratio = max(image.width / width, image.height / height, 1)
-    return max(1, round(image.width / ratio)), max(1, round(image.height / ratio))
+    ratio = max(size[0] / width, size[1] / height, 1)
+    return max(1, round(size[0] / ratio)), max(1, round(size[1] / ratio))
 
 
 def _check_size(image: Image.Image) -> None:
@@ -94,43 +148,6 @@ def _check_size(image: Image.Image) -> None:
         raise Invalid("The image has no pixels")
     if width > LONGEST_SIDE or height > LONGEST_SIDE or width * height > most:
         raise Invalid(f"The image has too many pixels: {width} x {height}")
-
-
-def _reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """A whole division of the image, not below twice the size: what follows has less to do. Indices of palettes have no means."""
-    factor = image.width // (size[0] * SPARE)
-    return image.reduce(factor) if factor > 1 and image.mode in ("L", "RGB", "RGBA", "CMYK") else image
-
-
-def _as_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """8 bits of sRGB, transparency on white."""
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
-    if image.mode in ("P", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    if profile:
-        image = _in_srgb(image, profile)
-    if image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image)
-        image = white
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits or more; Pillow would cut it off at 255."""
-    return image.convert("F").point(lambda value: value * (1 / 257) + 0).convert("L")
-
-
-def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """An image with its colour profile applied; one that is broken or of another kind is as if it were not there."""
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    try:
-        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        made = ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return made or image
 
 
 def _first_page(source: BinaryIO, box: tuple[int, int]) -> Image.Image:

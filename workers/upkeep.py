@@ -1,12 +1,8 @@
-"""`upkeep`: what a tenant needs once a day (docs/workers.md, section 6)."""
+"""`upkeep`: what a tenant needs once a day (docs/workers.md, section 7)."""
 
-from contextlib import suppress
-
-from cozyd.apps import Kind
-from cozyd.errors import CozyError
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
-from workers import trash
+from workers import registry, trash
 
 
 def run(instance: Instance, job: Job) -> None:
@@ -15,9 +11,5 @@ def run(instance: Instance, job: Job) -> None:
     instance.auth.sessions.purge()
     instance.auth.clients.purge()
     instance.jobs.upkeep.purge()
-    kinds: tuple[Kind, Kind] = ("webapp", "konnector")
-    for kind in kinds:
-        for app in instance.apps.list(kind):
-            if str(app.doc.get("source", "")).startswith("registry://"):
-                with suppress(CozyError):
-                    instance.apps.look_for_update(app)
+    if any(registry.following(instance)):
+        instance.jobs.push("registry", None)

@@ -1,8 +1,9 @@
 """`Apps`: the web apps and konnectors of one instance, their files and what is known of new ones (docs/apps.md)."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from cozyd import jsons
 from cozyd.apps.bundles import Bundle
@@ -12,9 +13,10 @@ from cozyd.apps.house import AppsHouse
 from cozyd.apps.installer import DIGEST, Installer, Order
 from cozyd.apps.intents import INTENTS, Intents
 from cozyd.apps.manifest import DOCTYPES, Kind, check_slug
+from cozyd.apps.providers import SECRET, Provider
 from cozyd.apps.runs import Run, Tell
 from cozyd.apps.services import Services
-from cozyd.apps.versions import is_newer
+from cozyd.apps.versions import channel_named, is_newer
 from cozyd.auth import Auth
 from cozyd.cache import Cache
 from cozyd.documents import Documents
@@ -22,6 +24,8 @@ from cozyd.documents.store import Change, Ref, Stored
 from cozyd.errors import BadRequest, CozyError, NotFound
 from cozyd.jobs import Jobs
 from cozyd.locks import Locks
+
+log = logging.getLogger("cozyd.apps")
 
 LOOKED_EVERY = 600.0
 
@@ -55,6 +59,7 @@ class Apps:
         self._cache = cache
         self._prefix = prefix
         self.registries = house.registries
+        self.maintenance = house.maintenance
         self.intents = Intents(docs, lambda: self.list("webapp"), self._known, address)
         self._installer = Installer(docs, auth.sets, house.sources, house.bundles, locks, prefix, now, context, Services(jobs))
 
@@ -152,24 +157,43 @@ class Apps:
             self._installer.mend_services(app)
 
     def look_for_update(self, app: Stored) -> None:
-        """Have the newest version of its channel installed soon, when its registry has one; asked at most every ten minutes."""
-        doc = app.doc
-        source, slug = str(doc.get("source") or ""), str(doc.get("slug") or "")
-        key = f"app-looked/{self._prefix}/{app.ref.id}"
-        if not source.startswith("registry://") or self._cache.hit(key, LOOKED_EVERY) > 1:
-            return
-        kind: Kind = "webapp" if app.ref.doctype == DOCTYPES["webapp"] else "konnector"
+        """Have the newest version of its channel installed soon, on another thread; looked for at most every ten minutes."""
+        key = f"app-followed/{self._prefix}/{app.ref.id}"
+        if self._is_due(app):
+            self._house.runs.start(key, lambda _: self.follow(app), lambda: self._house.runs.forget(key))
 
-        def perform(_: Tell) -> None:
-            channel: Any = source.removeprefix("registry://").strip("/").partition("/")[2] or "stable"
-            if "/" in channel or channel[:1].isdigit():
-                return
-            found = str(self.registries.latest(slug, channel)["version"])
-            is_known = found in (doc.get("version"), doc.get("available_version"))
-            if not is_known and (channel != "stable" or is_newer(found, str(doc.get("version")))):
-                self._installer.update(Order(kind, slug), lambda _state: None)
+    def brought_up(self, app: Stored) -> Stored:
+        """The app in the newest version of its channel, looked for at most every ten minutes; whatever goes wrong, as it is."""
+        if not self._is_due(app):
+            return app
+        try:
+            return self.follow(app)
+        except CozyError as error:
+            log.info("%s stays as it is: %s", app.ref.id, error)
+            return app
 
-        self._house.runs.start(key, perform, lambda: self._house.runs.forget(key))
+    def follow(self, app: Stored) -> Stored:
+        """The app in the newest version of its channel; one that asks for new rights waits, and the old one goes on.
+
+        :raises CozyError: its registry is away, or the new version is none.
+        """
+        doc, kind = app.doc, "webapp" if app.ref.doctype == DOCTYPES["webapp"] else "konnector"
+        channel = channel_named(str(doc.get("source") or ""))
+        if channel is not None and _is_news(self.registries.latest(str(doc["slug"]), channel), doc, channel):
+            return self._installer.update(Order(cast(Kind, kind), str(doc["slug"])), lambda _state: None)
+        return app
+
+    def _is_due(self, app: Stored) -> bool:
+        follows = channel_named(str(app.doc.get("source") or "")) is not None
+        return follows and self._cache.hit(f"app-looked/{self._prefix}/{app.ref.id}", LOOKED_EVERY) == 1
+
+    def secret_of(self, slug: str) -> str:
+        """What the operator has for a konnector to log in with at its service; empty: nothing."""
+        try:
+            provider = Provider.named(self._house.account_types, slug)
+        except NotFound:
+            return ""
+        return provider.text("secret") if provider.text("grant_mode") == SECRET else ""
 
     def framer(self, intent: str, slug: str) -> str | None:
         """The slug of the app that an intent lets frame another one; None: none."""
@@ -204,3 +228,11 @@ class Apps:
             stored = self._installer.find(order.kind, order.slug)
             if stored is not None:
                 self._docs.tell([Change("UPDATED", stored)])
+
+
+def _is_news(latest: Mapping[str, Any], doc: Mapping[str, Any], channel: str) -> bool:
+    """Whether the newest of a channel is worth an update: a greater version (`beta` and `dev` may go back), or other files."""
+    version = str(latest["version"])
+    if version == doc.get("version"):
+        return bool(latest.get("sha256") != doc.get("checksum"))
+    return version != doc.get("available_version") and (channel != "stable" or is_newer(version, str(doc.get("version"))))

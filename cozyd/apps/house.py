@@ -7,6 +7,7 @@ from typing import Self
 
 from cozyd.apps.bundles import Bundles
 from cozyd.apps.localregistry import LocalRegistry
+from cozyd.apps.maintenance import Maintenance
 from cozyd.apps.notices import Notices
 from cozyd.apps.npm import own_registry
 from cozyd.apps.registry import Registries, Registry, RemoteRegistry
@@ -15,8 +16,11 @@ from cozyd.apps.runs import Runs
 from cozyd.apps.sources import Sources
 from cozyd.cache import Cache
 from cozyd.config import Config, ConfigError
+from cozyd.documents import Documents
 from cozyd.files.blobs import BlobStore
 from cozyd.outbound import Outbound
+
+ASKED, ASKED_EVERY = "registries-asked", 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,30 @@ class AppsHouse:
     sources: Sources
     runs: Runs
     notices: Notices
+    maintenance: Maintenance
+    account_types: Path
     folders: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, config: Config, blobs: BlobStore, outbound: Outbound, cache: Cache) -> Self:
+    def open(cls, config: Config, blobs: BlobStore, outbound: Outbound, cache: Cache, common: Documents) -> Self:
         """As the configuration says.
 
+        :param common: documents of all instances.
         :raises ConfigError: a registry that is none.
         """
         ordered = [_registry(address, outbound, cache) for address in config.apps.registries.split()]
         registries = Registries(ordered)
         sources = Sources(outbound, RegistrySource(registries, outbound), config.apps.npm or own_registry(os.environ))
-        return cls(Bundles(config.storage.path / "apps", blobs), registries, sources, Runs(), Notices(config.storage.path / "errors.log"))
+        runs = Runs()
+        bundles, notices = Bundles(config.storage.path / "apps", blobs), Notices(config.storage.path / "errors.log")
+        maintenance = Maintenance(common, registries, lambda: _ask_anew(registries, runs, cache))
+        return cls(bundles, registries, sources, runs, notices, maintenance, config.apps.account_types)
+
+
+def _ask_anew(registries: Registries, runs: Runs, cache: Cache) -> None:
+    """Have the lists of far registries looked at in the background, every ten minutes at most."""
+    if cache.hit(ASKED, ASKED_EVERY) == 1:
+        runs.start(ASKED, lambda _tell: registries.refresh(), lambda: runs.forget(ASKED))
 
 
 def _registry(address: str, outbound: Outbound, cache: Cache) -> Registry:

@@ -45,6 +45,10 @@ class LocalRegistry:
         found = [self._app(slug, channel, latest) for slug in self._index()]
         return [app for app in found if app is not None and _is_taken(app, query)]
 
+    def refresh(self) -> None:
+        """See `Registry.refresh`."""
+        self._index()
+
     def app(self, slug: str) -> dict[str, Any]:
         """See `Registry.app`."""
         found = self._app(slug, "dev", "stable") if slug in self._index() else None

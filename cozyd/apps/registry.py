@@ -64,6 +64,12 @@ class Registry(Protocol):
         :raises NotFound: there is none.
         """
 
+    def refresh(self) -> None:
+        """Look at the list of apps anew.
+
+        :raises CozyError: it cannot be had, and no older one is known.
+        """
+
 
 @runtime_checkable
 class Near(Protocol):
@@ -89,10 +95,19 @@ class RemoteRegistry:
 
     def apps(self, query: Mapping[str, str]) -> Sequence[dict[str, Any]]:
         """See `Registry.apps`: page by page."""
+        return self._listed(query)
+
+    def refresh(self) -> None:
+        """See `Registry.refresh`."""
+        self._listed({}, fresh=True)
+
+    def _listed(self, query: Mapping[str, str], *, fresh: bool = False) -> Sequence[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         cursor = ""
         for _ in range(MOST_PAGES):
-            page = self._asked("/registry", dict(query) | {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {}), LIST_FOR)
+            page = self._asked(
+                "/registry", dict(query) | {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {}), LIST_FOR, fresh=fresh
+            )
             data, meta = page.get("data") or [], page.get("meta") or {}
             if not isinstance(data, list) or not isinstance(meta, dict):
                 raise _unreadable()
@@ -125,11 +140,14 @@ class RemoteRegistry:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _asked(self, path: str, query: Mapping[str, str], life: float) -> dict[str, Any]:
-        """An answer, from memory while it is young; an old one when the registry is away."""
+    def _asked(self, path: str, query: Mapping[str, str], life: float, *, fresh: bool = False) -> dict[str, Any]:
+        """An answer, from memory while it is young; an old one when the registry is away.
+
+        :param fresh: ask, however young the known one is.
+        """
         target = f"{self._url}{path}{'?' + urlencode(query) if query else ''}"
         key = f"registry/{target}"
-        known = self._cache.get(key)
+        known = None if fresh else self._cache.get(key)
         if known is None:
             known = self._fetched(target, key, life)
         if known == b"":
@@ -175,6 +193,25 @@ class Registries:
 
     def __init__(self, ordered: Sequence[Registry]) -> None:
         self._ordered = tuple(ordered)
+        self._noted: Mapping[str, dict[str, Any]] = {}
+
+    def refresh(self) -> None:
+        """Look at every list anew, and note which apps are in maintenance.
+
+        :raises CozyError: a list cannot be had, and no older one is known.
+        """
+        for registry in self._ordered:
+            registry.refresh()
+        self._noted = {app["slug"]: app for app in self.maintenance()}
+
+    def known(self, slug: str) -> dict[str, Any] | None:
+        """What is known of an app without a way over the network: where registries are far away, those in maintenance."""
+        if not all(isinstance(registry, Near) for registry in self._ordered):
+            return self._noted.get(slug)
+        try:
+            return self.app(slug)
+        except NotFound:
+            return None
 
     def apps(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """Every app once, sorted as the query asks.

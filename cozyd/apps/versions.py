@@ -19,6 +19,14 @@ def channel_of(version: str) -> Channel | None:
     return "beta" if found[4] else "dev" if found[6] else "stable"
 
 
+def channel_named(source: str) -> Channel | None:
+    """The channel that an app of a registry follows, by its source; None: another source, or one version for good."""
+    if not source.startswith("registry://"):
+        return None
+    parts = [part for part in source.removeprefix("registry://").split("/")[1:] if part and part != "latest"] or ["stable"]
+    return next((channel for channel in CHANNELS if parts == [channel]), None)
+
+
 def is_in(version: str, channel: Channel) -> bool:
     """Whether a channel has a version: each has what the narrower ones have."""
     own = channel_of(version)

@@ -15,6 +15,7 @@ from cozyd.cli.files import files
 from cozyd.cli.fsck import fsck
 from cozyd.cli.instances import instances, settings
 from cozyd.cli.jobs import jobs, triggers, worker
+from cozyd.cli.maintenance import maintenance
 from cozyd.cli.migrate import migrate
 from cozyd.cli.moving import export_cozy, import_cozy
 from cozyd.cli.passwords import passwords
@@ -69,6 +70,7 @@ cozyd.add_command(backup)
 cozyd.add_command(restore)
 cozyd.add_command(files)
 cozyd.add_command(apps)
+cozyd.add_command(maintenance)
 cozyd.add_command(jobs)
 cozyd.add_command(triggers)
 cozyd.add_command(fsck)

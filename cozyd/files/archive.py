@@ -67,8 +67,16 @@ def entries(lookup: Lookup, name: str, nodes: Sequence[Node], pages: Sequence[tu
         while own in taken:
             own = numbered_name(own, 2)
         taken.add(own)
-        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        yield Entry(f"{name}/{own}".encode(), Blob(f"{file.blob.key}/{page}", len(data), md5, data), file.mtime, _FILE_MODE)
+        yield entry_of_page(f"{name}/{own}", file, page, data)
+
+
+def entry_of_page(name: str, file: File, page: int, data: bytes) -> Entry:
+    """A page of a PDF as an entry of its own.
+
+    :param data: the page.
+    """
+    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    return Entry(name.encode(), Blob(f"{file.blob.key}/{page}", len(data), md5, data), file.mtime, _FILE_MODE)
 
 
 def _below(lookup: Lookup, prefix: str, node: Node, own: str) -> Iterator[Entry]:

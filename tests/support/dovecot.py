@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from tests.support.mail import certify
 from tests.support.serving import eventually, free_port
 
 CONFIG = """
@@ -17,7 +18,9 @@ state_dir = {folder}/state
 log_path = {folder}/log
 protocols = imap
 listen = 127.0.0.1
-ssl = no
+ssl = yes
+ssl_cert = <{folder}/mail.pem
+ssl_key = <{folder}/mail.pem
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 default_login_user = nobody
@@ -42,7 +45,8 @@ service imap-login {{
     port = {port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {secure_port}
+    ssl = yes
   }}
 }}
 service anvil {{
@@ -55,15 +59,21 @@ class Dovecot:
     """A running server; every user exists, with the password `secret`."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port, self.secure_port = free_port(), free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="cozyd-dovecot-"))
+
+    @property
+    def certificate(self) -> Path:
+        """Of its TLS, signed by itself."""
+        return self.folder / "mail.pem"
 
     def __enter__(self) -> Self:
         self.folder.chmod(0o755)
         for name in ("mail", "home"):
             (self.folder / name).mkdir()
             os.chown(self.folder / name, 65534, 65534)
-        (self.folder / "dovecot.conf").write_text(CONFIG.format(folder=self.folder, port=self.port))
+        certify(self.certificate)
+        (self.folder / "dovecot.conf").write_text(CONFIG.format(folder=self.folder, port=self.port, secure_port=self.secure_port))
         self._process = subprocess.Popen(["dovecot", "-F", "-c", str(self.folder / "dovecot.conf")], start_new_session=True)
         eventually(self._answers, within=20)
         return self

@@ -57,7 +57,7 @@ class MailServer:
         self.tls = tls
         self.port = free_port()
         self.certificate = folder / "mail.pem"
-        context = _certificate(self.certificate) if tls != "none" else None
+        context = _secured(self.certificate) if tls != "none" else None
         secured: dict[str, Any] = {}
         if tls == "starttls":
             secured = {"require_starttls": True, "tls_context": context, "authenticator": self._check, "auth_required": True}
@@ -102,8 +102,16 @@ class MailServer:
         self._controller.stop()
 
 
-def _certificate(file: Path) -> ssl.SSLContext:
-    """A certificate for 127.0.0.1 that signs itself."""
+def _secured(file: Path) -> ssl.SSLContext:
+    """A server's TLS, with a new certificate."""
+    certify(file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+def certify(file: Path) -> None:
+    """Write a key, and a certificate for 127.0.0.1 that signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -116,6 +124,3 @@ def _certificate(file: Path) -> ssl.SSLContext:
     )
     secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     file.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context

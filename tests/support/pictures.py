@@ -76,15 +76,18 @@ def swapped_profile() -> bytes:
     return bytes(profile)
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few kilobytes with as many pixels as wanted."""
+def bomb(width: int, height: int, *, colour: bool = False) -> bytes:
+    """A PNG of a few kilobytes with as many pixels as wanted.
+
+    :param colour: 24 bits a pixel, else one.
+    """
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    pixels = zlib.compressobj(9)
-    rows = b"".join(pixels.compress(bytes(1 + (width + 7) // 8)) for _ in range(min(height, 500))) + pixels.flush()
-    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    pixels, row = zlib.compressobj(1), bytes(1 + (3 * width if colour else (width + 7) // 8))
+    rows = b"".join(pixels.compress(row) for _ in range(min(height, 500))) + pixels.flush()
+    head = struct.pack(">IIBBBBB", width, height, *((8, 2) if colour else (1, 0)), 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
@@ -106,3 +109,36 @@ def pdf(words: str = "Hello", *, colour: str = "0 0 1") -> bytes:
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
     start = len(made)
     return made + b"xref\n0 7\n0000000000 65535 f \n%btrailer<</Size 7/Root 1 0 R/Info 6 0 R>>\nstartxref\n%d\n%%%%EOF" % (table, start)
+
+
+def hostile_pdfs() -> dict[str, bytes]:
+    """PDFs that lead a careless reader round in circles, or into memory that nobody has."""
+
+    def made(page: bytes, stream: bytes = b"", kids: bytes = b"3 0 R") -> bytes:
+        head = b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[" + kids + b"]/Count 1>>"
+        bodies = [*head, b"<</Type/Page/Parent 2 0 R/Contents 4 0 R" + page + b">>", stream or b"<</Length 0>>stream\n\nendstream"]
+        content = b"%PDF-1.4\n"
+        places = []
+        for number, body in enumerate(bodies, 1):
+            places.append(len(content))
+            content += b"%d 0 obj%b endobj\n" % (number, body)
+        start = len(content)
+        table = b"".join(b"%010d 00000 n \n" % place for place in places)
+        return content + b"xref\n0 5\n0000000000 65535 f \n%btrailer<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (table, start)
+
+    zeros = zlib.compressobj(9)
+    packed = b"".join(zeros.compress(b"0 0 m " * 200_000) for _ in range(300)) + zeros.flush()
+    box = b"/MediaBox[0 0 200 100]"
+    return {
+        "a tree that is its own branch": made(box, kids=b"2 0 R 2 0 R"),
+        "a page of a thousand kilometres": made(b"/MediaBox[0 0 99999999999 99999999999]"),
+        "a page without a size": made(b"/MediaBox[0 0 0 0]"),
+        "300 megabytes of drawing": made(box, b"<</Filter/FlateDecode/Length %d>>stream\n%b\nendstream" % (len(packed), packed)),
+        "brackets within brackets": made(box + b"/X" + b"[" * 100_000 + b"]" * 100_000),
+        "a form that shows itself": made(
+            box + b"/Resources<</XObject<</F 4 0 R>>>>",
+            b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</F 4 0 R>>>>/Length 5>>stream\n/F Do\nendstream",
+        ),
+        "a table that leads to itself": pdf()[:-30] + b"<</Size 7/Root 1 0 R/Prev 9>>\nstartxref\n9\n%%EOF",
+        "half of one": pdf()[: len(pdf()) // 2],
+    }

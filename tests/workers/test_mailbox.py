@@ -12,7 +12,7 @@ import pytest
 
 from cozyd.config import Config, Outbound, Storage
 from cozyd.documents.store import Ref
-from cozyd.errors import BadGateway, CozyError, Forbidden, JobFailed
+from cozyd.errors import CozyError, Forbidden, JobFailed, Unavailable
 from cozyd.files import Dir
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
@@ -20,6 +20,7 @@ from cozyd.stack import Stack
 from tests.support.dovecot import Dovecot
 from tests.support.stack import Clock
 from workers import TABLE, mailbox
+from workers.imap import Folders
 
 if shutil.which("dovecot") is None or os.geteuid():
     pytest.skip("dovecot is not installed, or this is not root: run scripts/install-debian.sh", allow_module_level=True)
@@ -126,6 +127,56 @@ def test_attachments_become_files(alice: Instance, server: Dovecot, user: str):
     assert isinstance(alice.files.at(f"/Mail/{user}"), Dir)
 
 
+def test_flags_are_asked_for_by_their_modification_alone(alice: Instance, server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch):
+    """RFC 7162: what did not change is not listed again, however many mails there are."""
+    server.post(user, mail("One"), mail("Two"), mail("Three"))
+    id = account(alice, server, user)
+    fetch(alice, id)
+    listed: list[int] = []
+    told: list[int] = []
+    known, changed = Folders.known, Folders.changed
+    monkeypatch.setattr(Folders, "known", lambda self, uids: listed.extend(uids) or known(self, uids))
+    monkeypatch.setattr(Folders, "changed", lambda self, since: [told.append(one.uid) or one for one in changed(self, since)])
+    client = server.client(user)
+    client.select("INBOX")
+    client.store("2", "+FLAGS", r"(\Answered)")
+    client.logout()
+    server.post(user, mail("Four"))
+    found = fetch(alice, id)
+    assert [one["flags"] for one in found] == [[], ["\\Answered"], [], []]
+    assert listed == [found[3]["uid"]]
+    assert set(told) == {found[1]["uid"], found[3]["uid"]}
+    assert fetch(alice, id) == found
+    assert listed == [found[3]["uid"]]
+
+
+@pytest.mark.parametrize("tls", ["tls", "starttls"])
+def test_mails_come_over_tls(tmp_path: Path, server: Dovecot, user: str, tls: str):
+    """RFC 8314 and 3501, section 6.2.1: by TLS from the start, and by STARTTLS; the certificate is looked at."""
+    port = server.secure_port if tls == "tls" else server.port
+    server.post(user, mail("Secret"))
+    for authorities in (str(server.certificate), ""):
+        config = Config(storage=Storage(path=tmp_path / f"known{bool(authorities)}"), outbound=trusting(authorities))
+        stack = Stack(config, TABLE, now=Clock())
+        alice = stack.create("alice.localhost")
+        id = account(alice, server, user, tls=tls, port=port)
+        if authorities:
+            assert [one["subject"] for one in fetch(alice, id)] == ["Secret"]
+        else:
+            with pytest.raises(Unavailable, match="certificate verify failed"):
+                fetch(alice, id)
+        stack.close()
+
+
+def trusting(authorities: str) -> Outbound:
+    return Outbound(allow="127.0.0.1", authorities=authorities)
+
+
+def test_a_server_that_is_spoken_to_in_the_wrong_way_is_away(alice: Instance, server: Dovecot, user: str):
+    with pytest.raises(Unavailable):
+        fetch(alice, account(alice, server, user, tls="tls", port=server.port))
+
+
 def test_several_folders_are_kept_apart(alice: Instance, server: Dovecot, user: str):
     server.post(user, mail("In"))
     server.post(user, mail("Out"), folder="Sent")
@@ -203,8 +254,9 @@ def test_a_wrong_password_says_so(alice: Instance, server: Dovecot, user: str):
     stored = alice.docs.get(Ref("io.cozy.accounts", id))
     clear = alice.account_secrets.open(dict(stored.doc))
     alice.docs.put("io.cozy.accounts", clear | {"auth": {"login": user, "password": "wrong"}})
-    with pytest.raises(BadGateway, match="LOGIN_FAILED"):
+    with pytest.raises(JobFailed, match="LOGIN_FAILED") as failed:
         fetch(alice, id)
+    assert not failed.value.again
 
 
 def test_an_account_that_is_gone_takes_its_trigger_along(alice: Instance):

@@ -2,11 +2,12 @@
 
 import io
 import os
+import re
 import resource
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from cozyd.children import Children, descriptor, memory_file
 from cozyd.errors import Invalid
-from tests.support.pictures import CORNERS, alike, bomb, corners, encoded, pdf, photo, swapped_profile, upright
+from tests.support.pictures import CORNERS, alike, bomb, corners, encoded, hostile_pdfs, pdf, photo, swapped_profile, upright
 from tests.support.serving import eventually
 from workers.pictures import SIZES
 
@@ -56,6 +57,13 @@ def test_a_colour_profile_is_applied_and_left_out(children: Children):
     swapped = tuple((green, red, blue) for red, green, blue in CORNERS)
     assert alike(corners(picture), swapped, 24)
     assert "icc_profile" not in Image.open(io.BytesIO(picture)).info
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "PNG"])
+def test_a_colour_profile_is_applied_in_other_formats_too(children: Children, kind: str):
+    content = encoded(upright(), kind, icc_profile=swapped_profile(), quality=95)
+    swapped = tuple((green, red, blue) for red, green, blue in CORNERS)
+    assert alike(corners(drawn(children, content, f"image/{kind.lower()}")["small"]), swapped, 24)
 
 
 def test_a_broken_profile_is_as_none(children: Children):
@@ -111,21 +119,39 @@ def test_the_first_page_of_a_pdf_is_its_picture(children: Children):
     assert alike((image.getpixel((90, 4)),), ((0, 0, 255),))  # type: ignore[arg-type]
 
 
+def test_a_webp_that_moves_shows_its_first_picture(children: Children):
+    moving = encoded(upright(), "WEBP", save_all=True, append_images=[Image.new("RGB", (400, 300), "black")], quality=95)
+    assert alike(corners(drawn(children, moving, "image/webp")["small"]), CORNERS, 24)
+
+
+def test_a_webp_is_white_where_it_is_transparent(children: Children):
+    image = upright(4000, 3000).convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 2000, 1500))
+    picture = drawn(children, encoded(image, "WEBP", quality=90, method=0), "image/webp")["medium"]
+    assert alike(corners(picture), ((255, 255, 255), *CORNERS[1:]), 24)
+
+
 def test_a_small_picture_is_not_blown_up(children: Children):
     assert Image.open(io.BytesIO(drawn(children, photo(width=20, height=10))["large"])).size == (20, 10)
 
 
 REFUSED = {
     "a bomb of pixels": (bomb(50_000, 50_000), "image/png", "too many pixels: 50000 x 50000"),
+    "more pixels than there is memory for": (bomb(10_000, 9_900, colour=True), "image/png", "too much memory"),
     "a hundred thousand pixels wide": (bomb(100_000, 2), "image/png", "too many pixels: 100000 x 2"),
     "a truncated JPEG": (photo(width=2000, height=2000)[:-4000], "image/jpeg", "truncated"),
     "a truncated PNG": (encoded(upright(), "PNG")[:-300], "image/png", "truncated|broken|cannot be read"),
+    "a truncated WebP": (encoded(upright(), "WEBP")[:-200], "image/webp", "truncated or broken"),
+    "half a WebP's head": (encoded(upright(), "WEBP")[:20], "image/webp", "."),
     "text": (b"This is no picture", "image/jpeg", "no image that is known"),
     "nothing": (b"", "image/png", "no image that is known"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "image/jpeg", "no image that is known"),
     "no PDF": (b"%PDF-1.7 and nothing more", "application/pdf", "PDF cannot be read"),
     "half a HEIC": (encoded(upright(), "HEIF")[:200], "image/heic", "."),
 }
+
+
+HOSTILE = hostile_pdfs()
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -138,9 +164,48 @@ def test_what_must_not_be_decoded_is_refused_in_words(children: Children, name: 
     assert drawn(children, photo(width=40, height=30))["tiny"]
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_pdf_is_read_or_refused_in_words(children: Children, name: str):
+    for function in ("workers.pictures:thumbnails", "workers.texts:text", "workers.describe:describe"):
+        with descriptor(io.BytesIO(HOSTILE[name])) as source, memory_file() as target:
+            pictured = function.endswith("thumbnails")
+            arguments = {"mime": "application/pdf"} | ({"formats": ["tiny"]} if pictured else {})
+            with suppress(Invalid):
+                children.call(function, arguments, [source, target.fileno()] if pictured else [source], timeout=20)
+    assert drawn(children, pdf(), "application/pdf")["tiny"]
+
+
 def test_many_pixels_of_a_jpeg_are_reduced_while_they_are_read(children: Children):
     content = encoded(Image.new("RGB", (12_000, 9_000), "teal"), "JPEG", quality=30)
     assert Image.open(io.BytesIO(drawn(children, content)["large"])).size == (1440, 1080)
+
+
+LARGE: dict[str, tuple[str, dict[str, object]]] = {
+    "WEBP": ("image/webp", {"quality": 80, "method": 0}),
+    "PNG": ("image/png", {"compress_level": 1}),
+    "JPEG": ("image/jpeg", {"progressive": True, "subsampling": 0}),
+    "AVIF": ("image/avif", {"speed": 10}),
+    "GIF": ("image/gif", {}),
+    "TIFF": ("image/tiff", {"compression": "tiff_lzw"}),
+    "BMP": ("image/bmp", {}),
+    "HEIF": ("image/heic", {"quality": 50}),
+}
+
+
+@pytest.mark.parametrize("kind", [kind if kind in ("WEBP", "PNG") else pytest.param(kind, marks=pytest.mark.soak) for kind in LARGE])
+def test_24_megapixels_of_any_format_take_less_than_300_megabytes(kind: str):
+    mime, options = LARGE[kind]
+    image = upright(6000, 4000)
+    content = encoded(image.convert("RGBA") if kind == "PNG" else image, kind, **options)
+    children = Children()
+    try:
+        assert alike(corners(drawn(children, content, mime, timeout=120)["large"]), CORNERS, 24)
+        assert children._idle is not None
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{children._idle._process.pid}/status").read_text())
+        assert peak is not None
+        assert int(peak[1]) * 1024 <= 300 << 20
+    finally:
+        children.close()
 
 
 def test_a_child_that_wants_too_much_memory_fails_alone():

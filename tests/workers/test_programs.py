@@ -7,18 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from tests.support.client import Client
 from tests.support.pictures import pdf
+from tests.support.programs import SCOPE, ended, install, push
 from tests.support.serving import PASSPHRASE, Served, eventually, free_port
 from workers.program import Line, line_of
 
 LIBRARY = Path(__file__).parent.parent / "clients" / "konnector" / "node_modules" / "cozy-konnector-libs"
-NAMES = ("apps", "konnectors", "jobs", "triggers", "files", "accounts", "bills", "permissions", "jobs.events")
-SCOPE = tuple(f"io.cozy.{name}" for name in NAMES)
 
 if shutil.which("node") is None:
     pytest.skip("node is not installed: run scripts/install-debian.sh", allow_module_level=True)
@@ -38,40 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def alice(server: Served) -> Client:
     return Client(server, domain=f"localhost:{server.port}", scope=SCOPE)
-
-
-def install(client: Client, folder: Path, kind: str, slug: str, script: str, **manifest: Any) -> None:
-    """Install an app of one script from a folder of this machine."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rights = {"all": {"type": "io.cozy.files"}}
-    given = {"name": slug, "slug": slug, "type": kind, "version": "1.0.0", "editor": "Us", "permissions": rights}
-    extra = {"routes": {"/": {"folder": "/", "index": "index.html"}}} if kind == "webapp" else {"language": "node"}
-    (folder / f"manifest.{kind}").write_text(json.dumps(given | extra | manifest))
-    (folder / "index.js").write_text(script)
-    (folder / "index.html").write_text("<p>")
-    service = "apps" if kind == "webapp" else "konnectors"
-    answer = client.api("POST", f"/{service}/{slug}?Source={quote(f'file://{folder}', safe='')}")
-    assert answer.status in (200, 201, 202), answer.body
-    doctype = f"io.cozy.{service}"
-    eventually(lambda: client.api("GET", f"/data/{doctype}/{doctype}%2F{slug}").json.get("state") == "ready", within=30)
-
-
-def push(client: Client, worker: str, message: Any, **more: Any) -> str:
-    answer = client.api("POST", f"/jobs/queue/{worker}", {"data": {"attributes": {"arguments": message, **more}}})
-    assert answer.status == 202, answer.body
-    return str(answer.json["data"]["id"])
-
-
-def ended(client: Client, id: str, *, within: float = 60) -> dict[str, Any]:
-    """A job once it is over."""
-    found: dict[str, Any] = {}
-
-    def over() -> bool:
-        found.update(client.api("GET", f"/jobs/{id}").json["data"]["attributes"])
-        return found["state"] in ("done", "errored")
-
-    eventually(over, within=within)
-    return found
 
 
 TELLS = """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pypdfium2 import PdfDocument
 
 from cozyd.config import Config, Storage
 from cozyd.config import Files as FilesConfig
@@ -91,6 +92,28 @@ def test_files_are_packed_under_the_paths_that_are_asked_for(alice: Client):
     with zipfile.ZipFile(io.BytesIO(content(alice, found["all.zip"]))) as archive:
         assert archive.testzip() is None
         assert {name: archive.read(name) for name in archive.namelist()} == {"a/one.txt": b"first" * 1000, "zwei.txt": b"second"}
+
+
+def test_pages_of_a_pdf_are_packed_as_pdfs_of_their_own(alice: Client):
+    home, paper = folder(alice, "pages"), upload(alice, "paper.pdf", pdf_of(200, 300), mime="application/pdf")
+    message = {"files": {"second.pdf": {"id": paper, "page": 2}, "all.pdf": paper}, "dir_id": home, "filename": "pages.zip"}
+    assert run(alice, "zip", message)["state"] == "done"
+    with zipfile.ZipFile(io.BytesIO(content(alice, below(alice, home)["pages.zip"]))) as archive:
+        found = {name: [round(page.get_width()) for page in PdfDocument(archive.read(name))] for name in archive.namelist()}
+    assert found == {"second.pdf": [300], "all.pdf": [200, 300]}
+    for wanted in ({"id": paper, "page": 3}, {"id": paper, "page": 0}, {"id": paper, "page": "1"}):
+        assert run(alice, "zip", message | {"files": {"x": wanted}})["state"] == "errored"
+    plain = upload(alice, "plain.txt", b"no pages")
+    assert "no page of a PDF" in run(alice, "zip", message | {"files": {"x": {"id": plain, "page": 1}}})["error"]
+
+
+def pdf_of(*widths: int) -> bytes:
+    """A PDF whose pages have these widths."""
+    made, target = PdfDocument.new(), io.BytesIO()
+    for width in widths:
+        made.new_page(width, 100)
+    made.save(target)
+    return target.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -236,6 +259,17 @@ def test_a_client_that_was_never_let_in_is_removed_and_others_stay(days: Days):
         days.instance.docs.get(Ref("io.cozy.oauth.clients", pending.id))
     assert days.instance.docs.get(Ref("io.cozy.oauth.clients", known.id))
     clients.run(days.instance, job({"client_id": "nowhere"}))
+
+
+def test_upkeep_asks_for_the_registries_where_an_app_follows_one(days: Days):
+    docs, jobs = days.instance.docs, days.instance.jobs
+    for slug, source in {"pinned": "registry://pinned/1.0.0", "local": "file:///srv/local"}.items():
+        docs.put("io.cozy.apps", {"_id": f"io.cozy.apps/{slug}", "slug": slug, "source": source})
+    upkeep.run(days.instance, job())
+    assert jobs.queue("registry") == []
+    docs.put("io.cozy.konnectors", {"_id": "io.cozy.konnectors/bank", "slug": "bank", "source": "registry://bank/beta"})
+    upkeep.run(days.instance, job())
+    assert len(jobs.queue("registry")) == 1
 
 
 def test_upkeep_is_asked_for_once_a_day(days: Days):

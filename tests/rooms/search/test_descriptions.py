@@ -1,5 +1,6 @@
 """Descriptions of doctypes: a lived-in instance is as described, the pages and models are made from them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from cozyd.descriptions.page import overview, page
 from cozyd.errors import Invalid
 from cozyd.stack import Stack
 
-PAGES = Path(__file__).parent.parent.parent.parent / "docs" / "doctypes"
+ROOT = Path(__file__).parent.parent.parent.parent
+PAGES = ROOT / "docs" / "doctypes"
 
 
 @pytest.mark.parametrize("doctype", described())
@@ -24,6 +26,24 @@ def test_the_page_of_a_doctype_is_what_its_description_says(doctype: str):
 def test_the_overview_has_every_doctype():
     assert (PAGES / "README.md").read_text() == overview()
     assert {path.stem for path in PAGES.glob("*.md")} - {"README"} == set(described())
+
+
+NAMED = re.compile(r'"((?:io\.cozy|com\.bitwarden)\.[a-z_]+(?:\.[a-z_]+)*)"')
+_NOT_STORED = """
+apps.logs apps.open auth.confirmations certified.carbon_copy certified.electronic_safe doctypes files.archives files.metadata
+files.shortcuts files.sizes files.thumbnails flagship.mobile jobs.events notes.events proxy remote.secrets settings.bitwarden
+settings.flags settings.instance settings.notifications settings.passphrase sharings.initial_sync support triggers.state websocket
+"""
+NOT_STORED = {f"io.cozy.{name}" for name in _NOT_STORED.split()} | {"com.bitwarden.profiles"}
+"""What is only told or answered, rights without documents, and ids of single documents."""
+
+
+def test_every_doctype_that_the_server_names_is_described():
+    named: set[str] = set()
+    for package in ("cozyd", "blueprints", "dav", "workers"):
+        for path in (ROOT / package).rglob("*.py"):
+            named |= set(NAMED.findall(path.read_text()))
+    assert named - NOT_STORED - set(described()) == set()
 
 
 def test_models_for_python_are_python(tmp_path: Path):
