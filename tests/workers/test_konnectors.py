@@ -83,7 +83,7 @@ def test_what_a_registry_says_of_maintenance_counts_too_and_the_operator_s_word_
     headers = {"Authorization": f"Bearer {token}"}
     first = alice.ask("GET", "/registry/maintenance", **headers).json[0]
     assert (first["slug"], first["type"], first["maintenance_activated"]) == ("paused", "konnector", True)
-    options = {"flag_short_maintenance": True, "flag_disallow_manual_exec": False}
+    options = {"flag_short_maintenance": True, "flag_disallow_manual_exec": False, "flag_infra_maintenance": False}
     assert first["maintenance_options"] == alice.ask("GET", "/registry/paused", **headers).json["maintenance_options"] == options
     server.cli("maintenance", "end", "paused")
     told.unlink()

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from cozyd.jobs.job import Job
 from cozyd.stack import Stack
 from tests.support.dovecot import Dovecot
 from tests.support.stack import Clock
-from workers import TABLE, mailbox
-from workers.imap import Folders
+from workers import TABLE, imap, mailbox
+from workers.imap import Folders, Known
 
 if shutil.which("dovecot") is None or os.geteuid():
     pytest.skip("dovecot is not installed, or this is not root: run scripts/install-debian.sh", allow_module_level=True)
@@ -134,9 +134,18 @@ def test_flags_are_asked_for_by_their_modification_alone(alice: Instance, server
     fetch(alice, id)
     listed: list[int] = []
     told: list[int] = []
-    known, changed = Folders.known, Folders.changed
-    monkeypatch.setattr(Folders, "known", lambda self, uids: listed.extend(uids) or known(self, uids))
-    monkeypatch.setattr(Folders, "changed", lambda self, since: [told.append(one.uid) or one for one in changed(self, since)])
+
+    class Watched(Folders):
+        def known(self, uids: Sequence[int]) -> Iterator[Known]:
+            listed.extend(uids)
+            return super().known(uids)
+
+        def changed(self, since: int) -> Iterator[Known]:
+            for one in super().changed(since):
+                told.append(one.uid)
+                yield one
+
+    monkeypatch.setattr(imap, "Folders", Watched)
     client = server.client(user)
     client.select("INBOX")
     client.store("2", "+FLAGS", r"(\Answered)")
