@@ -93,6 +93,38 @@ def test_a_service_has_its_fields_and_the_document_of_its_event(alice: Client, t
     assert env["COZY_TRIGGER_ID"] == made.json["data"]["id"]
 
 
+def test_a_webhook_s_body_comes_along_and_a_long_one_in_a_file(alice: Client, tmp_path: Path):
+    install(alice, tmp_path / "app", "konnector", "hooked", TELLS.replace("%OUT%", str(tmp_path / "out.json")))
+    trigger = {"type": "@webhook", "worker": "konnector", "message": {"konnector": "hooked"}}
+    made = alice.api("POST", "/jobs/triggers", {"data": {"attributes": trigger}}).json["data"]
+    long = json.dumps({"x": "y" * 120_000}).encode()
+    for body, payload in ((b'{"a": 1}', '{"a": 1}'), (long, len(long))):
+        assert alice.ask("POST", f"/jobs/webhooks/{made['id']}", body).status == 204
+        eventually((tmp_path / "out.json").exists, within=60)
+        eventually(lambda: bool((tmp_path / "out.json").read_text()))
+        assert (told(tmp_path)["payload"], told(tmp_path)["env"]["COZY_TRIGGER_ID"]) == (payload, made["id"])
+        (tmp_path / "out.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("message", "state"),
+    [
+        ({"message": {"slug": "nested", "name": "run"}}, "done"),
+        ({"slug": "nested", "name": "other", "service_file": "index.js"}, "done"),
+        ({"slug": "nested", "name": "run", "service_file": "../../etc/passwd"}, "errored"),
+        ({"slug": "nested", "name": "nobody"}, "errored"),
+        ({"slug": "nobody", "name": "run"}, "errored"),
+        ("text", "errored"),
+        (None, "errored"),
+    ],
+)
+def test_a_service_is_named_in_every_way_that_clients_have(alice: Client, tmp_path: Path, message: Any, state: str):
+    if alice.api("GET", "/apps/nested").status == 404:
+        install(alice, tmp_path / "app", "webapp", "nested", "", services={"run": {"type": "node", "file": "index.js"}})
+    found = ended(alice, push(alice, "service", message))
+    assert (found["state"], bool(found.get("error"))) == (state, state == "errored")
+
+
 LINES = """
 const say = line => console.log(JSON.stringify(line))
 console.log('not a line of the protocol')
