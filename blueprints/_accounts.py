@@ -6,8 +6,9 @@ from flask import request
 
 from blueprints._request import instance, principal
 from cozyd import jsons
-from cozyd.accounts import ACCOUNTS, name_of
-from cozyd.documents.store import Doc, Stored
+from cozyd.accounts import ACCOUNTS, SOFT_DELETED, name_of
+from cozyd.documents.store import Doc, Ref, Stored
+from cozyd.errors import NotFound
 from cozyd.files.tree import write_time
 
 
@@ -37,6 +38,18 @@ def shown(stored: Stored, *, reads: bool = False) -> Stored:
     doc = instance().account_secrets.open(stored.doc)
     fields = {name: value for name, value in doc.items() if not name.startswith("_")}
     return Stored(stored.ref, stored.rev, jsons.dump(fields), deleted=stored.deleted)
+
+
+def deleted(id: str, rev: str | None) -> Stored | None:
+    """An account that was deleted at a revision, while its konnector has to clean up; None: there is none."""
+    try:
+        copy = instance().docs.get(Ref(SOFT_DELETED, id)).doc
+    except NotFound:
+        return None
+    if rev is None or copy.get("soft_deleted_rev") != rev:
+        return None
+    fields = {name: value for name, value in copy.items() if not name.startswith("_") and name != "soft_deleted_rev"}
+    return Stored(Ref(ACCOUNTS, id), rev, jsons.dump(fields))
 
 
 def _metadata() -> Doc:

@@ -89,7 +89,10 @@ def read(doctype: str, id: str) -> Response:
         allow("GET", doctype)
         if flag("revs") and ("open_revs" in request.args or "rev" in request.args):
             return _documents.with_revisions(docs, ref, request.args, _permit)
-        raise _without_doctype(missing) from missing
+        copy = _accounts.deleted(id, rev) if rev else None
+        if copy is None:
+            raise _without_doctype(missing) from missing
+        stored = copy
     _permit(stored)
     if flag("revs"):
         return _documents.with_revisions(docs, ref, request.args, _permit)

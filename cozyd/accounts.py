@@ -16,6 +16,8 @@ from cozyd.naclbox import NaclBoxes
 from cozyd.seals import Seal
 
 ACCOUNTS = "io.cozy.accounts"
+SOFT_DELETED = "io.cozy.accounts.soft_deleted"
+"""Copies of deleted ones, for konnectors that clean up; no door leads there."""
 SECRET = frozenset(("secret", "dob", "code", "answer", "access_token", "refresh_token", "appSecret", "session"))
 CREDENTIALS = "credentials_encrypted"
 _SUFFIX = "_encrypted"

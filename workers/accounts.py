@@ -5,12 +5,12 @@ It comes by itself with the deletion, whichever door that came through: the comm
 
 from typing import Any
 
+from cozyd.accounts import SOFT_DELETED
 from cozyd.documents.store import Doc, Ref, Write
 from cozyd.errors import CozyError, JobFailed
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
 
-SOFT_DELETED = "io.cozy.accounts.soft_deleted"
 ON = "io.cozy.accounts:DELETED"
 
 

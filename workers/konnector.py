@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from cozyd import jsons
+from cozyd.accounts import ACCOUNTS, SOFT_DELETED
 from cozyd.documents.store import Doc, Ref, Stored, Write
 from cozyd.errors import CozyError, JobFailed, NotFound
 from cozyd.files import Dir
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
-from workers.accounts import SOFT_DELETED
 from workers.appjob import FINAL, environment, failure, follow, of_line, workspace
 
-ACCOUNTS, FILES, KONNECTORS = "io.cozy.accounts", "io.cozy.files", "io.cozy.konnectors"
+FILES, KONNECTORS = "io.cozy.files", "io.cozy.konnectors"
 PAPERS = ("io.cozy.apps", "io.cozy.apps/administrative")
 """What points at the folder for papers, whatever its name."""
 OWN_FOLDERS = "ownFolders"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cozyd.accounts import ACCOUNTS
+from cozyd.accounts import ACCOUNTS, SOFT_DELETED
 from cozyd.errors import NotFound
 from cozyd.instance import Instance
 from cozyd.jobs.triggers import NewTrigger
@@ -62,7 +62,7 @@ def test_triggers_go_and_the_konnector_cleans_up_with_a_copy(house: House, as_re
         "account_deleted": True,
     }
     assert job.manual
-    (copy,) = house.alice.docs.all(accounts.SOFT_DELETED).rows
+    (copy,) = house.alice.docs.all(SOFT_DELETED).rows
     assert (copy.ref.id, copy.doc["account_type"], copy.doc["soft_deleted_rev"]) == ("a", "bank", job.message["account_rev"])
     assert "secret" not in str(copy.doc)
 
@@ -75,4 +75,4 @@ def test_without_something_to_clean_up_only_the_triggers_go(house: House):
     assert house.alice.jobs.triggers.all() == []
     assert house.alice.jobs.queue("konnector") == []
     with pytest.raises(NotFound):
-        house.alice.docs.all(accounts.SOFT_DELETED)
+        house.alice.docs.all(SOFT_DELETED)
