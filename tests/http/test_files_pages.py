@@ -9,6 +9,7 @@ from pypdfium2 import PdfDocument
 
 from tests.support.client import Answer, Client
 from tests.support.files import is_error, mkdir, uploaded
+from tests.support.pictures import sheets
 from tests.support.serving import Served
 
 FILES = "io.cozy.files"
@@ -20,15 +21,6 @@ def alice(served: Served) -> Client:
     return Client(served, scope=(FILES,))
 
 
-def pdf_of(*widths: int) -> bytes:
-    """A PDF whose pages have these widths."""
-    made, target = PdfDocument.new(), io.BytesIO()
-    for width in widths:
-        made.new_page(width, 100)
-    made.save(target)
-    return target.getvalue()
-
-
 def widths_of(data: bytes) -> list[int]:
     opened = PdfDocument(data)
     return [round(page.get_width()) for page in opened]
@@ -37,7 +29,7 @@ def widths_of(data: bytes) -> list[int]:
 @pytest.fixture
 def paper(alice: Client, request: pytest.FixtureRequest) -> Any:
     """A PDF of three pages, 200, 300 and 400 wide, in a folder of the test's own."""
-    return uploaded(alice, mkdir(alice, request.node.name), "paper.pdf", pdf_of(200, 300, 400), Content_Type="application/pdf")
+    return uploaded(alice, mkdir(alice, request.node.name), "paper.pdf", sheets(200, 300, 400), Content_Type="application/pdf")
 
 
 def test_one_page_is_a_pdf_of_its_own(alice: Client, paper: Any):
@@ -97,7 +89,7 @@ def test_pages_that_are_none_are_refused(alice: Client, pages: Any):
 
 
 def test_pages_of_what_may_not_be_read_are_refused(alice: Client, paper: Any, served: Served):
-    other = uploaded(alice, mkdir(alice, "pages-of-another"), "other.pdf", pdf_of(100), Content_Type="application/pdf")
+    other = uploaded(alice, mkdir(alice, "pages-of-another"), "other.pdf", sheets(100), Content_Type="application/pdf")
     guest = Client(served, scope=(f"{FILES}:GET:{other['id']}",))
     assert archive(guest, pages=[{"id": other["id"], "page": 1}]).status == 200
     assert archive(guest, pages=[{"id": paper["id"], "page": 1}]).status == 403

@@ -111,6 +111,17 @@ def pdf(words: str = "Hello", *, colour: str = "0 0 1") -> bytes:
     return made + b"xref\n0 7\n0000000000 65535 f \n%btrailer<</Size 7/Root 1 0 R/Info 6 0 R>>\nstartxref\n%d\n%%%%EOF" % (table, start)
 
 
+def sheets(*widths: int) -> bytes:
+    """A PDF whose pages have these widths."""
+    from pypdfium2 import PdfDocument
+
+    made, target = PdfDocument.new(), io.BytesIO()
+    for width in widths:
+        made.new_page(width, 100)
+    made.save(target)
+    return target.getvalue()
+
+
 def hostile_pdfs() -> dict[str, bytes]:
     """PDFs that lead a careless reader round in circles, or into memory that nobody has."""
 

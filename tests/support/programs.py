@@ -6,10 +6,20 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.support.client import Client
-from tests.support.serving import eventually
+from tests.support.serving import PASSPHRASE, Served, eventually, free_port
 
 NAMES = ("apps", "konnectors", "jobs", "triggers", "files", "accounts", "bills", "permissions", "jobs.events")
 SCOPE = tuple(f"io.cozy.{name}" for name in NAMES)
+
+
+def on_localhost(folder: Path, *options: str, **environ: str) -> Served:
+    """A server that is not started yet, with an instance on a name that Node can resolve.
+
+    :param options: of `instances add`.
+    """
+    made = Served(folder / "data", port=free_port(), environ=environ)
+    made.cli("instances", "add", f"localhost:{made.port}", "--passphrase", PASSPHRASE, *options)
+    return made
 
 
 def install(client: Client, folder: Path, kind: str, slug: str, script: str, **manifest: Any) -> None:

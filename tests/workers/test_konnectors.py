@@ -11,8 +11,8 @@ import pytest
 
 from tests.support import apps
 from tests.support.client import Client
-from tests.support.programs import SCOPE, ended, install, push
-from tests.support.serving import PASSPHRASE, Served, eventually, free_port
+from tests.support.programs import SCOPE, ended, install, on_localhost, push
+from tests.support.serving import Served, eventually
 from tests.support.stack import Clock, open_stack
 
 if shutil.which("node") is None:
@@ -30,15 +30,12 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(top: Path) -> Iterator[Served]:
     """A French instance on a name that Node can resolve, with a registry of its own."""
-    port = free_port()
     (top / "registry").mkdir()
     types = {"safe": {"grant_mode": "secret", "secret": "of the operator"}, "open": {"client_id": "a", "secret": "for OAuth alone"}}
     (top / "types.json").write_text(json.dumps(types))
     environ = {"COZYD_APPS_REGISTRIES": f"local://{top / 'registry'}", "COZYD_APPS_ACCOUNT_TYPES": str(top / "types.json")}
-    made = Served(top / "data", port=port, environ=environ)
-    made.cli("instances", "add", f"localhost:{port}", "--passphrase", PASSPHRASE, "--locale", "fr")
-    with made:
-        yield made
+    with on_localhost(top, "--locale", "fr", **environ) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.pictures import pdf
-from tests.support.programs import SCOPE, ended, install, push
-from tests.support.serving import PASSPHRASE, Served, eventually, free_port
+from tests.support.programs import SCOPE, ended, install, on_localhost, push
+from tests.support.serving import Served, eventually
 from workers.program import Line, line_of
 
 LIBRARY = Path(__file__).parent.parent / "clients" / "konnector" / "node_modules" / "cozy-konnector-libs"
@@ -24,13 +24,8 @@ if shutil.which("node") is None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """An instance on a name that Node can resolve."""
-    folder = tmp_path_factory.mktemp("programs")
-    port = free_port()
-    made = Served(folder / "data", port=port)
-    made.cli("instances", "add", f"localhost:{port}", "--passphrase", PASSPHRASE, "--email", "alice@example.org")
-    with made:
-        yield made
+    with on_localhost(tmp_path_factory.mktemp("programs"), "--email", "alice@example.org") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -221,11 +216,9 @@ def test_a_program_may_say_and_write_much_without_harm(alice: Client, tmp_path: 
 
 
 def test_a_program_dies_with_a_server_that_is_killed(tmp_path: Path):
-    port = free_port()
-    server = Served(tmp_path / "data", port=port)
-    server.cli("instances", "add", f"localhost:{port}", "--passphrase", PASSPHRASE)
+    server = on_localhost(tmp_path)
     with server:
-        client = Client(server, domain=f"localhost:{port}", scope=SCOPE)
+        client = Client(server, domain=f"localhost:{server.port}", scope=SCOPE)
         pid = tmp_path / "pid"
         stays = f"require('fs').writeFileSync({json.dumps(str(pid))}, '' + process.pid); setInterval(() => {{}}, 1000)"
         install(client, tmp_path / "app", "konnector", "staying", stays)

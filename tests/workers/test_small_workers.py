@@ -20,7 +20,9 @@ from cozyd.jobs.job import Job
 from cozyd.stack import Stack
 from tests.support.client import Client
 from tests.support.office import zipped
-from tests.support.serving import Served, eventually
+from tests.support.pictures import sheets
+from tests.support.programs import ended, push
+from tests.support.serving import Served
 from tests.support.stack import Clock
 from workers import TABLE, clients, trash, upkeep
 
@@ -41,16 +43,7 @@ def alice(server: Served) -> Client:
 
 def run(client: Client, worker: str, message: Any, *, within: float = 30) -> dict[str, Any]:
     """Push a job, and wait for its end."""
-    answer = client.api("POST", f"/jobs/queue/{worker}", {"data": {"attributes": {"arguments": message}}})
-    assert answer.status == 202, answer.body
-    found: dict[str, Any] = {}
-
-    def over() -> bool:
-        found.update(client.api("GET", f"/jobs/{answer.json['data']['id']}").json["data"]["attributes"])
-        return found["state"] in ("done", "errored")
-
-    eventually(over, within=within)
-    return found
+    return ended(client, push(client, worker, message), within=within)
 
 
 def upload(client: Client, name: str, content: bytes, into: str = ROOT, mime: str = "application/octet-stream") -> str:
@@ -95,7 +88,7 @@ def test_files_are_packed_under_the_paths_that_are_asked_for(alice: Client):
 
 
 def test_pages_of_a_pdf_are_packed_as_pdfs_of_their_own(alice: Client):
-    home, paper = folder(alice, "pages"), upload(alice, "paper.pdf", pdf_of(200, 300), mime="application/pdf")
+    home, paper = folder(alice, "pages"), upload(alice, "paper.pdf", sheets(200, 300), mime="application/pdf")
     message = {"files": {"second.pdf": {"id": paper, "page": 2}, "all.pdf": paper}, "dir_id": home, "filename": "pages.zip"}
     assert run(alice, "zip", message)["state"] == "done"
     with zipfile.ZipFile(io.BytesIO(content(alice, below(alice, home)["pages.zip"]))) as archive:
@@ -105,15 +98,6 @@ def test_pages_of_a_pdf_are_packed_as_pdfs_of_their_own(alice: Client):
         assert run(alice, "zip", message | {"files": {"x": wanted}})["state"] == "errored"
     plain = upload(alice, "plain.txt", b"no pages")
     assert "no page of a PDF" in run(alice, "zip", message | {"files": {"x": {"id": plain, "page": 1}}})["error"]
-
-
-def pdf_of(*widths: int) -> bytes:
-    """A PDF whose pages have these widths."""
-    made, target = PdfDocument.new(), io.BytesIO()
-    for width in widths:
-        made.new_page(width, 100)
-    made.save(target)
-    return target.getvalue()
 
 
 @pytest.mark.parametrize(
