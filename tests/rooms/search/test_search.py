@@ -3,6 +3,7 @@
 import random
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cozyd.config import Config, Storage
 from cozyd.descriptions import described, description, problems, searched
 from cozyd.documents.store import Ref, Write
 from cozyd.errors import BadRequest
 from cozyd.instance import Instance
 from cozyd.search import Search
 from cozyd.search.words import expression
-from tests.support.stack import Clock, open_stack
+from cozyd.stack import Stack
+from tests.support.couchdb import empty_server, needs_couchdb
+from tests.support.stack import Clock
 
 MARKS, CONTACTS = "io.cozy.bookmarks", "io.cozy.contacts"
 
 
-@pytest.fixture
-def alice(tmp_path: Path) -> Iterator[Instance]:
-    stack = open_stack(tmp_path / "data", Clock())
-    yield stack.create("alice.localhost")
-    stack.close()
+@pytest.fixture(params=["sqlite", pytest.param("couchdb", marks=needs_couchdb)])
+def alice(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Instance]:
+    """On each store of documents; the index is a file of this machine with both."""
+    with ExitStack() as opened:
+        documents = opened.enter_context(empty_server()) if request.param == "couchdb" else Storage().documents
+        stack = Stack(Config(storage=Storage(path=tmp_path / "data", documents=documents)), now=Clock())
+        opened.callback(stack.close)
+        yield stack.create("alice.localhost")
 
 
 def put(alice: Instance, id: str, title: str, description: str = "", **more: Any) -> str:
