@@ -137,7 +137,7 @@ def test_a_small_picture_is_not_blown_up(children: Children):
 
 REFUSED = {
     "a bomb of pixels": (bomb(50_000, 50_000), "image/png", "too many pixels: 50000 x 50000"),
-    "more pixels than there is memory for": (bomb(10_000, 9_900, colour=True), "image/png", "too much memory"),
+    "a hundred megapixels": (bomb(10_000, 10_000, colour=True), "image/png", "too many pixels: 10000 x 10000"),
     "a hundred thousand pixels wide": (bomb(100_000, 2), "image/png", "too many pixels: 100000 x 2"),
     "a truncated JPEG": (photo(width=2000, height=2000)[:-4000], "image/jpeg", "truncated"),
     "a truncated PNG": (encoded(upright(), "PNG")[:-300], "image/png", "truncated|broken|cannot be read"),
