@@ -1,5 +1,7 @@
 """Rules and principals: verb x doctype x document."""
 
+from typing import Any
+
 import pytest
 
 from cozyd.documents.store import Ref, Stored
@@ -246,7 +248,7 @@ def test_a_selector_never_inherits_the_root_and_an_id_of_elsewhere_inherits_noth
 
 
 def test_a_set_keeps_titles_order_and_what_it_says_and_leaves_out_what_means_all():
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "z": {"type": "io.cozy.files", "description": "d", "verbs": ["POST", "GET"], "selector": "tags", "values": ["a", "b"]},
         "a": {"type": "io.cozy.contacts", "verbs": ["ALL"]},
         "b": {"type": "io.cozy.bank.*", "verbs": [], "values": ["x"], "selector": None},
@@ -291,6 +293,7 @@ def test_a_rule_of_a_type_that_is_none_is_forbidden(name):
 
 
 def test_only_objects_are_sets():
+    given: Any
     for given in ([], "x", None, 7):
         with pytest.raises(BadRequest):
             parse_set(given)

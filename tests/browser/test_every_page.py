@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -159,7 +159,8 @@ class Tour:
         yield "deletion-old"
 
 
-LOOKS = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+LOOKS = [(size, scheme) for size in SIZES for scheme in SCHEMES]
 
 
 def judged(page: Page, folder: Path, name: str) -> list[str]:
