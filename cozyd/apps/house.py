@@ -52,13 +52,13 @@ class AppsHouse:
         sources = Sources(outbound, RegistrySource(registries, outbound), config.apps.npm or own_registry(os.environ))
         runs = Runs()
         bundles, notices = Bundles(config.storage.path / "apps", blobs), Notices(config.storage.path / "errors.log")
-        maintenance = Maintenance(common, registries, lambda: _ask_anew(registries, runs, cache))
+        maintenance = Maintenance(common, registries, lambda: _ask_anew(registries, runs))
         return cls(bundles, registries, sources, runs, notices, maintenance, config.apps.account_types)
 
 
-def _ask_anew(registries: Registries, runs: Runs, cache: Cache) -> None:
+def _ask_anew(registries: Registries, runs: Runs) -> None:
     """Have the lists of far registries looked at in the background, every ten minutes at most."""
-    if cache.hit(ASKED, ASKED_EVERY) == 1:
+    if registries.is_due(ASKED_EVERY):
         runs.start(ASKED, lambda _tell: registries.refresh(), lambda: runs.forget(ASKED))
 
 

@@ -4,6 +4,7 @@ Remote ones are asked through `Outbound`, their answers kept for a while, and th
 """
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -194,6 +195,15 @@ class Registries:
     def __init__(self, ordered: Sequence[Registry]) -> None:
         self._ordered = tuple(ordered)
         self._noted: Mapping[str, dict[str, Any]] = {}
+        self._looked: float | None = None
+
+    def is_due(self, every: float) -> bool:
+        """Whether this process looked at the lists longer ago than so many seconds; whoever is told so looks."""
+        now = time.monotonic()
+        if self._looked is not None and now - self._looked < every:
+            return False
+        self._looked = now
+        return True
 
     def refresh(self) -> None:
         """Look at every list anew, and note which apps are in maintenance.
