@@ -28,7 +28,7 @@ def received(home: Dir, name: str, fields: Mapping[str, Any], *, replaces: File 
     :raises PreconditionFailed: digest or length are not what was said; nothing is left.
     """
     length, declared, wanted = request.content_length, _declared(), _wanted_md5()
-    with files().new(size=length if length is not None else declared, replaces=replaces) as upload:
+    with files().new(size=length if length is not None else declared, replaces=replaces, type=fields["mime"]) as upload:
         source: BinaryIO = request.environ["wsgi.input"]
         upload.fill(source)
         blob = upload.seal()

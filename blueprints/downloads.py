@@ -220,7 +220,7 @@ def thumbnail(id: str, secret: str, format: str) -> Response:
     check_scan(file, "preview")
     if format not in SIZES:
         raise NotFound("Format does not exist", error="no_route")
-    picture = files().thumbnails.find(id, format)
+    picture = files().thumbnails.find(file, format)
     if picture:
         answer = Response(picture, content_type="image/jpeg", headers={"ETag": f'"{file.blob.key.rpartition("/")[2]}-{format}"'})
         return cast(Response, answer.make_conditional(request))

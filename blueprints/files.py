@@ -40,7 +40,7 @@ def read_by_path() -> Response:
 def _whole(node: Any) -> Response:
     if isinstance(node, Dir):
         return shown(node)
-    return _files_json.file(files(), node, versions=files().versions.of(node.id))
+    return _files_json.file(files(), node, versions=files().versions.of_file(node))
 
 
 @service.get("/<id>/relationships/contents", access=asks("GET"))

@@ -56,7 +56,7 @@ def _receive(call: Call, home: Dir, name: str, fields: dict[str, Any]) -> tuple[
     length = call.environ.get("CONTENT_LENGTH") or ""
     body: BinaryIO = call.environ["wsgi.input"]
     _check_sum(call, body)
-    with call.files.new(size=int(length) if length.isdigit() else None, replaces=old) as upload:
+    with call.files.new(size=int(length) if length.isdigit() else None, replaces=old, type=guess_mime(name)) as upload:
         upload.fill(body)
         blob = upload.seal()
     try:

@@ -28,7 +28,7 @@ def run(instance: Instance, job: Job) -> None:
     if file is None or file.stored.doc.get("class") not in PICTURED:
         return
     formats = _formats(file, wanted.get("format"))
-    if wanted.get("format") and instance.files.thumbnails.find(file.id, formats[0]) is not None:
+    if wanted.get("format") and instance.files.thumbnails.find(file, formats[0]) is not None:
         return  # it came with the others, just after it was asked for
     try:
         pictures = _drawn(instance, file, formats, job.seconds_left())
@@ -79,7 +79,7 @@ def _drawn(instance: Instance, file: File, formats: Sequence[str], seconds: floa
 def _keep(instance: Instance, file: File, pictures: dict[str, bytes]) -> bool:
     """Keep pictures of a content; not those of one that is the file's no more."""
     for format, picture in pictures.items():
-        instance.files.thumbnails.put(file.id, format, picture)
+        instance.files.thumbnails.put(file, format, picture)
     now = _file(instance, file.id)
     if now is not None and now.blob.key == file.blob.key:
         return True

@@ -90,16 +90,16 @@ class Files(Lookup):
 
     # -- contents ---------------------------------------------------------------------------------------------------
 
-    def new(self, *, size: int | None = None, replaces: File | None = None) -> Upload:
+    def new(self, *, size: int | None = None, replaces: File | None = None, type: str = "") -> Upload:
         """Begin the content of a new file, or the next one of a file.
 
-        :param size: bytes, when it is known.
+        :param size: bytes, when it is known. :param type: of the content, where the store notes it.
         :raises QuotaExceeded, StorageFull: there is no room; before a byte is read, or while they come.
         """
         room = self._room(lambda: self.versions.plan(replaces, "").freed(replaces) if replaces else 0)
         room.check(size or 0)
         key = f"{replaces.id if replaces else self._new_id()}/{secrets.token_hex(8)}"
-        return Upload(self._contents.new(key, size=size), room)
+        return Upload(self._contents.new(key, size=size, type=type), room)
 
     def put(
         self,
@@ -125,6 +125,9 @@ class Files(Lookup):
         :raises QuotaExceeded: there is no room left.
         """
         try:
+            made = self._put_at_once(parent, name, blob, fields or {}, author) if replaces is None and not resumable else None
+            if made is not None:
+                return made
             with self._held():
                 if replaces is None:
                     name = self.free_name(parent, name) if resumable else name
@@ -139,9 +142,27 @@ class Files(Lookup):
             raise
         return _file(node_of(stored))
 
-    def _making(self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None) -> _Prepared:
+    def _put_at_once(self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None) -> File | None:
+        """Make a file without the lock, where the commit itself refuses a taken name and a folder that has changed: uploads that come
+        together are written together. None: it has to be tried under the lock, which alone guards a quota.
+        """
+        if not self._docs.atomic or self._quota() is not None:
+            return None
+        batch, home, _ = self._making(parent, tree.check_name(name), blob, fields, author, look=False)
+        try:
+            stored = self._contents.commit(batch, while_at=[(home.stored.ref, home.rev)], made=[blob])[0].new
+        except Conflict:
+            return None
+        return _file(node_of(stored))
+
+    def _making(
+        self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None, *, look: bool = True
+    ) -> _Prepared:
+        """:param look: for another of this name; else the commit does."""
         home = self._moves.usable(parent.id)
-        self._moves.check_free(home, name)
+        if look:
+            self._moves.check_free(home, name)
+        tree.check_depth(home.below(name))
         self._room().check(blob.size)
         body = self._body(name, blob, fields) | {"name": name, "dir_id": home.id, "trashed": False}
         body["cozyMetadata"] = (author or self.author()).uploaded()

@@ -10,12 +10,12 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import BinaryIO, ClassVar, Protocol, Self, cast
 
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, Unavailable
@@ -28,6 +28,8 @@ AVATARS = "avatar"
 """First part of the keys of contents that no document of files names: the instance record does."""
 AVATAR_BROUGHT = f"{AVATARS}/brought"
 """The picture of an instance that a cozy-stack made, whose record names none."""
+Notes = Mapping[str, str]
+NO_NOTES: Notes = MappingProxyType({})
 _KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
 
 
@@ -73,22 +75,25 @@ class BlobStore(Protocol):
     def temporary(self) -> Path:
         """The folder for this process's temporary files: a `Spool` in it is taken over without a copy where that can be."""
 
-    def new(self, area: str, key: str, *, size: int | None = None, type: str = "") -> NewBlob:
+    def new(self, area: str, key: str, *, size: int | None = None, type: str = "", about: Notes = NO_NOTES) -> NewBlob:
         """Begin a blob.
 
         :param size: bytes, when it is known.
+        :param about: what is noted with it, for those who look into the store, where it can note things.
         """
 
-    def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None) -> BinaryIO:
+    def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None, about: Notes = NO_NOTES) -> BinaryIO:
         """A seekable stream of the bytes from `start` up to `stop` (exclusive).
 
-        :raises NotFound: there is none.
+        :param about: what has to be noted with it, where anything is noted under these names.
+        :raises NotFound: there is none, or something else is noted with it.
         :raises RangeNotSatisfiable: it ends before `start`.
         """
 
-    def copy(self, area: str, blob: Blob, new: str) -> Blob:
+    def copy(self, area: str, blob: Blob, new: str, *, about: Notes = NO_NOTES) -> Blob:
         """The same bytes under another key.
 
+        :param about: as of `new`.
         :raises NotFound: there is none.
         """
 
@@ -206,7 +211,7 @@ class LocalBlobs:
         """Give up the temporary folder."""
         self._own.close()
 
-    def new(self, area: str, key: str, *, size: int | None = None, type: str = "") -> NewBlob:  # noqa: ARG002
+    def new(self, area: str, key: str, *, size: int | None = None, type: str = "", about: Notes = NO_NOTES) -> NewBlob:  # noqa: ARG002
         """See `BlobStore.new`.
 
         :raises StorageFull: `size` is more than the disk has left.
@@ -215,7 +220,7 @@ class LocalBlobs:
             raise StorageFull("The disk is full")
         return _LocalBlob(Spool(self.temporary), self._path(area, key), key)
 
-    def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None) -> BinaryIO:
+    def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None, about: Notes = NO_NOTES) -> BinaryIO:  # noqa: ARG002
         """See `BlobStore.open`."""
         try:
             with translated():
@@ -230,7 +235,7 @@ class LocalBlobs:
             return cast(BinaryIO, file)
         return cast(BinaryIO, _Part(file, start, size if stop is None else min(stop, size)))
 
-    def copy(self, area: str, blob: Blob, new: str) -> Blob:
+    def copy(self, area: str, blob: Blob, new: str, *, about: Notes = NO_NOTES) -> Blob:  # noqa: ARG002
         """See `BlobStore.copy`: a hard link."""
         source, target = self._path(area, blob.key), self._path(area, new)
         try:

@@ -16,7 +16,7 @@ from typing import BinaryIO, Self, cast
 from cozyd.documents import Documents
 from cozyd.documents.store import Batch, Change, ContentEdits, Ref, RowCount
 from cozyd.errors import CozyError, NotFound, RangeNotSatisfiable
-from cozyd.files.blobs import PIECE, Blob, BlobStore, NewBlob
+from cozyd.files.blobs import PIECE, Blob, BlobStore, NewBlob, Notes
 from cozyd.files.spool import Spool
 
 log = logging.getLogger("cozyd.files")
@@ -62,15 +62,16 @@ class Contents:
             raise RangeNotSatisfiable(len(data))
         return io.BytesIO(data[start:stop])
 
-    def copy(self, blob: Blob, new: str, edits: ContentEdits) -> None:
+    def copy(self, blob: Blob, new: str, edits: ContentEdits, about: Notes) -> None:
         """The same bytes under another key, at once, or in the commit that `edits` goes with.
 
+        :param about: what is noted with them, where the store notes things.
         :raises NotFound: there is none; of a small one the commit may say so.
         """
         if self._beside and blob.size <= SMALL and self._docs.content(blob.key) is not None:
             edits.copied[new] = blob.key
         else:
-            self._blobs.copy(self._area, blob, new)
+            self._blobs.copy(self._area, blob, new, about=about)
 
     def commit(
         self,

@@ -54,7 +54,7 @@ class Copies:
         if isinstance(node, File):
             internal = secrets.token_hex(8)
             made[0].append(f"{id}/{internal}")
-            self._contents.copy(node.blob, f"{id}/{internal}", made[1])
+            self._contents.copy(node.blob, f"{id}/{internal}", made[1], {"creation-name": name, "created-at": author.at})
             body |= _typed(node, name) | {"internal_vfs_id": internal, "trashed": False}
             yield Write(Ref(FILES, id), body=body | {"cozyMetadata": author.uploaded()}, private=node.stored.private)
             return

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self, cast
+from urllib.parse import quote
 
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, TooLarge, Unavailable
-from cozyd.files.blobs import AVATAR_BROUGHT, AVATARS, PIECE, THUMBNAILS, Blob, NewBlob, is_key
+from cozyd.files.blobs import AVATAR_BROUGHT, AVATARS, NO_NOTES, PIECE, THUMBNAILS, Blob, NewBlob, Notes, is_key
 from cozyd.files.spool import OwnFolder, Spool
 from cozyd.files.swiftsession import Access, Answer, Session, SwiftError
 
@@ -61,6 +62,11 @@ def container_of(area: str) -> str:
     return area if area in SHARED else CONTAINER + area
 
 
+def _noted(about: Notes) -> dict[str, str]:
+    """What is noted with an object, as its headers. Header lines are ASCII: other characters stand as in addresses."""
+    return {f"X-Object-Meta-{name.title()}": quote(value, safe=" !#$&'()*+,/:;=?@[]") for name, value in about.items()}
+
+
 def _hex(md5: str) -> str:
     """A base64 MD5 as ETags have it."""
     return binascii.hexlify(base64.b64decode(md5)).decode()
@@ -69,8 +75,8 @@ def _hex(md5: str) -> str:
 class _SwiftBlob:
     """A content being written: received into one temporary file, sent when it is whole."""
 
-    def __init__(self, store: "SwiftBlobs", container: str, key: str, type: str) -> None:
-        self._store, self._container, self._key, self._type = store, container, key, type
+    def __init__(self, store: "SwiftBlobs", container: str, key: str, type: str, about: Notes) -> None:
+        self._store, self._container, self._key, self._type, self._about = store, container, key, type, about
         self._spool = Spool(store.temporary)
 
     def __enter__(self) -> Self:
@@ -103,7 +109,7 @@ class _SwiftBlob:
         :raises Unavailable: Swift did not take it, or took something else.
         """
         blob = Blob(self._key, self._spool.size, self._spool.md5)
-        self._store.send(self._container, blob, self._spool, self._type)
+        self._store.send(self._container, blob, self._spool, self._type, self._about)
         return blob
 
 
@@ -218,7 +224,7 @@ class SwiftBlobs:
         self._session.close()
         self._own.close()
 
-    def new(self, area: str, key: str, *, size: int | None = None, type: str = "") -> NewBlob:
+    def new(self, area: str, key: str, *, size: int | None = None, type: str = "", about: Notes = NO_NOTES) -> NewBlob:
         """See `BlobStore.new`.
 
         :raises TooLarge: `size` is more than an object may have.
@@ -228,16 +234,17 @@ class SwiftBlobs:
             raise TooLarge("A file has at most 5 GiB on this store")
         if size is not None and size > shutil.disk_usage(self.temporary).free:
             raise StorageFull("The disk is full")
-        return _SwiftBlob(self, container_of(area), key, type)
+        return _SwiftBlob(self, container_of(area), key, type, about)
 
-    def send(self, container: str, blob: Blob, source: Spool, type: str) -> None:
+    def send(self, container: str, blob: Blob, source: Spool, type: str, about: Notes) -> None:
         """Put an object, and have its ETag compared by both sides.
 
         :raises Unavailable: it is not there as it should be; nothing of it is left.
         """
         name, etag = object_name(blob.key), _hex(blob.md5)
+        headers = {"Content-Type": type or "application/octet-stream"} | _noted(about)
         try:
-            found = self._session.put(container, name, cast(BinaryIO, source), blob.size, etag, type or "application/octet-stream")
+            found = self._session.put(container, name, cast(BinaryIO, source), blob.size, etag, headers)
         except SwiftError as error:
             raise error.told() from error
         if found != etag:
@@ -245,7 +252,7 @@ class SwiftBlobs:
             self._session.delete(container, name)
             raise Unavailable("The file store did not keep the content", retry_after=Session.RETRY_AFTER)
 
-    def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None) -> BinaryIO:
+    def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None, about: Notes = NO_NOTES) -> BinaryIO:
         """See `BlobStore.open`."""
         if not is_key(key):
             raise NotFound("The content is gone")
@@ -259,6 +266,9 @@ class SwiftBlobs:
             if error.status == 416 and not error.size and not start:
                 return io.BytesIO()
             raise _unreadable(error) from error
+        if any(answer.headers.get(name.lower(), value) != value for name, value in _noted(about).items()):
+            answer.close()
+            raise NotFound("The content is of another")
         size = int(answer.headers["content-length"])
         stream = _SwiftStream(self._session, container, name, start, answer, answer.headers["etag"], size)
         try:
@@ -278,12 +288,12 @@ class SwiftBlobs:
             raise RangeNotSatisfiable(size)
         return io.BytesIO()
 
-    def copy(self, area: str, blob: Blob, new: str) -> Blob:
+    def copy(self, area: str, blob: Blob, new: str, *, about: Notes = NO_NOTES) -> Blob:
         """See `BlobStore.copy`: Swift copies."""
         container = container_of(area)
-        about = {"X-Object-Meta-Copied-From": blob.key.partition("/")[0], "X-Object-Meta-Created-At": datetime.now(UTC).isoformat()}
+        notes = _noted({"copied-from": blob.key.partition("/")[0]} | dict(about))
         try:
-            self._session.copy(container, object_name(blob.key), object_name(new), about)
+            self._session.copy(container, object_name(blob.key), object_name(new), notes)
         except SwiftError as error:
             raise _unreadable(error) from error
         return Blob(new, blob.size, blob.md5)

@@ -177,7 +177,7 @@ class Session:
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
-    def put(self, container: str, name: str, source: BinaryIO, size: int, etag: str, type: str) -> str:
+    def put(self, container: str, name: str, source: BinaryIO, size: int, etag: str, headers: Mapping[str, str]) -> str:
         """Put an object, in a container that is made where it is not there; the ETag that Swift answered.
 
         :raises SwiftError, Unavailable: it did not take it.
@@ -187,7 +187,9 @@ class Session:
         def send(url: str, token: str, **options: Any) -> Any:
             source.seek(0)
             piece = SEND_PIECE if size else None
-            return swift.put_object(url, token, container, name, source if size else b"", size, etag, piece, content_type=type, **options)
+            return swift.put_object(
+                url, token, container, name, source if size else b"", size, etag, piece, headers=dict(headers), **options
+            )
 
         try:
             return str(self._ask(send))

@@ -4,11 +4,13 @@ The key is `thumbs/<file id>-<format>`, on Swift cozy-stack's own name. An empty
 not tried again. They go with the content they are of, whoever removes that.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
 
 from cozyd.documents.store import Change
 from cozyd.errors import NotFound
-from cozyd.files.blobs import THUMBNAILS, BlobStore
+from cozyd.files.blobs import NO_NOTES, THUMBNAILS, BlobStore, Notes
+from cozyd.files.tree import File
 
 FORMATS = ("tiny", "small", "medium", "large")
 PICTURED = frozenset(("image", "pdf"))
@@ -55,6 +57,14 @@ def work_of(change: Change) -> Sequence[str]:
     return [*found, "indexer"] if is_read(str(new.get("mime", ""))) else found
 
 
+def _of(file: File) -> Notes:
+    """What a thumbnail has noted: the MD5 of the content that it is of."""
+    try:
+        return {"file-md5": base64.b64decode(file.blob.md5).hex()}
+    except ValueError:
+        return NO_NOTES
+
+
 class Thumbnails:
     """One tenant's.
 
@@ -64,18 +74,18 @@ class Thumbnails:
     def __init__(self, blobs: BlobStore, area: str) -> None:
         self._blobs, self._area = blobs, area
 
-    def find(self, id: str, format: str) -> bytes | None:
-        """A thumbnail; empty: the content gives none; None: nobody made it yet."""
+    def find(self, file: File, format: str) -> bytes | None:
+        """A thumbnail of the content that a file has; empty: the content gives none; None: nobody made it yet."""
         try:
-            with self._blobs.open(self._area, key_of(id, format)) as stream:
+            with self._blobs.open(self._area, key_of(file.id, format), about=_of(file)) as stream:
                 return stream.read()
         except NotFound:
             return None
 
-    def put(self, id: str, format: str, picture: bytes) -> None:
+    def put(self, file: File, format: str, picture: bytes) -> None:
         """Keep a thumbnail, in place of one that is there; empty: the content gives none."""
-        kind = "image/jpeg" if picture else "application/octet-stream"
-        with self._blobs.new(self._area, key_of(id, format), size=len(picture), type=kind) as blob:
+        kind, about = ("image/jpeg", _of(file)) if picture else ("application/octet-stream", NO_NOTES)
+        with self._blobs.new(self._area, key_of(file.id, format), size=len(picture), type=kind, about=about) as blob:
             blob.write(picture)
             blob.seal()
 

@@ -89,6 +89,10 @@ class Versions:
         found = self._docs.all(VERSIONS, start=f"{file}/", end=f"{file}0").rows
         return sorted((version_of(stored) for stored in found), key=lambda version: (version.kept, version.id))
 
+    def of_file(self, file: File) -> Sequence[Version]:
+        """As `of`; nothing is looked for when the document is the first of its file, as every next content makes another."""
+        return () if file.rev.startswith("1-") else self.of(file.id)
+
     def of_many(self, files: Sequence[File]) -> Sequence[Version]:
         """The earlier contents of some files."""
         if len(files) <= FEW:

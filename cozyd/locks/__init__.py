@@ -1,7 +1,7 @@
 """`Locks` port and the local driver: leases by name. Not re-entrant."""
 
 import threading
-import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -45,27 +45,55 @@ class Held:
 
 
 class LocalLocks:
-    """Locks of one process. A thread that dies leaves its block, so no lease outlives its owner."""
+    """Locks of one process, each given to who waits longest. A thread that dies leaves its block, so no lease outlives its owner."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._names: set[str] = set()
+        self._guard = threading.Lock()
+        self._waiting: dict[str, deque[threading.Lock]] = {}
+        """Of each name that is held: who waits for it, in their order. A turn that is released is the lock, handed over."""
 
     @contextmanager
     def hold(self, name: str, *, wait: float = 10, ttl: float = 30, strict: bool = False) -> Iterator[Lock]:  # noqa: ARG002
         """See `Locks.hold`."""
-        deadline = time.monotonic() + wait
-        with self._changed:
-            while name in self._names:
-                if not self._changed.wait(deadline - time.monotonic()) and name in self._names:
-                    raise Locked(f"{name} is in use", retry_after=1)
-            self._names.add(name)
+        self._take(name, wait)
         try:
             yield Held()
         finally:
-            with self._changed:
-                self._names.discard(name)
-                self._changed.notify_all()
+            self._give(name)
+
+    def _take(self, name: str, wait: float) -> None:
+        """:raises Locked: it was not free in time."""
+        turn = threading.Lock()
+        turn.acquire()
+        with self._guard:
+            if name not in self._waiting:
+                self._waiting[name] = deque()
+                return
+            self._waiting[name].append(turn)
+        try:
+            came = turn.acquire(timeout=max(0.0, wait))
+        except BaseException:
+            if not self._leave(name, turn):
+                self._give(name)
+            raise
+        if not came and self._leave(name, turn):
+            raise Locked(f"{name} is in use", retry_after=1)
+
+    def _leave(self, name: str, turn: threading.Lock) -> bool:
+        """Wait no longer; False: it was handed over just now."""
+        with self._guard:
+            if turn not in self._waiting.get(name, ()):
+                return False
+            self._waiting[name].remove(turn)
+            return True
+
+    def _give(self, name: str) -> None:
+        with self._guard:
+            waiting = self._waiting[name]
+            if waiting:
+                waiting.popleft().release()
+            else:
+                del self._waiting[name]
 
     def close(self) -> None:
         """See `Locks.close`: there is nothing to renew."""

@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from cozyd.errors import CozyError, NotFound, TooLarge, Unsupported
@@ -46,7 +47,8 @@ class Avatar:
             raise TooLarge("Avatar is too big")
         kind = kind_of(content)
         old = self._key()
-        with self._blobs.new(self._area, f"{AVATARS}/{self._new_id()}", size=len(content), type=kind) as new:
+        about = {"created-at": datetime.now(UTC).isoformat(timespec="seconds")}
+        with self._blobs.new(self._area, f"{AVATARS}/{self._new_id()}", size=len(content), type=kind, about=about) as new:
             new.write(content)
             blob = new.seal()
         self._amend(avatar={"key": blob.key, "type": kind, "etag": base64.b64decode(blob.md5).hex()})

@@ -2,17 +2,20 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cozyd.documents.sqlite import SqliteBackend
-from cozyd.documents.store import DocumentBackend, DocumentStore, Query, Ref, Write
-from cozyd.errors import NotFound
+from cozyd.documents.sqlite.store import SqliteStore
+from cozyd.documents.store import Batch, Change, DocumentBackend, DocumentStore, Query, React, Ref, Write
+from cozyd.errors import Conflict, NotFound
 from tests.contracts.document_store import DocumentStoreContract
 from tests.contracts.document_values import LENIENT, LENIENT_TYPE, PROJECTIONS, THINGS, design, put
+from tests.support.serving import eventually
 
 
 @pytest.fixture
@@ -126,3 +129,99 @@ class TestSqliteStore(DocumentStoreContract):
             store.commit([Write(Ref(LENIENT_TYPE, f"d{size}-{number}"), body={"col": "c", "n": number % 7}) for number in range(size)])
             found.append({name: cost(call) for name, call in calls.items()})
         assert all(found[1][name] <= 2 * found[0][name] + 20 for name in calls), [str(one) for one in found]
+
+
+# -- commits that wait together -----------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Commits of several threads that all wait for one that was first."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.told: list[list[str]] = []
+        store.listen(lambda changes: self.told.append([change.new.ref.id for change in changes]))
+        self._inside, self._gate = threading.Event(), threading.Event()
+        self._pool = ThreadPoolExecutor(20)
+        self._first = self._pool.submit(store.commit, [Write(Ref(THINGS, "first"), body={})], self._slow)
+        assert self._inside.wait(20)
+
+    def _slow(self, _changes: Sequence[Change], _seq: str) -> Batch:
+        self._inside.set()
+        assert self._gate.wait(20)
+        return ()
+
+    def run(self, *commits: Callable[[], Any]) -> list[Any]:
+        """What each answers, or raises; all begin before any is done, in this order."""
+        futures: list[Future[Any]] = []
+        for commit in commits:
+            futures.append(self._pool.submit(commit))
+            eventually(lambda: len(self.store._together._waiting) == len(futures))
+        self._gate.set()
+        self._first.result(20)
+        answers = [future.exception(20) or future.result() for future in futures]
+        self._pool.shutdown()
+        return answers
+
+
+def commit(store: DocumentStore, *writes: Write, react: React | None = None) -> Callable[[], Sequence[Change]]:
+    return lambda: store.commit(writes, react)
+
+
+@pytest.fixture
+def lone(backend: DocumentBackend) -> SqliteStore:
+    store = backend.create("one")
+    assert isinstance(store, SqliteStore)
+    return store
+
+
+def test_of_commits_that_waited_together_one_that_is_refused_leaves_the_others(lone: SqliteStore):
+    fresh = "io.cozy.fresh"
+
+    def breaks(_changes: Sequence[Change], _seq: str) -> Batch:
+        raise ZeroDivisionError
+
+    refused = Write(Ref(THINGS, "first"), body={}, rev="7-none")
+    good, conflict, broken, same, last = Crowd(lone).run(
+        commit(lone, Write(Ref(THINGS, "good"), body={"n": 1})),
+        commit(lone, Write(Ref(fresh, "undone"), body={}), refused),
+        commit(lone, Write(Ref(THINGS, "broken"), body={}), react=breaks),
+        commit(lone, Write(Ref(THINGS, "good"), body={"n": 2})),
+        commit(lone, Write(Ref(fresh, "last"), body={})),
+    )
+    assert [type(one) for one in (conflict, broken, same)] == [Conflict, ZeroDivisionError, Conflict]
+    assert [row.doc.get("n") for row in lone.all(THINGS).rows] == [None, 1]
+    assert [row.ref.id for row in lone.all(fresh).rows] == ["last"]
+    assert [int(one[0].seq.partition("-")[0]) for one in (good, last)] == [2, 3]
+    assert list(lone.check()) == []
+
+
+def test_what_waited_together_is_told_one_by_one_when_all_of_it_can_be_read(lone: SqliteStore):
+    crowd = Crowd(lone)
+    readable: list[bool] = []
+    lone.listen(lambda changes: readable.extend(lone.get(change.new.ref).rev == change.new.rev for change in changes))
+    crowd.run(*(commit(lone, Write(Ref(THINGS, f"d{number}"), body={})) for number in range(8)))
+    assert readable == [True] * 9
+    assert [row.id for row in lone.changes(THINGS).rows] == ["first", *(f"d{number}" for number in range(8))]
+
+
+def test_who_is_told_of_a_commit_may_commit_something(lone: SqliteStore):
+    def answers(changes: Sequence[Change]) -> None:
+        if changes[0].new.ref.id == "d1":
+            lone.commit([Write(Ref(THINGS, "answer"), body={})])
+
+    lone.listen(answers)
+    lone.commit([Write(Ref(THINGS, "d1"), body={})])
+    assert lone.get(Ref(THINGS, "answer")).rev
+
+
+def test_commits_of_many_threads_are_all_there_with_their_totals(lone: SqliteStore):
+    def work(number: int) -> None:
+        for step in range(40):
+            lone.commit([Write(Ref(THINGS, f"{number}-{step}"), body={"n": step})])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert lone.info(THINGS).count == 320
+    assert len({row.seq for row in lone.changes(THINGS).rows}) == 320
+    assert list(lone.check()) == []

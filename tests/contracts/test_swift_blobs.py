@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from cozyd.config import ConfigError
-from cozyd.errors import TooLarge, Unavailable
+from cozyd.errors import NotFound, TooLarge, Unavailable
 from cozyd.files.blobs import Blob
 from cozyd.files.swift import SwiftBlobs, container_of, key_of, object_name
 from cozyd.files.swiftsession import Access
@@ -80,11 +80,29 @@ def test_type_and_origin_are_noted(blobs: SwiftBlobs, seen: Any):
         new.write(b"x")
         blob = new.seal()
     assert seen.head_object(f"cozy-v3-{AREA}", object_name(KEY))["content-type"] == "image/png"
-    blobs.copy(AREA, blob, UUID_KEY)
+    blobs.copy(AREA, blob, UUID_KEY, about={"creation-name": "été 100%.png", "created-at": "2026-01-02T03:04:05Z"})
     copied = seen.head_object(f"cozy-v3-{AREA}", UUID_KEY)
     assert copied["content-type"] == "image/png"
     assert copied["x-object-meta-copied-from"] == ID
+    assert copied["x-object-meta-creation-name"] == "%C3%A9t%C3%A9 100%25.png"
+    assert copied["x-object-meta-created-at"] == "2026-01-02T03:04:05Z"
     assert copied["etag"] == hashlib.md5(b"x").hexdigest()
+
+
+def test_a_thumbnail_of_a_content_that_was_replaced_is_none(blobs: SwiftBlobs, seen: Any):
+    """As the reference judges those that it left behind, by the MD5 that it noted with them."""
+    key, object = f"thumbs/{ID}-tiny", f"thumbs/{ID[:22]}/{ID[22:27]}/{ID[27:]}-tiny"
+    with blobs.new(AREA, key, type="image/jpeg", about={"file-md5": "aa11"}) as new:
+        new.write(b"small")
+        new.seal()
+    assert seen.head_object(f"cozy-v3-{AREA}", object)["x-object-meta-file-md5"] == "aa11"
+    with blobs.open(AREA, key, about={"file-md5": "aa11"}) as stream:
+        assert stream.read() == b"small"
+    with pytest.raises(NotFound):
+        blobs.open(AREA, key, about={"file-md5": "bb22"})
+    seen.put_object(f"cozy-v3-{AREA}", object, b"old", content_type="image/jpeg")
+    with blobs.open(AREA, key, about={"file-md5": "bb22"}) as stream:
+        assert stream.read() == b"old"
 
 
 def test_a_destroyed_area_has_no_container(blobs: SwiftBlobs, seen: Any):

@@ -17,6 +17,7 @@ from cozyd.documents.sqlite.database import Database
 from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
 from cozyd.documents.sqlite.snapshot import NO_DATABASE
+from cozyd.documents.sqlite.together import Together
 from cozyd.documents.sqlite.writing import Transaction
 from cozyd.documents.store import (
     Batch,
@@ -70,6 +71,7 @@ class SqliteStore:
         self.shared = shared
         self._tell: Callable[[Sequence[Change]], None] | None = None
         self._forget: Callable[[], None] = lambda: None
+        self._together = Together(database.lock, self._writing, self._begin, self._undo, self._tell_of)
 
     def renew(self, tables: Tables, doctypes: dict[str, int]) -> None:
         """The file has other content now: a backup was put in its place."""
@@ -256,8 +258,9 @@ class SqliteStore:
         while_counts: Sequence[RowCount] = (),
         contents: ContentEdits | None = None,
     ) -> Sequence[Change]:
-        """See `DocumentStore.commit`."""
-        with self._transaction() as (transaction, changes):
+        """See `DocumentStore.commit`; it shares its transaction with commits that wait for the writer too."""
+
+        def step(transaction: Transaction, changes: list[Change]) -> None:
             stale = [ref for ref, rev in while_at if not transaction.holds(ref, rev)]
             if not all(transaction.counts(self._tables.projection(name), prefix, count) for name, prefix, count in while_counts):
                 raise Conflict("Something came or went meanwhile")
@@ -273,7 +276,24 @@ class SqliteStore:
             if contents is not None:
                 content_table.edit(transaction.connection, contents)
             self._react(transaction, changes, react)
-        return changes
+
+        if any(write.ref.id.startswith("_design/") for write in batch):  # what it makes of indexes in memory is undone as a whole
+            with self._transaction() as (transaction, changes):
+                step(transaction, changes)
+            return changes
+        return self._together.do(step)
+
+    def _begin(self, connection: sqlite3.Connection) -> Transaction:
+        return Transaction(connection, self._tables, self._doctypes, self._lenient)
+
+    def _undo(self, transaction: Transaction) -> None:
+        """Forget the doctypes that a transaction made which is not committed."""
+        for doctype in transaction.made:
+            self._doctypes.pop(doctype, None)
+
+    def _tell_of(self, changes: Sequence[Change]) -> None:
+        if changes and self._tell is not None:
+            self._tell(changes)
 
     def commit_each(self, batch: Batch, react: React | None = None) -> Sequence[Change | CozyError]:
         """See `DocumentStore.commit_each`."""
@@ -318,7 +338,7 @@ class SqliteStore:
             made: list[str] = []
             try:
                 with self._writing() as connection:
-                    transaction = Transaction(connection, self._tables, self._doctypes, self._lenient)
+                    transaction = self._begin(connection)
                     made = transaction.made
                     yield transaction, changes
                     transaction.finish()
@@ -327,8 +347,7 @@ class SqliteStore:
                     self._doctypes.pop(doctype, None)
                 self._reload_indexes(changes)
                 raise
-            if changes and self._tell is not None:
-                self._tell(changes)
+            self._tell_of(changes)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

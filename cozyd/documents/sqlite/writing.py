@@ -62,8 +62,8 @@ class Transaction:
 
     def triggers_seq(self) -> Seq:
         """The last sequence of io.cozy.triggers in this snapshot."""
-        row = self.connection.execute("SELECT seq FROM doctype WHERE name = ?", (TRIGGERS,)).fetchone()
-        return self.seq_text(row[0] if row else 0)
+        row = self.connection.execute("SELECT seq, num FROM doctype WHERE name = ?", (TRIGGERS,)).fetchone()
+        return self.seq_text(max(row[0], self._counts.get(row[1], (0, 0, 0, 0))[3]) if row else 0)
 
     def holds(self, ref: Ref, rev: str) -> bool:
         """Whether a document still has this revision."""
@@ -71,10 +71,10 @@ class Transaction:
         return row is not None and not row.deleted and row.rev == rev
 
     def counts(self, table: Table, prefix: Key, count: int) -> bool:
-        """Whether as many rows are under a key prefix as before this transaction."""
-        sql = "SELECT count FROM total WHERE idx = ? AND prefix = ?"
-        row = self.connection.execute(sql, (table.num, table.encode(prefix))).fetchone()
-        return (row[0] if row else 0) == count
+        """Whether so many rows are under a key prefix."""
+        sql, at = "SELECT count FROM total WHERE idx = ? AND prefix = ?", (table.num, table.encode(prefix))
+        row = self.connection.execute(sql, at).fetchone()
+        return (row[0] if row else 0) + self._rows.tally.deltas.get(at, (0, 0))[0] == count
 
     def exists(self, ref: Ref) -> bool:
         """Whether there is a live document."""
