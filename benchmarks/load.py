@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,12 +78,18 @@ def bare_commits(folder: Path, size: int, seconds: float = 3) -> float:
     return count / (time.perf_counter() - began)
 
 
-def table(title: str, rows: Sequence[tuple[str, str, str, str]]) -> None:
-    """Print what was measured: name, figure, bar, verdict."""
-    print(f"\n{title}")
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+Figure = tuple[str, str, str, str]
+"""Name, figure, bar, verdict."""
+WIDTHS = (58, 30, 26)
+"""Of rows that are printed before the last is known."""
+
+
+def table(title: str, rows: Iterable[Figure]) -> None:
+    """Print what was measured; rows that are measured as they are asked for are printed one by one."""
+    print(f"\n{title}", flush=True)
+    widths = [max(len(row[column]) for row in rows) for column in range(3)] if isinstance(rows, Sequence) else WIDTHS
     for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+        print("  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]]).rstrip(), flush=True)
 
 
 def verdict(holds: bool) -> str:

@@ -1,5 +1,6 @@
 """What an edit makes of a body, whatever the driver (pure)."""
 
+from collections.abc import Collection
 from typing import Any
 
 from cozyd import jsons
@@ -12,8 +13,8 @@ CONTROL = frozenset(
 """Members of a body that say something about it and are not stored."""
 
 
-def clean(body: Doc) -> Doc:
-    """A body without its control members, attachments among them.
+def clean(body: Map) -> Doc:
+    """A body, or a patch, without its control members, attachments among them.
 
     :raises Invalid: an unknown member that starts with an underscore.
     """
@@ -49,18 +50,24 @@ def check_id(id: Any) -> str:
 
 def patched(fields: Doc, patch: Map) -> Doc:
     """Fields with some of them replaced (`...`: removed)."""
-    found = {name: value for name, value in fields.items() if patch.get(name) is not ...}
-    return found | {name: value for name, value in patch.items() if value is not ...}
+    found = dict(fields)
+    for name, value in patch.items():
+        if value is ...:
+            found.pop(name, None)
+        else:
+            found[name] = value
+    return found
 
 
-def change_of(old: Stored | None, new: Stored, *, seq: str, about: Map, bodied: bool) -> Change:
+def change_of(old: Stored | None, new: Stored, *, seq: str, about: Map, bodied: bool, patched: Collection[str] | None = None) -> Change:
     """What a write did.
 
     :param old: the live document before it.
     :param bodied: the write said what a tombstone holds; else the change shows the last fields under the new revision.
+    :param patched: fields of a patch.
     """
     if not new.deleted:
-        return Change("CREATED" if old is None else "UPDATED", new, old, about, seq)
+        return Change("UPDATED", new, old, about, seq, None, patched) if old is not None else Change("CREATED", new, None, about, seq)
     if bodied or old is None:
         return Change("DELETED", new, old, about, seq)
     return Change("DELETED", Stored(new.ref, new.rev, old.text), old, about, seq)

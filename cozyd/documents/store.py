@@ -4,7 +4,7 @@ The promises of each method stand in its docstring and are held by `tests/contra
 driver. All methods are synchronous, thread-safe and bound to one tenant. On the wire: docs/http/data.md.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
@@ -112,6 +112,7 @@ class Change:
     :param new: the new state; of a deletion: the last fields under the new revision.
     :param seq: empty for a made-up event (thumbnail made, NOTIFIED): told, never stored, no trigger.
     :param leaf: the revision that was written, where another branch wins: `new` is the winner then.
+    :param patched: the top-level fields that were patched, where only they can differ; None: any may.
     """
 
     verb: Verb
@@ -120,6 +121,7 @@ class Change:
     about: Map = field(default_factory=dict)
     seq: str = ""
     leaf: Stored | None = None
+    patched: Collection[str] | None = None
 
     @property
     def made(self) -> Stored:

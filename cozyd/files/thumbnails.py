@@ -17,6 +17,8 @@ PICTURED = frozenset(("image", "pdf"))
 """Classes of files that have thumbnails."""
 DESCRIBED = frozenset(("image", "pdf", "video", "audio"))
 """Classes whose contents say more of themselves than their first bytes do."""
+_CONTENT = frozenset(("internal_vfs_id", "mime"))
+"""Members of a document that are others when its content is."""
 _READ = ("/pdf", "opendocument.", "officedocument.", "/rfc822", "/json", "/xhtml+xml")
 _TOLD_AT_ONCE = frozenset(("image/jpeg", "image/gif"))
 """Content types whose first bytes tell all there is to know."""
@@ -45,6 +47,8 @@ def is_read(mime: str) -> bool:
 
 def work_of(change: Change) -> Sequence[str]:
     """The workers that a change of a file asks for: those that look at a content which is new."""
+    if change.patched is not None and _CONTENT.isdisjoint(change.patched):
+        return ()  # thousands of files may move at once
     new, old = change.new.doc, change.old.doc if change.old is not None else {}
     if change.verb not in ("CREATED", "UPDATED") or new.get("type") != "file" or new.get("encrypted"):
         return ()

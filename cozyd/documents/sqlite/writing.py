@@ -244,7 +244,7 @@ class Transaction:
         before = jsons.load_object(text) if write.patch is not None or attachments.may_have(text) else {}
         old = before.pop(attachments.MEMBER, {}) if not write.deleted else {}
         if write.patch is not None:
-            return edits.clean(edits.patched(before, write.patch)) | ({attachments.MEMBER: old} if old else {}), {}
+            return edits.patched(before, edits.clean(write.patch)) | ({attachments.MEMBER: old} if old else {}), {}
         body = jsons.load_object(write.body) if isinstance(write.body, bytes) else write.body
         fields = edits.clean(body or {})
         contents: attachments.Contents = {}
@@ -288,7 +288,8 @@ class Transaction:
         self._count(doctype, row, stored, seq)
         if stored.ref.id.startswith("_design/"):
             self._index(stored, old)
-        return edits.change_of(old, stored, seq=self.seq_text(seq), about=write.about, bodied=write.body is not None)
+        patched = write.patch.keys() if write.patch is not None else None
+        return edits.change_of(old, stored, seq=self.seq_text(seq), about=write.about, bodied=write.body is not None, patched=patched)
 
     def _edit_conflict(self, write: Write, row: _Row, base: str, stored: Stored) -> Change:
         """Let a losing branch grow."""
