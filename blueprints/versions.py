@@ -9,6 +9,7 @@ from blueprints._files import allowed, allowed_file, author, files
 from blueprints._request import Service, asks, body, rule
 from cozyd.errors import BadRequest
 from cozyd.files import Dir, File
+from cozyd.files.kinds import NOTE, OF_NOTES
 from cozyd.permissions import FILES
 
 service = Service("versions", __name__, url_prefix="/files")
@@ -31,16 +32,16 @@ def copy(id: str) -> Response:
     metadata = _patches.data_of(body()).get("attributes") or {}
     if not isinstance(metadata, dict):
         raise BadRequest("The attributes are no object", source="/data/attributes")
-    metadata = _with_certified(file, _uploads.without_certified(metadata))
+    metadata = _with_kept(file, _uploads.without_certified(metadata))
     changed = files().relabel(file, metadata=metadata, tags=_uploads.tags().get("tags", ()), author=author())
     return _files_json.file(files(), changed, versions=files().versions.of(id))
 
 
-def _with_certified(file: File, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Certificates of the content stay as long as nothing but they and the qualification is given."""
+def _with_kept(file: File, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Certificates of the content stay as long as nothing but they and the qualification is given; a note stays the note it is."""
     given = metadata.keys() - _uploads.CERTIFIED.keys() - {"qualification"}
-    kept = {} if given else {key: file.metadata[key] for key in _uploads.CERTIFIED if key in file.metadata}
-    return kept | metadata
+    kept = {*(() if given else _uploads.CERTIFIED), *(OF_NOTES if file.mime == NOTE else ())}
+    return {key: file.metadata[key] for key in kept if key in file.metadata} | metadata
 
 
 @service.patch("/<id>/<version>", access=asks("PATCH"))

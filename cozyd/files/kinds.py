@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 NOTE, NOTE_ENDING = "text/vnd.cozy.note+markdown", ".cozy-note"
 """A note: its Markdown, or a tar of that and its images. Whatever type its sender tells, the name says it is one."""
+OF_NOTES = ("title", "content", "schema", "version")
+"""Members of `metadata` that editors of notes keep there."""
 DEFAULT_MIME = "application/octet-stream"
 SHORTCUT = "application/internet-shortcut"
 _OFFICE = "application/vnd.openxmlformats-officedocument"

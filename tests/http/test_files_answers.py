@@ -201,3 +201,17 @@ def test_a_note_is_known_by_its_name_and_kept_as_it_came(alice: Tenant, content:
         assert attributes["metadata"]["title"] == "Shopping list"
         assert ask(alice, "GET", f"/download/{id}").data == content
         assert ask(alice, "PUT", f"/{id}", content, Content_Type="application/octet-stream").status_code == 200
+
+
+def test_a_note_stays_a_note_in_copies_and_under_other_metadata(alice: Tenant):
+    id = uploaded(alice, "Plan.cozy-note", b"# Plan")
+    editors = {"title": "Plan", "content": {"type": "doc"}, "schema": {"version": 4}, "version": 7}
+    ask(alice, "PATCH", f"/{id}", {"data": {"attributes": {"metadata": editors}}})
+    labelled = ask(alice, "POST", f"/{id}/versions", {"data": {"attributes": {"qualification": {"label": "plan"}, "version": 8}}})
+    known = {**editors, "version": 8, "qualification": {"label": "plan"}}
+    assert labelled.get_json(force=True)["data"]["attributes"]["metadata"] == known
+    copy = ask(alice, "POST", f"/{id}/copy").get_json(force=True)["data"]
+    attributes = copy["attributes"]
+    assert (attributes["name"], attributes["mime"], attributes["metadata"]) == ("Plan (copy).cozy-note", "text/vnd.cozy.note+markdown", known)
+    ask(alice, "PUT", f"/{id}", b"# Other")
+    assert ask(alice, "GET", f"/{id}").get_json(force=True)["data"]["attributes"]["metadata"] == {"title": "Plan"}
