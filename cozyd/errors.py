@@ -150,6 +150,10 @@ class Conflict(CozyError):
         self.done = tuple(done)
 
 
+class Counted(Conflict):
+    """A tree was looked through, and something came into it or went meanwhile: looking again makes sense."""
+
+
 class Gone(CozyError):
     """It was here and will not come back; an instance that moved says where to.
 

@@ -384,7 +384,8 @@ class DocumentStore(Protocol):
         `react` is called once with all changes; its writes belong to the same commit, and its changes end the answer. Raises it
         `Stale`, an atomic store has written nothing.
         :param while_at: documents only read, which must still have these revisions.
-        :param while_counts: what was counted, and must still be so: nothing came there or went. Only where the driver is `atomic`.
+        :param while_counts: what was counted, and must still be so (else `Counted`): nothing came there or went. Only where the driver is
+            `atomic`.
         :param contents: belongs to the commit; only where the driver `holds_contents`.
         :raises Conflict: `refs` lists every stale one, `done` what was written (empty when atomic).
         :raises Invalid, BadRequest, TooLarge: a body that cannot be stored.

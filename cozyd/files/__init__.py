@@ -6,13 +6,13 @@ and removed only after no document does, so a crash leaves at most an orphan blo
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Change, ContentEdits, Doc, Ref, RowCount, Write
-from cozyd.errors import BadRequest, Conflict, Invalid, NotFound
+from cozyd.errors import BadRequest, Conflict, Counted, Invalid, NotFound
 from cozyd.files import metadata, seeds, tree
 from cozyd.files.blobs import Blob
 from cozyd.files.contents import Contents
@@ -34,8 +34,9 @@ from cozyd.permissions import FILES, ROOT_DIR
 __all__ = ["Author", "Dir", "File", "Files", "Node", "Version"]
 
 _IMMUTABLE = frozenset(("_id", "_rev", "type", "path", "size", "md5sum", "internal_vfs_id", "trashed", "restore_path", "created_at"))
-_AT_ONCE = 1000
-"""How many documents one commit removes."""
+T = TypeVar("T")
+_AT_ONCE, TRIES = 1000, 4
+"""How many documents one commit removes; how often a tree is looked through again."""
 _Prepared = tuple[list[Write], Dir, list[str]]
 """The writes, the folder they count on, and the blobs that nothing names afterwards."""
 
@@ -71,6 +72,7 @@ class Files(Lookup):
     ) -> None:
         super().__init__(docs, contents, quota, now)
         self._area = area
+        self._moving = f"{lock_name(area)}/moving"
         self._locks = locks
         self._new_id = new_id
         self._address = address
@@ -148,6 +150,9 @@ class Files(Lookup):
         """
         if not self._docs.atomic or self._quota() is not None:
             return None
+        if self._locks.is_held(self._moving):  # else a large tree would never be looked through before something comes into it
+            with self._locks.hold(self._moving, wait=30):
+                pass
         batch, home, _ = self._making(parent, tree.check_name(name), blob, fields, author, look=False)
         try:
             stored = self._contents.commit(batch, while_at=[(home.stored.ref, home.rev)], made=[blob])[0].new
@@ -261,17 +266,21 @@ class Files(Lookup):
         if _IMMUTABLE & changes.keys():
             raise Invalid(f"{min(_IMMUTABLE & changes.keys())} cannot be changed", source="attributes")
         author = author or self.author()
-        with self._held():
-            name = tree.check_name(changes.pop("name", node.name))
-            home = self._moves.usable(changes.pop("dir_id", node.parent) or ROOT_DIR, trash=node.trashed)
+        name, place = tree.check_name(changes.pop("name", node.name)), changes.pop("dir_id", node.parent) or ROOT_DIR
+        changes["cozyMetadata"] = author.changed(node.stored.doc.get("cozyMetadata") or {}) | (changes.get("cozyMetadata") or {})
+        more = {key: ... if value is None else value for key, value in changes.items()}
+
+        def step() -> Node:
+            home = self._moves.usable(place, trash=node.trashed)
             if node.trashed and home.id != node.parent:
                 raise BadRequest("What is in the trash is restored, not moved")
             self._moves.check_place(node, home, name, replaces)
-            changes["cozyMetadata"] = author.changed(node.stored.doc.get("cozyMetadata") or {}) | (changes.get("cozyMetadata") or {})
             edit = self._clearing(replaces, author)
-            edit.add(self._moves.moving(node, home, name, {key: ... if value is None else value for key, value in changes.items()}))
+            edit.add(self._moves.moving(node, home, name, more))
             changed = self._commit(edit, home)
             return node_of(next(change.new for change in changed if change.new.ref.id == node.id))
+
+        return self._alone(step, node, replaces)
 
     def relabel(self, file: File, *, metadata: Metadata, tags: Sequence[str], author: Author) -> File:
         """Give a file other metadata and tags, as an upload of the same content would; no version is made.
@@ -304,8 +313,7 @@ class Files(Lookup):
         :param by: who does it, for `cozyMetadata.trashedBy`.
         :raises BadRequest: it is there already, or is the root.
         """
-        with self._held():
-            return node_of(self._commit(self._moves.trashing(node, author or self.author(), by))[0].new)
+        return self._alone(lambda: node_of(self._commit(self._moves.trashing(node, author or self.author(), by))[0].new), node)
 
     def _clearing(self, replaces: Node | None, author: Author) -> TreeEdit:
         return self._moves.trashing(replaces, author, None) if replaces is not None else TreeEdit()
@@ -324,13 +332,16 @@ class Files(Lookup):
         if not node.trashed or node.id == TRASH_DIR:
             raise BadRequest("File or directory is not in the trash")
         author = author or self.author()
-        home = self.mkdir_all(self._moves.restore_path(node), author=author)
-        with self._held():
-            home = self._moves.usable(home.id)
+        place = self.mkdir_all(self._moves.restore_path(node), author=author).id
+        more = {"restore_path": ..., "cozyMetadata": author.changed(node.stored.doc.get("cozyMetadata") or {})}
+
+        def step() -> Node:
+            home = self._moves.usable(place)
             name = self._moves.free_name(home, tree.restored_name(node.name))
             tree.check_depth(home.below(name))
-            more = {"restore_path": ..., "cozyMetadata": author.changed(node.stored.doc.get("cozyMetadata") or {})}
             return node_of(self._commit(self._moves.moving(node, home, name, more), home)[0].new)
+
+        return self._alone(step, node)
 
     def erase(self, node: Node) -> None:
         """Remove a node with all below and all versions, for good.
@@ -340,15 +351,18 @@ class Files(Lookup):
         """
         if node.id in (ROOT_DIR, TRASH_DIR):
             raise BadRequest("The root and the trash cannot be removed")
-        with self._held():
+
+        def step() -> Sequence[Node]:
             below, counts = self._subtree.nodes(node) if isinstance(node, Dir) else ((), ())
             doomed = [*below, node]
             if len(doomed) <= _AT_ONCE:
                 self._erase(doomed, counts)
-                return
+                return ()
             if not node.trashed:
                 self._commit(self._moves.trashing(node, self.author(), None))
-        self._erase_slowly([one.id for one in doomed])
+            return doomed
+
+        self._erase_slowly([one.id for one in self._alone(step, node)])
 
     def clear_trash(self) -> None:
         """Remove all that is in the trash, for good."""
@@ -387,23 +401,26 @@ class Files(Lookup):
         :param fields: members of the copy that differ.
         :raises Conflict: the name is taken. QuotaExceeded: there is no room left.
         """
-        made: list[str] = []
-        edits = ContentEdits()
-        author = author or self.author()
-        try:
-            with self._held():
+        by = author or self.author()
+
+        def step() -> Node:
+            made: list[str] = []
+            edits = ContentEdits()
+            try:
                 home = self._moves.usable(parent.id)
                 self._moves.check_free(home, tree.check_name(name), but=[replaces] if replaces is not None else ())
                 self._room().check(self._copies.size(node, home, deep=deep))
-                batch = self._copies.writes(node, home, name, (made, edits), author, deep=deep, fields=fields or {})
-                clearing = self._clearing(replaces, author)
+                batch = self._copies.writes(node, home, name, (made, edits), by, deep=deep, fields=fields or {})
+                clearing = self._clearing(replaces, by)
                 while_at = [(home.stored.ref, home.rev)]
                 writes = [*clearing.writes, *batch]
                 changed = self._contents.commit(writes, while_at=while_at, while_counts=clearing.counts, edits=edits)
                 return node_of(changed[len(clearing.writes)].new)
-        except BaseException:
-            self._contents.drop(made)
-            raise
+            except BaseException:
+                self._contents.drop(made)
+                raise
+
+        return self._alone(step, replaces)
 
     def free_name(self, home: Dir, name: str) -> str:
         """This name, or one with a number that nothing in the folder has."""
@@ -442,6 +459,20 @@ class Files(Lookup):
 
     def _held(self) -> AbstractContextManager[Lock]:
         return self._locks.hold(lock_name(self._area), wait=30)
+
+    def _alone(self, step: Callable[[], T], *nodes: Node | None) -> T:
+        """Do a change under the lock. One of a whole tree has uploads wait, and is done again when some were on their way into it.
+
+        :raises Conflict: something changed meanwhile, again and again.
+        """
+        with self._held():
+            if not any(isinstance(node, Dir) for node in nodes):
+                return step()
+            with self._locks.hold(self._moving, wait=30):
+                for _ in range(TRIES):
+                    with suppress(Counted):
+                        return step()
+                return step()
 
 
 def _pictures(files: Sequence[File]) -> list[str]:

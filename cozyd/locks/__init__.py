@@ -31,6 +31,9 @@ class Locks(Protocol):
         :raises Unavailable: strict, and the service that the processes share locks by is away.
         """
 
+    def is_held(self, name: str) -> bool:
+        """Whether somebody holds a lock just now: who need not exclude others may wait for those who do."""
+
     def close(self) -> None:
         """Renew nothing any more."""
 
@@ -60,6 +63,10 @@ class LocalLocks:
             yield Held()
         finally:
             self._give(name)
+
+    def is_held(self, name: str) -> bool:
+        """See `Locks.is_held`."""
+        return name in self._waiting
 
     def _take(self, name: str, wait: float) -> None:
         """:raises Locked: it was not free in time."""

@@ -107,6 +107,15 @@ class RedisLocks:
                 self._keeper.remove(lease)
                 self._give_back(lease)
 
+    def is_held(self, name: str) -> bool:
+        """See `Locks.is_held`."""
+        if self._local.is_held(name):
+            return True
+        try:
+            return self._link.ask(lambda redis: redis.exists(_Lease(name, 0).key)) == 1
+        except RedisAway:
+            return False
+
     def close(self) -> None:
         """See `Locks.close`."""
         self._keeper.close()

@@ -73,3 +73,9 @@ class LocksContract:
             assert not got.is_set()
         assert got.wait(5)
         waiter.join(5)
+
+    def test_it_is_seen_whether_one_is_held(self, locks: Locks):
+        seen = [locks.is_held("name")]
+        with locks.hold("name"):
+            seen += [locks.is_held("name"), locks.is_held("other")]
+        assert [*seen, locks.is_held("name")] == [False, True, False, False]

@@ -64,6 +64,11 @@ class Either:
         self._both.reverse()
         return self._both[0].hold(name, **how)
 
+    def is_held(self, name: str) -> bool:
+        one, other = (locks.is_held(name) for locks in self._both)
+        assert one == other
+        return one
+
 
 class TestRedisLocksOfTwoProcesses(LocksContract):
     """The contract, between processes."""

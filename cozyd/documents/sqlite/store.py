@@ -38,7 +38,7 @@ from cozyd.documents.store import (
     Stored,
     Total,
 )
-from cozyd.errors import Conflict, CozyError, NotFound
+from cozyd.errors import Conflict, Counted, CozyError, NotFound
 
 SOME_PAGES = 5000
 """How many free pages a dropped doctype gives back to the disk at once: the rest follows when the tenant rests, or by `tidy`."""
@@ -263,7 +263,7 @@ class SqliteStore:
         def step(transaction: Transaction, changes: list[Change]) -> None:
             stale = [ref for ref, rev in while_at if not transaction.holds(ref, rev)]
             if not all(transaction.counts(self._tables.projection(name), prefix, count) for name, prefix, count in while_counts):
-                raise Conflict("Something came or went meanwhile")
+                raise Counted("Something came or went meanwhile")
             for write in batch:
                 try:
                     changes.append(transaction.apply(write))

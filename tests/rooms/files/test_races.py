@@ -4,14 +4,17 @@ import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
+from cozyd.errors import NotFound
 from cozyd.instance import Instance
 from cozyd.permissions import ROOT_DIR
 from cozyd.stack import Stack
 from tests.support.doors import Doors
 from tests.support.files import content, faults, root, write
+from tests.support.serving import eventually
 
 
 def together(count: int, step: Callable[[int], int]) -> list[int]:
@@ -86,3 +89,35 @@ def test_folders_that_go_into_each_other_make_no_ring(stack: Stack, alice: Insta
 
     for _ in range(5):
         assert set(together(16, move)) <= {200, 409, 412, 404}
+
+
+def test_a_folder_goes_to_the_trash_and_back_while_files_come_into_it(alice: Instance):
+    """Who moves a tree waits for those on their way into it, and those who come then wait for the move; nobody is refused for that."""
+    files = alice.files
+    folder = files.mkdir(root(files), "busy")
+    below = files.mkdir(folder, "below")
+    stop, made = threading.Event(), [0]
+
+    def moved_on(before: int) -> bool:
+        return made[0] > before
+
+    def make(number: int) -> int:
+        step = 0
+        while not stop.is_set():
+            step += 1
+            try:
+                write(files, files.dir(below.id), f"{number}-{step}")
+            except NotFound:
+                continue  # it is in the trash
+            made[0] += 1
+        return step
+
+    with ThreadPoolExecutor(3) as pool:
+        makers = [pool.submit(make, number) for number in range(3)]
+        for _ in range(10):
+            before = made[0]
+            files.restore(files.trash(files.get(folder.id)))
+            eventually(partial(moved_on, before))
+        stop.set()
+        assert all(maker.result() for maker in makers)
+    assert faults(alice) == []
