@@ -37,6 +37,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         """As waitress', with the framing that RFC 9112 has a server refuse; a body too large by its length is refused here."""
+        header_plus = _encoded(header_plus)
         try:
             super().parse_header(header_plus)
         except ValueError as cause:  # Python reads no numbers of thousands of digits
@@ -118,6 +119,14 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.expect_continue = False
         self.chunked = False
         self.completed = True
+
+
+def _encoded(head: bytes) -> bytes:
+    """A head in whose target characters beyond ASCII are encoded: curl and scripts leave that to the server (RFC 3987, section 3.1)."""
+    line, end, rest = head.partition(b"\n")
+    if line.isascii():
+        return head
+    return b"".join(b"%%%02X" % byte if byte >= 0x80 else bytes((byte,)) for byte in line) + end + rest
 
 
 class Task(WSGITask):  # type: ignore[misc]

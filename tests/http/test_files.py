@@ -11,6 +11,7 @@ from cozyd.permissions import FILES, ROOT_DIR
 from tests.support.client import Answer, Client
 from tests.support.data import with_rules
 from tests.support.files import TRASH, is_error, mkdir, patched, upload, uploaded
+from tests.support.raw import Raw
 from tests.support.serving import Served
 
 
@@ -321,3 +322,13 @@ def test_only_what_a_token_names_is_seen_and_changed(alice: Client, home: str):
 
 def test_an_unknown_method_or_route_is_404(alice: Client, home: str):
     assert json.loads(alice.api("POST", f"/files/{home}/size").body) == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize("name", ["été 🌍.txt", "日本.txt"])
+def test_characters_beyond_ascii_may_stand_in_an_address_as_they_are(alice: Client, name: str):
+    """curl sends them so, and cozy-stack takes them."""
+    home = mkdir(alice, f"raw-{len(name)}")
+    head = f" HTTP/1.1\r\nHost: {alice.domain}\r\nAuthorization: Bearer {alice.token}\r\nContent-Length: 2\r\n\r\nhi"
+    with Raw(alice.served.port) as connection:
+        reply = connection.send(f"POST /files/{home}?Type=file&Name={name.replace(' ', '%20')}{head}".encode()).reply()
+    assert (reply.status, json.loads(reply.body)["data"]["attributes"]["name"]) == (201, name)

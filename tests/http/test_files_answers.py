@@ -212,6 +212,10 @@ def test_a_note_stays_a_note_in_copies_and_under_other_metadata(alice: Tenant):
     assert labelled.get_json(force=True)["data"]["attributes"]["metadata"] == known
     copy = ask(alice, "POST", f"/{id}/copy").get_json(force=True)["data"]
     attributes = copy["attributes"]
-    assert (attributes["name"], attributes["mime"], attributes["metadata"]) == ("Plan (copy).cozy-note", "text/vnd.cozy.note+markdown", known)
+    assert (attributes["name"], attributes["mime"], attributes["metadata"]) == (
+        "Plan (copy).cozy-note",
+        "text/vnd.cozy.note+markdown",
+        known,
+    )
     ask(alice, "PUT", f"/{id}", b"# Other")
     assert ask(alice, "GET", f"/{id}").get_json(force=True)["data"]["attributes"]["metadata"] == {"title": "Plan"}
