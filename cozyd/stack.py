@@ -51,6 +51,7 @@ from cozyd.tenancy import NewInstance, Tenancy
 from cozyd.webpush import VapidKeys
 
 if TYPE_CHECKING:
+    from cozyd.files.s3 import S3Blobs
     from cozyd.files.swift import SwiftBlobs
     from cozyd.redis import RedisLink
 
@@ -422,7 +423,7 @@ def open_documents(config: Config, locks: Locks, address: str) -> DocumentBacken
     return made
 
 
-def open_blobs(config: Config, folder: Path) -> "LocalBlobs | SwiftBlobs":
+def open_blobs(config: Config, folder: Path) -> "LocalBlobs | SwiftBlobs | S3Blobs":
     """The blob store that is configured.
 
     :param folder: for its contents, or its temporary files.
@@ -430,10 +431,15 @@ def open_blobs(config: Config, folder: Path) -> "LocalBlobs | SwiftBlobs":
     """
     if config.storage.blobs == "file:":
         return LocalBlobs(folder)
+    password = secret_of("storage.blobs_password_file", config.storage.blobs_password_file)
+    parallel = config.server.threads - SERVED_BESIDE
+    if config.storage.blobs.startswith("s3"):
+        from cozyd.files.s3 import S3Blobs
+
+        return S3Blobs(config.storage.blobs, folder / "tmp", password=password, parallel=parallel)
     from cozyd.files.swift import SwiftBlobs
 
-    password = secret_of("storage.blobs_password_file", config.storage.blobs_password_file)
-    return SwiftBlobs(config.storage.blobs, folder / "tmp", password=password, parallel=config.server.threads - SERVED_BESIDE)
+    return SwiftBlobs(config.storage.blobs, folder / "tmp", password=password, parallel=parallel)
 
 
 def _boxes(config: Config) -> NaclBoxes | None:

@@ -69,8 +69,9 @@ class Storage:
     documents_password_file: str = option("", "A file that has the password of `documents`, so that the address need not have it.")
     blobs: str = option(
         "file:",
-        "Where contents of files lie: `file:`, below `path`, or OpenStack Swift, `swift://host/v3?UserName=...` (docs/storage.md).",
-        pattern=r"file:|swift(\+https)?://\S+",
+        "Where contents of files lie: `file:`, below `path`, OpenStack Swift, `swift://host/v3?UserName=...`, "
+        "or S3, `s3://host/bucket?AccessKey=...` (docs/storage.md).",
+        pattern=r"file:|(swift|s3)(\+https)?://\S+",
     )
     blobs_password_file: str = option("", "A file that has the password of `blobs`, so that the address need not have it.")
 

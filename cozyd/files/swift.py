@@ -7,28 +7,27 @@ import base64
 import binascii
 import io
 import logging
-import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, Self, cast
-from urllib.parse import quote
+from typing import Any, BinaryIO, ClassVar, cast
 
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, TooLarge, Unavailable
-from cozyd.files.blobs import AVATAR_BROUGHT, AVATARS, NO_NOTES, PIECE, THUMBNAILS, Blob, NewBlob, Notes, is_key
+from cozyd.files.blobs import AVATAR_BROUGHT, AVATARS, NO_NOTES, THUMBNAILS, Blob, NewBlob, Notes, is_key
+from cozyd.files.remote import RETRY_AFTER, Refused, RemoteBlob, RemoteStream, noted
 from cozyd.files.spool import OwnFolder, Spool
-from cozyd.files.swiftsession import Access, Answer, Session, SwiftError
+from cozyd.files.swiftsession import Access, Session
 
 log = logging.getLogger("cozyd.files")
 
 CONTAINER = "cozy-v3-"
 SHARED = frozenset(("apps-web", "apps-konnectors", "exports", "__dyn-assets__"))
 LARGEST = 5 << 30
-AHEAD = 1 << 16
+NOTED = "X-Object-Meta-"
 BULK = 8000
 DESTROY_TRIES = 5
 _WHOLE_NAME = re.compile(r"[^/]{22}/[^/]{5}/[^/]{5}/[^/]{16}")
@@ -62,139 +61,9 @@ def container_of(area: str) -> str:
     return area if area in SHARED else CONTAINER + area
 
 
-def _noted(about: Notes) -> dict[str, str]:
-    """What is noted with an object, as its headers. Header lines are ASCII: other characters stand as in addresses."""
-    return {f"X-Object-Meta-{name.title()}": quote(value, safe=" !#$&'()*+,/:;=?@[]") for name, value in about.items()}
-
-
 def _hex(md5: str) -> str:
     """A base64 MD5 as ETags have it."""
     return binascii.hexlify(base64.b64decode(md5)).decode()
-
-
-class _SwiftBlob:
-    """A content being written: received into one temporary file, sent when it is whole."""
-
-    def __init__(self, store: "SwiftBlobs", container: str, key: str, type: str, about: Notes) -> None:
-        self._store, self._container, self._key, self._type, self._about = store, container, key, type, about
-        self._spool = Spool(store.temporary)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._spool.close()
-
-    def write(self, data: bytes) -> int:
-        """See `NewBlob.write`."""
-        if self._spool.size + len(data) > LARGEST:
-            raise TooLarge("A file has at most 5 GiB on this store")
-        self._spool.append(data)
-        return len(data)
-
-    def fill(self, source: BinaryIO) -> None:
-        """See `NewBlob.fill`."""
-        if isinstance(source, Spool) and not self._spool.size:
-            if source.size > LARGEST:
-                raise TooLarge("A file has at most 5 GiB on this store")
-            self._spool.close()
-            self._spool = source
-            return
-        while piece := source.read(PIECE):
-            self.write(piece)
-
-    def seal(self) -> Blob:
-        """See `NewBlob.seal`.
-
-        :raises Unavailable: Swift did not take it, or took something else.
-        """
-        blob = Blob(self._key, self._spool.size, self._spool.md5)
-        self._store.send(self._container, blob, self._spool, self._type, self._about)
-        return blob
-
-
-class _SwiftStream(io.RawIOBase):
-    """The bytes of an object between two offsets, read again from where it broke, as often as bytes come.
-
-    `remote` tells the server that reading it waits for the network.
-    """
-
-    remote = True
-
-    def __init__(self, session: Session, container: str, name: str, start: int, answer: Answer, etag: str, size: int) -> None:
-        super().__init__()
-        self._session, self._container, self._name, self._etag = session, container, name, etag
-        self._start, self._size = start, size
-        self._at = self._answer_at = 0
-        self._answer: Answer | None = answer
-        self._ahead = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast(bytearray, buffer))
-        wanted = min(len(view), AHEAD, max(0, self._size - self._at))
-        if not wanted:
-            return 0
-        data = self._ahead[self._at : self._at + wanted] or self._sure(wanted)
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def begin(self) -> None:
-        """Have its first bytes, before anybody is promised any.
-
-        :raises Unavailable: none come.
-        """
-        if self._size:
-            self._ahead = self._sure(min(self._size, AHEAD))
-
-    def _sure(self, wanted: int) -> bytes:
-        """Some bytes from where it is: when it was cut, once more."""
-        data = self._some(wanted)
-        if not data:
-            self._drop()
-            data = self._some(wanted)
-        if not data:
-            raise Unavailable("The file store does not answer", retry_after=Session.RETRY_AFTER)
-        return data
-
-    def _some(self, wanted: int) -> bytes:
-        if self._answer is None or self._answer_at != self._at:
-            self._drop()
-            first, last = self._start + self._at, self._start + self._size - 1
-            self._answer = self._again({"Range": f"bytes={first}-{last}", "If-Match": self._etag})
-            self._answer_at = self._at
-        data = self._answer.read(wanted)
-        self._answer_at += len(data)
-        return data
-
-    def _again(self, headers: Mapping[str, str]) -> Answer:
-        try:
-            return self._session.get(self._container, self._name, headers)
-        except SwiftError as error:
-            raise error.told() from error
-
-    def _drop(self) -> None:
-        if self._answer is not None:
-            self._answer.close()
-            self._answer = None
-
-    def close(self) -> None:
-        self._drop()
-        super().close()
 
 
 class SwiftBlobs:
@@ -234,23 +103,23 @@ class SwiftBlobs:
             raise TooLarge("A file has at most 5 GiB on this store")
         if size is not None and size > shutil.disk_usage(self.temporary).free:
             raise StorageFull("The disk is full")
-        return _SwiftBlob(self, container_of(area), key, type, about)
+        return cast(NewBlob, RemoteBlob(partial(self._send, container_of(area)), self.temporary, key, type, about, LARGEST))
 
-    def send(self, container: str, blob: Blob, source: Spool, type: str, about: Notes) -> None:
+    def _send(self, container: str, blob: Blob, source: Spool, type: str, about: Notes) -> None:
         """Put an object, and have its ETag compared by both sides.
 
         :raises Unavailable: it is not there as it should be; nothing of it is left.
         """
         name, etag = object_name(blob.key), _hex(blob.md5)
-        headers = {"Content-Type": type or "application/octet-stream"} | _noted(about)
+        headers = {"Content-Type": type or "application/octet-stream"} | noted(about, NOTED)
         try:
             found = self._session.put(container, name, cast(BinaryIO, source), blob.size, etag, headers)
-        except SwiftError as error:
+        except Refused as error:
             raise error.told() from error
         if found != etag:
             log.error("Swift answered the ETag %s for %s/%s of %s", found, container, name, etag)
             self._session.delete(container, name)
-            raise Unavailable("The file store did not keep the content", retry_after=Session.RETRY_AFTER)
+            raise Unavailable("The file store did not keep the content", retry_after=RETRY_AFTER)
 
     def open(self, area: str, key: str, *, start: int = 0, stop: int | None = None, about: Notes = NO_NOTES) -> BinaryIO:
         """See `BlobStore.open`."""
@@ -262,15 +131,15 @@ class SwiftBlobs:
         headers = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"} if start or stop is not None else {}
         try:
             answer = self._session.get(container, name, headers)
-        except SwiftError as error:
+        except Refused as error:
             if error.status == 416 and not error.size and not start:
                 return io.BytesIO()
             raise _unreadable(error) from error
-        if any(answer.headers.get(name.lower(), value) != value for name, value in _noted(about).items()):
+        if any(answer.headers.get(name.lower(), value) != value for name, value in noted(about, NOTED).items()):
             answer.close()
             raise NotFound("The content is of another")
         size = int(answer.headers["content-length"])
-        stream = _SwiftStream(self._session, container, name, start, answer, answer.headers["etag"], size)
+        stream = RemoteStream(partial(self._session.get, container, name), start, answer, answer.headers["etag"], size)
         try:
             stream.begin()
         except BaseException:
@@ -282,7 +151,7 @@ class SwiftBlobs:
         """No byte of an object that is there."""
         try:
             size = self._session.size(container, name)
-        except SwiftError as error:
+        except Refused as error:
             raise _unreadable(error) from error
         if start > size or (start == size and size):
             raise RangeNotSatisfiable(size)
@@ -291,10 +160,10 @@ class SwiftBlobs:
     def copy(self, area: str, blob: Blob, new: str, *, about: Notes = NO_NOTES) -> Blob:
         """See `BlobStore.copy`: Swift copies."""
         container = container_of(area)
-        notes = _noted({"copied-from": blob.key.partition("/")[0]} | dict(about))
+        notes = noted({"copied-from": blob.key.partition("/")[0]} | dict(about), NOTED)
         try:
             self._session.copy(container, object_name(blob.key), object_name(new), notes)
-        except SwiftError as error:
+        except Refused as error:
             raise _unreadable(error) from error
         return Blob(new, blob.size, blob.md5)
 
@@ -339,14 +208,14 @@ class SwiftBlobs:
             if self._session.delete_container(container):
                 return
             time.sleep(0.1 * 2**attempt)  # its listing is made of late updates
-        raise Unavailable("The file store did not remove everything", retry_after=Session.RETRY_AFTER)
+        raise Unavailable("The file store did not remove everything", retry_after=RETRY_AFTER)
 
     def ping(self) -> None:
         """See `BlobStore.ping`."""
         self._session.ping()
 
 
-def _unreadable(error: SwiftError) -> Exception:
+def _unreadable(error: Refused) -> Exception:
     if error.status == 404:
         return NotFound("The content is gone")
     if error.status == 416:

@@ -1,12 +1,7 @@
-"""Requests to OpenStack Swift by python-swiftclient: tokens, connections, time-outs, and what to do while it is away.
-
-A Swift that hangs must not take every thread of the server with it: only so many requests are under way at once, and once
-one has failed to get an answer, the next ones fail at once for a while, but for one that tries.
-"""
+"""Requests to OpenStack Swift by python-swiftclient: tokens, connections, time-outs."""
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -14,7 +9,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from cozyd import jsons
 from cozyd.config import ConfigError
-from cozyd.errors import CozyError, StorageFull, TooLarge, Unavailable
+from cozyd.errors import CozyError
+from cozyd.files.remote import Gate, Refused
 
 log = logging.getLogger("cozyd.files")
 
@@ -73,26 +69,6 @@ def _seconds(text: str) -> float:
     if text and (not number.isdigit() or not int(number)):
         raise ConfigError(f"storage.blobs: {text!r} is no Timeout")
     return float(int(number) * (unit or 1)) if text else TIMEOUT
-
-
-class SwiftError(Exception):
-    """Swift refused a request.
-
-    :param size: of the object, when a range was refused.
-    """
-
-    def __init__(self, status: int, reason: str, size: int = 0) -> None:
-        super().__init__(f"{status} {reason}")
-        self.status, self.size = status, size
-
-    def told(self) -> CozyError:
-        """As our callers are told."""
-        if self.status == 413:
-            return TooLarge("The file store takes no content of this size")
-        if self.status == 507:
-            return StorageFull("The file store is full")
-        log.error("Swift answered %s", self)
-        return Unavailable("The file store refused the request", retry_after=Session.RETRY_AFTER)
 
 
 class Answer:
@@ -160,19 +136,12 @@ class Session:
     :param parallel: how many requests at once.
     """
 
-    RETRY_AFTER = 10
-    AWAY = 3.0
-    """Seconds for which requests fail at once after one got no answer."""
-    PATIENCE = 2.0
-    """Seconds a request waits for others to end."""
-
     def __init__(self, access: Access, parallel: int) -> None:
         self._access = access
-        self._slots = threading.BoundedSemaphore(max(1, parallel))
+        self._gate = Gate(parallel)
         self._lock = threading.Lock()
         self._free: list[Any] = []
         self._signed: tuple[str, str] | None = None
-        self._away_until = 0.0
         self._closed = False
 
     # -- requests ---------------------------------------------------------------------------------------------------
@@ -180,7 +149,7 @@ class Session:
     def put(self, container: str, name: str, source: BinaryIO, size: int, etag: str, headers: Mapping[str, str]) -> str:
         """Put an object, in a container that is made where it is not there; the ETag that Swift answered.
 
-        :raises SwiftError, Unavailable: it did not take it.
+        :raises Refused, Unavailable: it did not take it.
         """
         import swiftclient.client as swift
 
@@ -193,7 +162,7 @@ class Session:
 
         try:
             return str(self._ask(send))
-        except SwiftError as error:
+        except Refused as error:
             if error.status != 404:
                 raise
         self.put_container(container)
@@ -202,14 +171,14 @@ class Session:
     def get(self, container: str, name: str, headers: Mapping[str, str]) -> Answer:
         """Begin to read an object.
 
-        :raises SwiftError, Unavailable: it is not there, or cannot be read.
+        :raises Refused, Unavailable: it is not there, or cannot be read.
         """
         import swiftclient.client as swift
 
         lease = self._take()
         try:
             found, body = self._attempt(lease, swift.get_object, container, name, resp_chunk_size=SEND_PIECE, headers=dict(headers))
-        except SwiftError:
+        except Refused:
             lease.end(reusable=True)
             raise
         except BaseException:
@@ -220,7 +189,7 @@ class Session:
     def size(self, container: str, name: str) -> int:
         """Bytes of an object.
 
-        :raises SwiftError, Unavailable: as `get`.
+        :raises Refused, Unavailable: as `get`.
         """
         import swiftclient.client as swift
 
@@ -229,7 +198,7 @@ class Session:
     def copy(self, container: str, name: str, new: str, about: Mapping[str, str]) -> None:
         """Have an object copied.
 
-        :raises SwiftError, Unavailable: as `get`.
+        :raises Refused, Unavailable: as `get`.
         """
         import swiftclient.client as swift
 
@@ -242,7 +211,7 @@ class Session:
 
         try:
             self._unless_absent(swift.delete_object, container, name)
-        except SwiftError as error:
+        except Refused as error:
             raise error.told() from error
 
     def bulk_delete(self, container: str, names: Sequence[str]) -> bool:
@@ -253,7 +222,7 @@ class Session:
         headers = {"Content-Type": "text/plain", "Accept": "application/json"}
         try:
             _, text = self._ask(swift.post_account, headers, query_string="bulk-delete", data=body, timeout=COPY_TIMEOUT)
-        except SwiftError:
+        except Refused:
             return False
         try:
             return str(jsons.load_object(text).get("Response Status", "")).startswith("2")
@@ -273,7 +242,7 @@ class Session:
 
         try:
             self._ask(swift.put_container, container)
-        except SwiftError as error:
+        except Refused as error:
             raise error.told() from error
 
     def mark_container(self, container: str) -> bool:
@@ -289,7 +258,7 @@ class Session:
 
         try:
             self._unless_absent(swift.delete_container, container)
-        except SwiftError:
+        except Refused:
             return False
         return True
 
@@ -299,7 +268,7 @@ class Session:
 
         try:
             self._ask(swift.head_account, timeout=PING_TIMEOUT)
-        except SwiftError as error:
+        except Refused as error:
             raise error.told() from error
 
     def close(self) -> None:
@@ -315,12 +284,12 @@ class Session:
     def _ask(self, function: Callable[..., Any], *arguments: Any, timeout: float = 0, **options: Any) -> Any:
         """One request whose answer is small.
 
-        :raises SwiftError, Unavailable: it failed.
+        :raises Refused, Unavailable: it failed.
         """
         lease = self._take()
         try:
             found = self._attempt(lease, function, *arguments, timeout=timeout, **options)
-        except SwiftError:
+        except Refused:
             lease.end(reusable=True)
             raise
         except BaseException:
@@ -333,7 +302,7 @@ class Session:
         """As `_ask`; `absent` when there is no such thing, other refusals as callers are told of them."""
         try:
             return self._ask(function, *arguments, **options)
-        except SwiftError as error:
+        except Refused as error:
             if error.status == 404:
                 return absent
             if error.status == 409:
@@ -351,18 +320,18 @@ class Session:
                 url, token = self._sign_in()
                 found = function(url, token, *arguments, http_conn=lease.connect(url, timeout or self._access.timeout), **options)
             except ClientException as error:
-                self._answered()
+                self._gate.answered()
                 if error.http_status == 401 and not signed_again:
                     self._signed, signed_again = None, True
                     continue
                 if error.http_status is None:
-                    raise self._unanswered(error) from error
-                raise SwiftError(error.http_status, error.http_reason or "", _size_in(error)) from error
+                    raise self._gate.unanswered(error, in_vain=_is_timeout(error)) from error
+                raise Refused(error.http_status, error.http_reason or "", _size_in(error)) from error
             except (OSError, HTTPError) as cause:
                 if not _is_timeout(cause) and lease.connection is not None and lease.renew():
                     continue
-                raise self._unanswered(cause) from cause
-            self._answered()
+                raise self._gate.unanswered(cause, in_vain=_is_timeout(cause)) from cause
+            self._gate.answered()
             return found
 
     def _sign_in(self) -> tuple[str, str]:
@@ -386,14 +355,7 @@ class Session:
 
         :raises Unavailable: Swift is away, or too many wait for it already.
         """
-        with self._lock:
-            now = time.monotonic()
-            if now < self._away_until:
-                raise Unavailable("The file store does not answer", retry_after=self.RETRY_AFTER)
-            if self._away_until:
-                self._away_until = now + self.AWAY  # this one tries, the others go by what it finds
-        if not self._slots.acquire(timeout=self.PATIENCE):
-            raise Unavailable("The file store is busy", retry_after=self.RETRY_AFTER)
+        self._gate.enter()
         with self._lock:
             return _Lease(self, self._free.pop() if self._free else None)
 
@@ -405,16 +367,7 @@ class Session:
                 self._free.append(connection)
         if connection is not None and not kept:
             connection[1].close()
-        self._slots.release()
-
-    def _answered(self) -> None:
-        self._away_until = 0.0
-
-    def _unanswered(self, cause: BaseException) -> Unavailable:
-        log.warning("Swift does not answer: %s", cause)
-        if _is_timeout(cause):
-            self._away_until = time.monotonic() + self.AWAY
-        return Unavailable("The file store does not answer", retry_after=self.RETRY_AFTER)
+        self._gate.leave()
 
 
 def _is_timeout(cause: BaseException) -> bool:

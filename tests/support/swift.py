@@ -61,7 +61,7 @@ workers = 0
 swift_dir = {folder}
 user = {user}
 [pipeline:main]
-pipeline = catch_errors cache bulk tempauth copy slo dlo versioned_writes proxy-server
+pipeline = catch_errors cache bulk s3api tempauth copy slo dlo versioned_writes proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -70,6 +70,8 @@ node_timeout = 10
 use = egg:swift#tempauth
 user_{account}_{user_name} = {key} .admin
 storage_url_scheme = http
+[filter:s3api]
+use = egg:swift#s3api
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:cache]
@@ -135,6 +137,10 @@ class Swift:
     def address_by(netloc: str) -> str:
         """As `address`, by way of a proxy."""
         return f"swift://{netloc}/auth/v1.0?UserName={ACCOUNT}:{USER}&Password={quote(PASSWORD, safe='')}"
+
+    def s3(self, bucket: str) -> str:
+        """What `storage.blobs` has to be for the S3 door that Swift has."""
+        return f"s3://{self.netloc}/{bucket}?AccessKey={ACCOUNT}:{USER}&SecretKey={quote(PASSWORD, safe='')}"
 
     def start(self) -> Self:
         """Start, or start again over what is there."""
