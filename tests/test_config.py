@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cozyd.config import FREE, TABLES, ConfigError, document, every_option, load
+from cozyd.config import FREE, TABLES, ConfigError, document, every_option, load, without_secrets
 from tests.support.command import Command
 from tests.support.serving import Served, free_port
 
@@ -171,3 +171,17 @@ def test_a_redis_that_does_not_answer_is_found(tmp_path: Path):
     assert checked.status == 1
     assert "Redis does not answer" in checked.out
     assert "secret" not in checked.out
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("s3://127.0.0.1:80/b?AccessKey=a:b&SecretKey=x%2Fy&Region=q", "s3://127.0.0.1:80/b?AccessKey=a:b&SecretKey=...&Region=q"),
+        ("swift://host:80/v3?UserName=me&Password=x", "swift://host:80/v3?UserName=me&Password=..."),
+        ("http://u:se/cret@host:1/", "http://u:...@host:1/"),
+        ("redis://:pw@host:6379/0", "redis://:...@host:6379/0"),
+        ("https://host:5984", "https://host:5984"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(value: str, shown: str):
+    assert without_secrets(value) == shown

@@ -8,7 +8,7 @@ from cozyd.config.errors import ConfigError
 
 def without_secrets(value: str) -> str:
     """An option's value as it may be shown: passwords in addresses are left out."""
-    return re.sub(r"((Password|Token|SecretKey)=|//[^/@:\s]*:)[^&@\s]+", r"\1...", value)
+    return re.sub(r"((?:Password|Token|SecretKey)=)[^&\s]+|(//[^/@:\s]*:)[^@\s]+(?=@)", r"\1\2...", value)
 
 
 def secret_of(key: str, file: str) -> str:
