@@ -142,8 +142,9 @@ class Tally:
                 self.seqs[at] = seq
 
     def flush(self, connection: sqlite3.Connection) -> None:
-        """Write the totals."""
-        rows = [(idx, prefix, *delta, self.seqs.get((idx, prefix), 0)) for (idx, prefix), delta in self.deltas.items()]
+        """Write the totals; those that are as before are left alone."""
+        moved = {at: delta for at, delta in self.deltas.items() if delta[0] or delta[1] or at in self.seqs}
+        rows = [(idx, prefix, *delta, self.seqs.get((idx, prefix), 0)) for (idx, prefix), delta in moved.items()]
         connection.executemany(
             "INSERT INTO total VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "count = count + excluded.count, sum = sum + excluded.sum, seq = max(seq, excluded.seq)",
