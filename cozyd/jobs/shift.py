@@ -21,17 +21,18 @@ class Start:
     :ivar write: takes it to `running`.
     """
 
-    __slots__ = ("_tries", "write")
+    __slots__ = ("_job", "write")
 
     def __init__(self, job: Job, now: datetime) -> None:
-        self._tries = job.tries + 1
-        private: Map | None = {TRIES: self._tries} if self._tries > 1 or job.not_before is not None else None
+        self._job = job
+        tries = job.tries + 1
+        private: Map | None = {TRIES: tries} if tries > 1 or job.not_before is not None else None
         patch = {"state": "running", "started_at": write_time(now)}
         self.write = Write(Ref(JOBS, job.id), patch=patch, rev=job.rev, private=private)
 
     def job(self, stored: Stored) -> Job:
         """The job as it was begun."""
-        return replace(Job.of(stored), tries=self._tries)
+        return replace(self._job, doc=stored.doc, rev=stored.rev, state="running", tries=self._job.tries + 1)
 
 
 class Shift:
