@@ -25,4 +25,4 @@ def test_idle_tenants_cost_no_processor_time(tmp_path: Path, tenants: int, secon
             instance.jobs.triggers.create(NewTrigger("@monthly", worker="note"))
         shop.start()
         assert shop.stack.patrol.settled.wait(300)
-        eventually(lambda: used_in(seconds) < 0.3, within=max(60, tenants))  # files of tenants that were looked at are closed meanwhile
+        eventually(lambda: used_in(seconds) < 0.3, within=max(60, tenants))  # search reads new tenants first
