@@ -274,6 +274,7 @@ class Instance:
             mail=self._mail,
             usage=self.files.usage,
             page=lambda name: self.app_url("settings", f"/#/{name}"),
+            offers=lambda: self.settings.manager_url("premium") if self.context.get("enable_premium_links") is True else "",
             now=self.now,
         )
 

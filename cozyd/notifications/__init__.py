@@ -65,6 +65,7 @@ class Notifications:
     :param mail: has a mail of ours written: template and values.
     :param usage: bytes used, and the quota.
     :param page: address of a page of the settings: `storage`, `connectedDevices`.
+    :param offers: address where her host sells more; empty without.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Notifications:
         mail: Callable[[str, Mapping[str, Any]], None],
         usage: Callable[[], tuple[int, int | None]],
         page: Callable[[str], str],
+        offers: Callable[[], str],
         now: Callable[[], datetime],
     ) -> None:
         self._docs = docs
@@ -86,6 +88,7 @@ class Notifications:
         self._mail = mail
         self._usage = usage
         self._page = page
+        self._offers = offers
         self._now = now
 
     # -- sending ----------------------------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ class Notifications:
             "data": {"appName": "", "redirectLink": "settings/#/storage", "CozyDriveLink": page},
             "preferred_channels": ["mobile"],
         }
-        self._warn(_QUOTA, wanted, _letter("notifications_diskquota", drive_link=page))
+        self._warn(_QUOTA, wanted, "notifications_diskquota", drive_link=page)
 
     def tell_of_clients(self, client: str, limit: int) -> None:
         """More clients are connected than may be.
@@ -273,19 +276,20 @@ class Notifications:
             "message": f"With {client} more than {limit} devices are connected.",
             "data": {"ClientName": client, "ClientsLimit": limit, "DevicesLink": page},
         }
-        self._warn({}, wanted, _letter("notifications_oauthclients", client=client, limit=str(limit), devices_link=page))
+        self._warn({}, wanted, "notifications_oauthclients", client=client, limit=str(limit), devices_link=page)
 
-    def _warn(self, category: Mapping[str, Any], wanted: Mapping[str, Any], mail: Mail) -> None:
-        """What no channel takes is kept all the same, and holds up nobody."""
+    def _warn(self, category: Mapping[str, Any], wanted: Doc, template: str, **values: str) -> None:
+        """What no channel takes is kept all the same, and holds up nobody.
+
+        :param template: one of the letters of `cozyd.mails`, with its values.
+        """
+        offers = self._offers()
+        if offers:
+            wanted["data"]["OffersLink"] = values["offers_link"] = offers
         try:
-            self.tell(SETTINGS, category, wanted, mail)
+            self.tell(SETTINGS, category, wanted, {"template_name": template, "template_values": values})
         except CozyError as error:
             log.warning("she was not told of %s: %s", wanted["category"], error)
-
-
-def _letter(template: str, **values: str) -> Mail:
-    """One of the letters of `cozyd.mails`."""
-    return {"template_name": template, "template_values": values}
 
 
 def _check(wanted: Mapping[str, Any], now: datetime) -> None:

@@ -320,6 +320,15 @@ def test_a_client_that_is_one_too_many_is_told_of(house: House):
     (job,) = house.jobs()
     assert job.message["template_name"] == "notifications_oauthclients"
     assert "Drive on a phone" in kept["message"]
+    assert "OffersLink" not in kept["data"]
+
+
+def test_who_can_buy_more_is_told_where(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(house.alice.notifications, "_offers", lambda: "https://host.example/premium")
+    house.alice.docs.put("io.cozy.settings", {**house.alice.settings.document(), "email": "alice@example.org"})
+    house.alice.notifications.tell_of_clients("Drive on a phone", 2)
+    assert house.kept()[0]["data"]["OffersLink"] == "https://host.example/premium"
+    assert b"https://host.example/premium" in house.alice.mails.mailings(house.jobs()[0].message)[0].message.as_bytes()
 
 
 def operator(house: House, body: Any, status: int = 201) -> Any:
