@@ -23,7 +23,7 @@ class Patrol:
     :param instance: gives the instance of a domain.
     :param instances: gives all.
     :param plan: is told the domain of each tenant that was visited.
-    :param shared: other processes work too, and may die: then each round is among all, and those of a reason come twice.
+    :param shared: other processes work too, and may die: then rounds of a reason come twice.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Patrol:
                 if self._all_due and self._all_due[0] <= now:
                     self._all_due.pop(0)
                     if not self._all_due:
-                        self._all_due = [now + (ROUND_EVERY if self._shared else ALL_EVERY)]
+                        self._all_due = [now + ALL_EVERY]
                     return True
                 if due <= now:
                     return False

@@ -33,6 +33,8 @@ log = logging.getLogger("cozyd.jobs")
 
 FUNCTION = "workers.run"
 PROCESSES, ALIVE, MARKER = "cozyd:jobs:processes", "cozyd:jobs:alive:", "cozyd:jobs:marker"
+LEFT, LEFT_FOR = "cozyd:jobs:left", 60
+"""A process said goodbye so many seconds ago at most: triggers that it alone knew are looked for by another."""
 BEATS_EVERY, DEAD_AFTER = 3.0, 10
 """Seconds between two signs of life of a process, and after the last of them until it counts as dead."""
 WAITS = 1
@@ -257,7 +259,12 @@ class _Keeper:
         """Say goodbye."""
         self._closed.set()
         with contextlib.suppress(RedisAway):
-            self._link.ask(lambda redis: (redis.srem(PROCESSES, self._me), redis.delete(ALIVE + self._me)))
+            self._link.ask(self._leave)
+
+    def _leave(self, redis: "Redis") -> None:
+        redis.srem(PROCESSES, self._me)
+        redis.delete(ALIVE + self._me)
+        redis.set(LEFT, "", ex=LEFT_FOR)
 
     def may_reclaim(self) -> bool:
         """Whether leases that are free have been free for long enough to say something."""
@@ -271,6 +278,7 @@ class _Keeper:
         try:
             has_lost = self._has_lost_data()
             died = self._link.ask(self._beat)
+            has_left = self._link.ask(lambda redis: redis.delete(LEFT)) > 0
         except RedisAway:
             self._marked_at = float("inf")
             return
@@ -278,7 +286,7 @@ class _Keeper:
             log.warning("Redis has no data of ours: every open job is looked at")
         if died:
             log.warning("%d processes ended without a goodbye: what they left is looked at", died)
-        if has_lost or died:
+        if has_lost or died or has_left:
             self._lost()
 
     def _has_lost_data(self) -> bool:

@@ -148,3 +148,13 @@ def test_who_stops_says_goodbye_and_gives_back_what_was_not_begun(house: House):
     assert redis.scard(PROCESSES) == 0
     _, other = house.start()
     eventually(lambda: other.ids() == ["b"])
+
+
+def test_one_of_the_others_looks_round_when_a_process_has_left(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("cozyd.jobs.rq.BEATS_EVERY", 0.1)
+    leaving, _ = house.start()
+    house.start()
+    assert house.losses.acquire(timeout=5)  # this Redis was empty
+    leaving.stop(5)
+    assert house.losses.acquire(timeout=5)
+    assert not house.losses.acquire(timeout=0.5)
