@@ -126,6 +126,9 @@ def test_may_only_says_whether_some_document_could_be_allowed():
     one = Principal("app", "x", (Rule("r", "io.cozy.files", ACTIONS, None, ("id",)),))
     assert one.may("PUT", "io.cozy.files")
     assert not one.may("PUT", "io.cozy.contacts")
+    assert asks("io.cozy.files:GET io.cozy.contacts").may("PUT", "io.cozy.contacts")
+    assert not asks("io.cozy.files:GET io.cozy.contacts").may("PUT", "io.cozy.files")
+    assert Rule("r", "io.cozy.files", ACTIONS).allows({})
 
 
 @pytest.mark.parametrize(
@@ -166,6 +169,7 @@ def test_names_that_are_no_doctypes_are_refused(name):
         ("io.cozy.contacts:ALL", "io.cozy.contacts:GET", False),
         ("io.cozy.files:GET:one", "io.cozy.files:GET", True),
         ("io.cozy.files:GET", "io.cozy.files:GET:one", False),
+        ("io.cozy.files:GET:one", "io.cozy.files:GET:one", True),
         ("io.cozy.files:GET:one", "io.cozy.files:GET:one,two", True),
         ("io.cozy.files:GET:one,three", "io.cozy.files:GET:one,two", False),
         ("io.cozy.files:GET:one:tags", "io.cozy.files:GET:one", False),
@@ -179,6 +183,7 @@ def test_names_that_are_no_doctypes_are_refused(name):
         ("io.cozy.bank.accounts.*", "io.cozy.bank.*", True),
         ("io.cozy.bank.*", "io.cozy.bank.accounts.*", False),
         ("io.cozy.bank.*", "io.cozy.bank", False),
+        ("io.cozy.banking.*", "io.cozy.bank.*", False),
     ],
 )
 def test_a_rule_is_passed_on_within_another_that_allows_all_of_it(child, parent, is_within):

@@ -26,10 +26,18 @@ class OfInstance(click.Command):
         return super().parse_args(ctx, args)
 
 
+ALIASES = {"ls": "list", "uninstall": "remove", "rm": "remove", "flags": "set"}
+"""cozy-stack's names of commands that are called otherwise here."""
+
+
 class InstanceGroup(click.Group):
-    """Commands about one instance."""
+    """Commands about one instance; cozy-stack's names of them work too."""
 
     command_class = OfInstance
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name, or by cozy-stack's."""
+        return super().get_command(ctx, cmd_name) or super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
 
 def _taken_out(ctx: click.Context, args: list[str]) -> tuple[str | None, list[str]]:

@@ -49,7 +49,10 @@ def test_the_domain_may_be_named_as_cozy_stack_scripts_do(cozyd: Command):
     assert "Phone" in cozyd("passwords", "list", COZY_DOMAIN=ALICE).out
     assert "Phone" in cozyd("passwords", "list", ALICE, COZY_DOMAIN="bob.localhost").out
     assert cozyd("settings", "public_name:Ann", COZY_DOMAIN=ALICE).status == 0
-    assert cozyd("features", "set", "--domain", ALICE, '{"a": 1}').out.strip() == '{"a":1}'
+    assert cozyd("features", "flags", "--domain", ALICE, '{"a": 1}').out.strip() == '{"a":1}'
+    assert cozyd("triggers", "ls", "--domain", ALICE).status == 0
+    assert cozyd("apps", "ls", "--domain", ALICE).status == 0
+    assert cozyd("apps", "nothing", ALICE).status == 2
     assert cozyd("passwords", "list", "--domain").status == 2
     assert cozyd("passwords", "list").status == 2
 
