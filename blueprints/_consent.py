@@ -43,7 +43,7 @@ def page(oauth: "OAuth", asked: "Asked") -> Response:
         client=client.name,
         domain=instance().domain,
         fields=fields,
-        lines=lines(asked),
+        lines=lines(client, asked.scope),
         target=parts.netloc or f"{parts.scheme}:",
         home=_home(str(client.stored.doc.get("client_uri", ""))),
         deny=oauth.denial(asked) if parts.scheme in _GOES_BACK else "/",
@@ -64,22 +64,25 @@ def certificate_page(client: Client, back: str, *, token: str = "", error: str =
     return _pages.page("certificate.html", 401 if error else 200, **named, **values)
 
 
-def lines(asked: "Asked") -> Sequence[str]:
-    """One sentence for each rule, in the reader's language."""
+def lines(client: Client, scope: str) -> Sequence[str]:
+    """One sentence for each rule of a scope, in the reader's language.
+
+    :raises BadRequest: it is that of an app which is not to be had.
+    """
     words = _pages.words()
-    if asked.scope == EVERYTHING:
+    if scope == EVERYTHING:
         return (words("consent.everything"),)
-    return tuple(dict.fromkeys(_line(words, rule) for rule in rules(asked)))
+    return tuple(dict.fromkeys(_line(words, rule) for rule in _rules(client, scope))) if scope else ()
 
 
-def rules(asked: "Asked") -> Sequence[Rule]:
+def _rules(client: Client, scope: str) -> Sequence[Rule]:
     """The rules of a scope; of a client linked to an app, that app's.
 
     :raises BadRequest: the app is not there.
     """
-    slug = asked.client.linked_app
-    if not asked.scope.startswith(LINKED):
-        return parse_scope(asked.scope)
+    slug = client.linked_app
+    if not scope.startswith(LINKED):
+        return parse_scope(scope)
     stored = instance().auth.sets.of_app("app", slug)
     if stored is not None:
         return rules_of(stored)

@@ -4,12 +4,13 @@ Reading takes her session; changing a secret takes a passphrase or passkey shown
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Any, cast
 
 from flask import Response, request
 
-from blueprints import _pages
+from blueprints import _consent, _pages
 from blueprints._answers import private, redirect
 from blueprints._documents import answer
 from blueprints._login import again, kdf_values, sentence_of, shown_passphrase, with_session, without_session
@@ -18,10 +19,11 @@ from blueprints._request import SESSION_COOKIE, Service, credentials, instance, 
 from blueprints.passphrase import new_error, new_passphrase
 from cozyd import jsons
 from cozyd.auth.agents import device_of
+from cozyd.auth.clients import Client
 from cozyd.auth.factors import Setup
 from cozyd.auth.passphrase import BITWARDEN
 from cozyd.documents.store import Stored
-from cozyd.errors import BadRequest, Forbidden, Invalid, NotFound, TooManyRequests, Unauthorized
+from cozyd.errors import BadRequest, CozyError, Forbidden, Invalid, NotFound, TooManyRequests, Unauthorized
 
 service = Service("security", __name__, url_prefix="/auth/security", errors="page")
 
@@ -87,6 +89,19 @@ def end_others() -> Response:
     auth.sessions.end_others(request.cookies.get(SESSION_COOKIE, ""))
     auth.trail.note("sessions_ended", credentials())
     return _to("?done=others#sessions")
+
+
+# -- applications ---------------------------------------------------------------------------------------------------------
+
+
+@service.post("/clients/<id>/remove", access=owner)
+def remove_client(id: str) -> Response:
+    """Let an application in no more; its tokens are dead from the next request on."""
+    _pages.check_csrf()
+    auth = instance().auth
+    with suppress(NotFound):  # it is gone already
+        auth.remove_client(auth.clients.get(id), credentials())
+    return _to("?done=client#clients")
 
 
 # -- passphrase -----------------------------------------------------------------------------------------------------------
@@ -247,7 +262,7 @@ def remove_passkey(id: str) -> Response:
 
 # -- inside -------------------------------------------------------------------------------------------------------------
 
-_DONE = frozenset("session others passphrase factor_on factor_off distrusted passkey renamed unkeyed slow".split())
+_DONE = frozenset("session others client passphrase factor_on factor_off distrusted passkey renamed unkeyed slow".split())
 
 
 def _session() -> Stored:
@@ -287,6 +302,7 @@ def _page(
         asks="confirm" in request.args,
         mine=mine.ref.id,
         sessions=_sessions(),
+        clients=_clients(),
         kind=auth.factors.kind,
         can_mail=bool(instance().email()),
         recovery_left=auth.factors.recovery_left(),
@@ -316,6 +332,27 @@ def _sessions() -> list[dict[str, Any]]:
         found.append({"id": stored.ref.id, "device": device, "address": login.get("ip", ""), "seen": str(stored.doc["last_seen"])[:10]})
     mine = _session().ref.id
     return sorted(found, key=lambda one: (one["id"] == mine, one["seen"]), reverse=True)
+
+
+def _clients() -> list[dict[str, Any]]:
+    """The applications that she let in: what they may do, in words, and when they were here last."""
+    auth = instance().auth
+    scopes, found = auth.grants.scopes(), []
+    for client in auth.clients.all():
+        doc = client.stored.doc
+        if doc.get("pending") is True:
+            continue
+        used = max(str(doc.get(name) or "") for name in ("last_refreshed_at", "synchronized_at"))
+        may = [line for scope in scopes.get(client.id, ()) for line in _may(client, scope)]
+        found.append({"id": client.id, "name": client.name, "used": used[:10], "may": list(dict.fromkeys(may))})
+    return found
+
+
+def _may(client: Client, scope: str) -> Sequence[str]:
+    try:
+        return _consent.lines(client, scope)
+    except CozyError:  # its app is gone, or a cozy-stack gave it a scope that is none
+        return ()
 
 
 def _vault_key() -> str:

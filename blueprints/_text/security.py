@@ -118,6 +118,14 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
     "sessions.this": ("this browser", "ce navigateur", "dieser Browser", "este navegador"),
     "sessions.end": ("End", "Terminer", "Beenden", "Terminar"),
     "sessions.others": ("End all others", "Terminer toutes les autres", "Alle anderen beenden", "Terminar todas las demás"),
+    "apps.title": ("Applications", "Applications", "Anwendungen", "Aplicaciones"),
+    "apps.none": (
+        "You have let no application in.",
+        "Vous n'avez laissé entrer aucune application.",
+        "Sie haben keine Anwendung eingelassen.",
+        "No ha dado acceso a ninguna aplicación.",
+    ),
+    "apps.remove": ("Remove", "Retirer", "Entfernen", "Retirar"),
     "events.title": ("What happened", "Ce qui s'est passé", "Was geschah", "Qué ha pasado"),
     "event.logged_in": ("Logged in", "Connexion", "Angemeldet", "Inicio de sesión"),
     "event.login_failed": ("A log-in failed", "Une connexion a échoué", "Eine Anmeldung schlug fehl", "Un inicio de sesión falló"),
@@ -208,6 +216,12 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
         "Contraseña de dispositivo revocada",
     ),
     "done.session": ("The session has ended.", "La session est terminée.", "Die Sitzung ist beendet.", "La sesión ha terminado."),
+    "done.client": (
+        "The application is out; nothing of its lets it in any more.",
+        "L'application est retirée ; plus rien ne lui donne accès.",
+        "Die Anwendung ist draußen; nichts lässt sie mehr ein.",
+        "La aplicación está fuera; ya nada le da acceso.",
+    ),
     "done.others": (
         "All other sessions have ended.",
         "Toutes les autres sessions sont terminées.",

@@ -412,10 +412,10 @@ class Auth:
         self.clients.note(client, flagship=True, certified_from_store=...)
         self.trail.note("client_certified", seen, client.name)
 
-    def remove_client(self, client: Client) -> None:
+    def remove_client(self, client: Client, seen: Credentials | None = None) -> None:
         """Forget a client; its tokens are dead from the next request on."""
         self.clients.remove(client)
-        self.trail.note("client_removed", None, client.name)
+        self.trail.note("client_removed", seen, client.name)
         self.grants.revoke_all(client.id)
 
     def count_registration(self) -> bool:

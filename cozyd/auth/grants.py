@@ -6,11 +6,12 @@ there. Its id is the code's hash, so that a code shown twice leads to what the f
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cozyd.auth.lists import every
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Stored, Write
 from cozyd.errors import Conflict, NotFound
@@ -100,6 +101,14 @@ class Grants:
             return None
         if found.client_id != client_id or self._is_old(found.stored):
             return None
+        return found
+
+    def scopes(self) -> Mapping[str, Sequence[str]]:
+        """What each client may do by the codes it had: its id -> scopes."""
+        found: dict[str, list[str]] = {}
+        for stored in every(self._docs, GRANTS):
+            if not stored.ref.id.startswith("_design/"):
+                found.setdefault(str(stored.doc.get("client_id", "")), []).append(str(stored.doc.get("scope", "")))
         return found
 
     def exchange(self, code: Code, grant: Grant) -> bool:

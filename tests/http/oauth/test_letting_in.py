@@ -151,6 +151,30 @@ def test_what_cannot_be_installed_grants_nothing(home: Home, stack: Stack):
     assert home.instance.auth.clients.get(gone.id).stored.doc["pending"] is True
 
 
+# -- and out again --------------------------------------------------------------------------------------------------------
+
+
+def test_the_owner_sees_what_applications_may_do_and_removes_one(home: Home):
+    owner, notes = home.owner(), client(home, client_name="Note book")
+    client(home, client_name="Waiting")
+    token = tokens(home, notes, agree(owner, notes, "io.cozy.notes io.cozy.contacts:GET"))["access_token"]
+    page = owner.get("/auth/security/")
+    assert b"Note book" in page.body
+    assert b"See: your contacts" in page.body
+    assert b"Waiting" not in page.body, "nobody let it in"
+    asked = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    assert home.browser().get("/settings/capabilities", **asked).status == 200
+    path = f"/auth/security/clients/{notes.id}/remove"
+    assert home.browser().post(path, {"csrf_token": "x"}).status in (303, 401)
+    assert owner.post(path, {"csrf_token": "x"}).status == 403
+    for _ in range(2):
+        done = owner.post(path, {"csrf_token": field(page, "csrf_token")})
+        assert (done.status, done.headers["Location"].endswith("?done=client#clients")) == (303, True)
+    assert home.browser().get("/settings/capabilities", **asked).status == 400
+    assert home.instance.auth.trail.latest(1)[0].what == "client_removed"
+    assert b"You have let no application in" in owner.get("/auth/security/").body
+
+
 # -- the way there --------------------------------------------------------------------------------------------------------
 
 
