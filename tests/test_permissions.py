@@ -253,12 +253,14 @@ def test_a_selector_never_inherits_the_root_and_an_id_of_elsewhere_inherits_noth
 
 
 def test_a_set_keeps_titles_order_and_what_it_says_and_leaves_out_what_means_all():
-    given: dict[str, dict[str, Any]] = {
+    given: dict[str, Any] = {
         "z": {"type": "io.cozy.files", "description": "d", "verbs": ["POST", "GET"], "selector": "tags", "values": ["a", "b"]},
         "a": {"type": "io.cozy.contacts", "verbs": ["ALL"]},
         "b": {"type": "io.cozy.bank.*", "verbs": [], "values": ["x"], "selector": None},
     }
-    written = write_set(parse_set(given))
+    rules = parse_set(given)
+    assert rules[2].allows({"_id": "x"})
+    written = write_set(rules)
     assert list(written) == ["z", "a", "b"]
     assert written["z"] == given["z"] | {"verbs": ["GET", "POST"]}
     assert written["a"] == {"type": "io.cozy.contacts"}
@@ -277,6 +279,7 @@ def test_a_set_keeps_titles_order_and_what_it_says_and_leaves_out_what_means_all
         {"type": "io.cozy.x", "verbs": "GET"},
         {"type": "io.cozy.x", "verbs": ["get"]},
         {"type": "io.cozy.x", "verbs": [1]},
+        {"type": "io.cozy.x", "verbs": ["GET", "NOPE"]},
         {"type": "io.cozy.x", "values": "a"},
         {"type": "io.cozy.x", "values": [""]},
         {"type": "io.cozy.x", "values": [1]},
@@ -297,11 +300,10 @@ def test_a_rule_of_a_type_that_is_none_is_forbidden(name):
         parse_set({"r": {"type": name}})
 
 
-def test_only_objects_are_sets():
-    given: Any
-    for given in ([], "x", None, 7):
-        with pytest.raises(BadRequest):
-            parse_set(given)
+@pytest.mark.parametrize("given", [[], "x", None, 7])
+def test_only_objects_are_sets(given):
+    with pytest.raises(BadRequest):
+        parse_set(given)
 
 
 @pytest.mark.parametrize("scope", ["a:", "a::", "a:GET:", "a:GET:1,", "a:GET:,1", "a:GET::sel", ":GET", "a:GET:1:", "a:get"])
