@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
+from functools import partial
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
@@ -20,7 +21,7 @@ from cozyd.pim.linking import Linking
 from cozyd.pim.photos import Photos, noted
 from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, GROUPS, KIND_OF, new_record, record_of
 from cozyd.pim.resource import text
-from cozyd.pim.rows import DAV, DAV_UID, DAV_WORDS, DEFAULT_CALENDAR, served_at
+from cozyd.pim.rows import ANY_MONTH, DAV, DAV_MONTHS, DAV_UID, DAV_WORDS, DEFAULT_CALENDAR, served_of
 from cozyd.pim.times import utc_text
 
 __all__ = ["LONGEST_HREF", "Collection", "Kind", "Pim"]
@@ -81,6 +82,8 @@ class Pim:
         """
         if hrefs is not None:
             found = [row for href in hrefs for row in self._docs.rows(DAV, (collection.id, href), limit=1)]
+        elif months := ranges.months(start, end):
+            found = self._in_months(collection, months)
         else:
             found = list(self._docs.rows(DAV, (collection.id,), since=since))
         if component is not None:
@@ -88,6 +91,13 @@ class Pim:
         if start is not None or end is not None:
             found = ranges.touching(found, start or ranges.LOW, end or ranges.HIGH, zone, self._documents)
         return found
+
+    def _in_months(self, collection: Collection, months: range) -> list[Row]:
+        """What may touch some months, without a look at the others."""
+        read = partial(self._docs.rows, DAV_MONTHS)
+        found = [*read((collection.id, ANY_MONTH)), *read(start=(collection.id, months[0]), end=(collection.id, months[-1]))]
+        by_href = {row.key[2]: row._replace(key=(collection.id, row.key[2])) for row in found}
+        return [by_href[href] for href in sorted(by_href)]
 
     def words(self, collection: Collection, sieve: Sequence[str] = ()) -> Mapping[str, Map | None]:
         """By href, the words that queries ask for, without a text read; None: they were too many to keep (`words.py`).
@@ -99,7 +109,7 @@ class Pim:
     def texts(self, rows: Sequence[Row]) -> Mapping[str, bytes]:
         """Texts by href of the rows of one collection; what has gone meanwhile is left out."""
         docs = self._documents(rows)
-        return {row.key[1]: served_at(row.key, docs[row.ref]) for row in rows if row.ref in docs}
+        return {row.key[1]: served_of(row, docs[row.ref]) for row in rows if row.ref in docs}
 
     def _documents(self, rows: Sequence[Row]) -> dict[Ref, Stored]:
         found: dict[Ref, Stored] = {}

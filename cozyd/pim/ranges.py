@@ -7,11 +7,21 @@ from cozyd.documents.store import Map, Ref, Row, Stored
 from cozyd.errors import CozyError
 from cozyd.pim import ical, instances, occurrence
 from cozyd.pim.recurrence import TooComplex
-from cozyd.pim.rows import event_at, served_at
+from cozyd.pim.rows import event_at, month_of, served_at
 from cozyd.pim.times import ENDLESS, WIDENED
 from cozyd.pim.zones import to_utc
 
 LOW, HIGH = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+MOST_MONTHS = 60
+"""A longer range is looked up in the whole listing."""
+
+
+def months(low: datetime | None, high: datetime | None) -> range | None:
+    """The numbers of the months that a range touches; None of one that is open, or long."""
+    if low is None or high is None or low <= LOW or high >= HIGH:
+        return None
+    found = range(month_of(_text(low)), month_of(_text(high)) + 1)
+    return found if 0 < len(found) <= MOST_MONTHS else None
 
 
 def touching(

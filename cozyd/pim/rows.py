@@ -1,20 +1,23 @@
 """DAV listings as projections of contacts, events and todos (pure)."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from cozyd.documents.store import Change, Doc, Key, Projection, Stored, Write
+from cozyd.documents.store import Change, Doc, Key, Map, Projection, Row, Stored, Write
 from cozyd.pim import birthdays, groups, ical, occurrence, words
 from cozyd.pim.fields import part_of, text_of
-from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, EPOCH, GROUPS, KIND_OF, record_of
+from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, EPOCH, GROUPS, KIND_OF, raw_of, record_of
 from cozyd.pim.resource import etag, modified, text
 
 log = logging.getLogger("cozyd.pim")
 
 DEFAULT_CALENDAR = "calendar"
-DAV, DAV_UID, DAV_WORDS = "dav", "dav-uid", "dav-words"
+DAV, DAV_MONTHS, DAV_UID, DAV_WORDS = "dav", "dav-months", "dav-uid", "dav-words"
+ANY_MONTH, MOST_MONTHS = 0, 12
+"""What has no times, or lasts for more months, has one row in `dav-months`, under the first number."""
 
 
 def collection_of(stored: Stored) -> str:
@@ -39,8 +42,14 @@ def uid_of(stored: Stored) -> str:
     return text_of(record_of(stored).get("uid")) or stored.ref.id
 
 
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _served = lru_cache(maxsize=4)(text)
 """A document's text, made once for all of its rows."""
+
+
+def month_of(moment: str) -> int:
+    """The number of a month, of a UTC text: those that follow each other have numbers that do."""
+    return int(moment[:4]) * 12 + int(moment[5:7])
 
 
 def _is_listed(stored: Stored) -> bool:
@@ -50,7 +59,8 @@ def _is_listed(stored: Stored) -> bool:
     return stored.ref.doctype != ical.EVENTS or isinstance(doc.get("start"), str)
 
 
-def _listing(stored: Stored) -> Iterable[tuple[Key, Any]]:
+@lru_cache(maxsize=4)
+def _listing(stored: Stored) -> Sequence[tuple[Key, Any]]:
     if not _is_listed(stored):
         return ()
     try:
@@ -78,19 +88,46 @@ def served_at(key: Key, stored: Stored) -> bytes:
     return birthdays.text(stored, birthdays.kind_at(key[1])) if key[0] == birthdays.ID else text(stored)
 
 
+def served_of(row: Row, stored: Stored) -> bytes:
+    """The same; what was sent needs no look at the fields when the row, made of this revision, says that it is what is served."""
+    record = record_of(stored)
+    if record and row.rev == stored.rev:
+        raw = raw_of(record)
+        if etag(raw) == row.value["etag"]:
+            return raw
+    return served_at(row.key, stored)
+
+
 def event_at(key: Key, stored: Stored) -> Doc:
     """The event or todo under a row's address, as JSON."""
     return birthdays.event(stored, birthdays.kind_at(key[1])) if key[0] == birthdays.ID else stored.doc
 
 
 def _times(doc: Doc, kind: str) -> dict[str, Any]:
-    bounds = doc.get("bounds") or occurrence.bounds(doc, kind) or {}
+    bounds: Map = doc.get("bounds") or {}
+    if not isinstance(bounds, Mapping) or not all(_MOMENT.fullmatch(text_of(bounds.get(name))) for name in ("start", "end")):
+        bounds = occurrence.bounds(doc, kind) or {}  # a replica may send anything, until `follow_up` has seen it
     found: dict[str, Any] = {"start": bounds.get("start"), "end": bounds.get("end")}
     if doc.get("rrule") or doc.get("overrides"):
         found["recurs"] = True
     elif bounds and not occurrence.is_fixed(doc):
         found["floats"] = True
     return found
+
+
+def _months(stored: Stored) -> Iterable[tuple[Key, Any]]:
+    """The rows of a listing once more, by the months they touch: what a month holds is read without the other years."""
+    for (collection, href), value in _listing(stored):
+        if value["comp"] != "VCARD":
+            yield from (((collection, month, href), value) for month in _months_of(value))
+
+
+def _months_of(value: Map) -> Iterable[int]:
+    start, end = value.get("start"), value.get("end")
+    if not start or not end:
+        return (ANY_MONTH,)
+    found = range(month_of(start), month_of(end) + 1)
+    return found if len(found) <= MOST_MONTHS else (ANY_MONTH,)
 
 
 def _uids(stored: Stored) -> Iterable[tuple[Key, Any]]:
@@ -117,6 +154,7 @@ _OF = dict.fromkeys(KIND_OF, _listing)
 PROJECTIONS = (
     Projection(DAV_WORDS, of=dict.fromkeys(KIND_OF, _words), depth=0),
     Projection(DAV, of=_OF, unique=True, feed=True),
+    Projection(DAV_MONTHS, of=dict.fromkeys(KIND_OF, _months), depth=0),
     Projection(DAV_UID, of=dict.fromkeys(KIND_OF, _uids), unique=True, depth=0),
     *groups.PROJECTIONS,
 )
