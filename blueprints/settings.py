@@ -75,7 +75,7 @@ def disk_usage() -> Response:
     files = instance().files
     kept, versions, trashed = files.usages()
     quota = instance().quota()
-    found: dict[str, Any] = {"used": str(kept + versions)}
+    found: dict[str, Any] = {"used": str(files.usage()[0])}
     if quota is not None:
         found["quota"] = str(quota)
     found["files"] = str(kept)

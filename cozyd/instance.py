@@ -254,7 +254,7 @@ class Instance:
     def pim(self) -> Pim:
         """Address books and calendars."""
         drivers = self._drivers
-        return Pim(self.docs, self.prefix, drivers.locks, drivers.now, drivers.new_id, self._secret)
+        return Pim(self.docs, self.prefix, drivers.locks, drivers.now, drivers.new_id, self._secret, self.files.usage)
 
     @cached_property
     def webpush(self) -> WebPush:

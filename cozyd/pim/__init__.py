@@ -18,9 +18,9 @@ from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
 from cozyd.pim.content import Component, make
 from cozyd.pim.feeds import Feeds
 from cozyd.pim.linking import Linking
-from cozyd.pim.photos import Photos, noted
+from cozyd.pim.photos import PHOTO_SIZE, Photos, noted
 from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, GROUPS, KIND_OF, new_record, record_of
-from cozyd.pim.resource import text
+from cozyd.pim.resource import text, with_names
 from cozyd.pim.rows import ANY_MONTH, DAV, DAV_MONTHS, DAV_UID, DAV_WORDS, DEFAULT_CALENDAR, served_of
 from cozyd.pim.times import utc_text
 
@@ -34,6 +34,7 @@ class Pim:
 
     :param tenant: what its names are held under, beside those of other tenants.
     :param secret: of the instance: what addresses that nobody guesses are made from.
+    :param usage: bytes that the owner's data take, and the quota: photos count.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Pim:
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         secret: Callable[[], bytes],
+        usage: Callable[[], tuple[int, int | None]],
     ) -> None:
         self._docs = docs
         self._tenant = tenant
@@ -51,7 +53,7 @@ class Pim:
         self._now = now
         self._new_id = new_id
         self._linking = Linking(docs, new_id, now)
-        self.photos = Photos(docs, now)
+        self.photos = Photos(docs, now, usage)
         known = Collections(docs, self._hold, new_id)
         self.feeds = Feeds(docs, known, secret, now)
         self.collections, self.collection, self.has = known.all, known.get, known.has
@@ -109,7 +111,7 @@ class Pim:
     def texts(self, rows: Sequence[Row]) -> Mapping[str, bytes]:
         """Texts by href of the rows of one collection; what has gone meanwhile is left out."""
         docs = self._documents(rows)
-        return {row.key[1]: served_of(row, docs[row.ref]) for row in rows if row.ref in docs}
+        return {row.key[1]: served_of(row, docs[row.ref]) for row in rows if not row.gone and row.ref in docs}
 
     def _documents(self, rows: Sequence[Row]) -> dict[Ref, Stored]:
         found: dict[Ref, Stored] = {}
@@ -126,6 +128,7 @@ class Pim:
         :param match: None: no condition; "": there must be none; else the ETag that must be there.
         :raises Invalid: `source` names the precondition of RFC 4791 or RFC 6352 that fails.
         :raises PreconditionFailed: `match` does not hold.
+        :raises QuotaExceeded: a card's picture does not fit.
         """
         kind, uid, parsed, raw = self._read(collection, raw)
         doctype = GROUPS if kind == "VCARD" and groupcards.is_group(parsed) else collection.components[kind]
@@ -143,7 +146,7 @@ class Pim:
             ref = known.ref if known is not None else Ref(doctype, self._new_id())
             body = self._body(collection, doctype, known, parsed)
             more, private = self._linked(collection, ref, uid, known, parsed, body)
-            record = new_record(kind, href, uid, raw, _fields(doctype, parsed), utc_text(self._now()))
+            record = new_record(kind, href, uid, raw, _fields(doctype, parsed, body, private), utc_text(self._now()))
             write = Write(ref, body=body, rev=known.rev if known else None, private={"dav": record, **private}, strict=True)
             self._commit(*batch, *more, write)
 
@@ -161,8 +164,12 @@ class Pim:
         if known is None:
             self._linking.waiting_for(uid, body)
         made, names = self._linking.of_card(collection.id, parsed, body)
-        body |= noted(body, photo.read(parsed))
-        return made, {"groups": names} if names else {}
+        people = self._linking.of_related(collection.id, parsed, body, known.private if known is not None else {})
+        picture = photo.read(parsed)
+        self.photos.check_room(picture, known)
+        body |= noted(body, picture)
+        private = {"groups": names, "related": people, PHOTO_SIZE: len(picture or b"")}
+        return made, {name: value for name, value in private.items() if value}
 
     def add_all(self, collection: Collection, raw: bytes) -> Sequence[tuple[str, Row | CozyError]]:
         """Store the objects of a file, each under the name it has by its UID, or a new one; what refuses is told beside it.
@@ -282,7 +289,8 @@ class Pim:
             return dict(record) | {"href": name}
         raw = text(stored)
         kind, uid, parsed = _parsed(raw, is_card=KIND_OF[stored.ref.doctype] == "VCARD")
-        return new_record(kind, name, uid, raw, _fields(stored.ref.doctype, parsed), utc_text(self._now()))
+        fields = _fields(stored.ref.doctype, parsed, stored.doc, stored.private)
+        return new_record(kind, name, uid, raw, fields, utc_text(self._now()))
 
     def _read(self, collection: Collection, raw: bytes) -> tuple[str, str, Component, bytes]:
         """Kind, UID, the parsed text, and the text; a card without a UID gets one."""
@@ -363,11 +371,11 @@ def _check_writable(collection: Collection, stored: Stored | None) -> None:
         raise Forbidden("This one is only to be read", source="need-privileges")
 
 
-def _fields(doctype: str, parsed: Component) -> Map:
-    """What a text says, by the names that its record has."""
+def _fields(doctype: str, parsed: Component, body: Doc, private: Map) -> Map:
+    """What a document, as a text has left it, has of what the text says, by the names that its record has."""
     if doctype == GROUPS:
         return groupcards.read(parsed)
-    return vcard.read(parsed) if doctype == CONTACTS else ical.read(parsed)
+    return vcard.said(parsed, with_names(body, private)) if doctype == CONTACTS else ical.read(parsed)
 
 
 def _changed(old: Doc, before: Doc, after: Doc) -> Doc:

@@ -73,7 +73,7 @@ def make(name: str, value: str, parameters: Parameters = (), *, group: str = "")
     value = _BREAKS.sub("", value)  # a URI or keyword of an app: nothing in it begins a line
     head = f"{group}.{name}" if group else name
     text = head + "".join(f";{key}={','.join(map(_quoted, values))}" for key, values in parameters) + f":{value}"
-    return Line(fold(text), group, name, parameters, value)
+    return Line(fold(text), group, name.upper(), parameters, value)
 
 
 def _quoted(value: str) -> str:

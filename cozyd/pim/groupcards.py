@@ -3,7 +3,7 @@
 from cozyd.documents.store import Doc, Stored
 from cozyd.pim.content import Component, Line, escape, make, parts, unescape
 from cozyd.pim.fields import text_of
-from cozyd.pim.groups import bare
+from cozyd.pim.related import bare
 
 KINDS, MEMBERS = ("KIND", "X-ADDRESSBOOKSERVER-KIND"), ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
 

@@ -1,7 +1,7 @@
-"""Groups of contacts, and what a card says of them: names as CATEGORIES, or members of a group's own card (docs/pim.md).
+"""Groups of contacts, and what cards say of them: names as CATEGORIES, and members of a group's own card (docs/pim.md).
 
 A contact names its groups (`relationships.groups`). So that its text is a function of the document alone, the names lie in its private
-data: `groups`, {id: name, or None where none is served}. A group that came as a card has `members` {contact's id: UID} and `waiting`
+data: `groups`, {id: name, or None where none is served}. A group that is served as a card has `members` {contact's id: UID} and `waiting`
 (UIDs of nobody yet) in its own. `complete` and `ripple` keep both true, whatever door a change comes through.
 """
 
@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 from cozyd.documents.store import Change, Key, Map, Page, Projection, Ref, Row, Stored, Write
 from cozyd.errors import NotFound
+from cozyd.pim import related
 from cozyd.pim.fields import items_of, look, text_of
 from cozyd.pim.record import BOOKS, CONTACTS, DEFAULT_BOOK, GROUPS, record_of
+from cozyd.pim.related import bare
 
 MEMBERS, WAITING = "group-members", "group-waiting"
 
@@ -41,11 +43,11 @@ def ids_of(doc: Map) -> list[str]:
     return list(dict.fromkeys(text_of(item.get("_id")) for item in items_of(look(doc, "relationships.groups.data")) if item.get("_id")))
 
 
-def words_of(stored: Stored) -> list[str] | None:
+def words_of(doc: Map, private: Map) -> list[str] | None:
     """The words of a contact's CATEGORIES: names of its groups, and those that are no groups'; sorted, each once."""
-    names = stored.private.get("groups") or {}
-    plain = look(stored.doc, "metadata.card.categories")
-    found = [names.get(id) for id in ids_of(stored.doc)] + (plain if isinstance(plain, list) else [])
+    names = private.get("groups") or {}
+    plain = look(doc, "metadata.card.categories")
+    found = [names.get(id) for id in ids_of(doc)] + (plain if isinstance(plain, list) else [])
     return sorted({folded(one) for one in found if isinstance(one, str) and folded(one)}) or None
 
 
@@ -65,8 +67,8 @@ def book_of(doc: Map) -> str:
 
 
 def served_name(group: Stored | None) -> str | None:
-    """The name that members' cards have; None of a group that is gone, trashed, or a card of its own."""
-    if group is None or group.deleted or group.doc.get("trashed") is True or is_card(group):
+    """The name that members' cards have; None of a group that is gone, trashed, or in a book that has its groups as cards."""
+    if group is None or group.deleted or group.doc.get("trashed") is True or group.private.get("card") is True:
         return None
     return folded(text_of(group.doc.get("name"))) or None
 
@@ -93,22 +95,26 @@ def complete_group(write: Write, look: Look) -> Write:
 
 
 def complete(write: Write, look: Look) -> Write:
-    """A write of a contact with the names of groups it does not know yet."""
+    """A write of a contact with the names of groups, and the UIDs of people, that it does not know yet."""
     fields = write.body if write.body is not None else write.patch
-    if not isinstance(fields, Mapping) or not isinstance(fields.get("relationships"), Mapping):
-        return write
-    ids = ids_of(fields)
-    if not ids:
+    relationships = fields.get("relationships") if isinstance(fields, Mapping) else None
+    if not isinstance(relationships, Mapping) or not relationships.keys() & {"groups", "related"}:
         return write
     private = write.private
     if private is None:
         stored = look.get_many(CONTACTS, [write.ref.id])[0]
         private = stored.private if stored is not None else {}
-    names = private.get("groups") or {}
-    missing = [id for id in ids if id not in names]
-    if not missing:
-        return write
-    return replace(write, private={**private, "groups": {**names, **_names(missing, look)}})
+    more = _missing(fields, private, look)
+    return replace(write, private={**private, **more}) if more else write
+
+
+def _missing(doc: Map, private: Map, look: Look) -> dict[str, Any]:
+    """Members of a contact's private data that its relationships ask for, where something is to be added."""
+    names, uids = private.get("groups") or {}, private.get("related") or {}
+    groups = [id for id in ids_of(doc) if id not in names]
+    people = related.missing(doc, private, look)
+    found = {"groups": {**names, **_names(groups, look)}} if groups else {}
+    return found | ({"related": {**uids, **people}} if people else {})
 
 
 def _names(ids: Sequence[str], look: Look) -> dict[str, str | None]:
@@ -147,7 +153,7 @@ class _Ripple:
         return [Write(ref, patch={}, rev=self._latest[ref].rev, private=private) for ref, private in found]
 
     def _book(self, change: Change) -> None:
-        """An address book has its groups in the other form now: those that came as cards stay so."""
+        """An address book has its groups in the other form now: names come into its cards, or leave them."""
         cards = has_cards(change.new)
         if cards == has_cards(change.old):
             return
@@ -156,10 +162,12 @@ class _Ripple:
         except NotFound:
             return
         for group in groups:
-            if record_of(group) or book_of(group.doc) != change.new.ref.id or group.ref in self._latest:
+            if book_of(group.doc) != change.new.ref.id or group.ref in self._latest:
                 continue
-            name = served_name(Stored(group.ref, group.rev, group.text))
-            self._reformed[group.ref.id] = None if cards else name
+            self._reformed[group.ref.id] = None if cards else served_name(Stored(group.ref, group.rev, group.text))
+            if record_of(group):  # it came as a card, and stays one
+                self._set(group, card=cards)
+                continue
             rows = self._look.rows(MEMBERS, (group.ref.id,)) if cards else ()
             members = [one for one in self._get(CONTACTS, [row.ref.id for row in rows]) if group.ref.id in ids_of(one.doc)]
             uids = {one.ref.id: bare(text_of(record_of(one).get("uid")) or one.ref.id) for one in members}
@@ -179,10 +187,9 @@ class _Ripple:
     def _contact(self, change: Change) -> None:
         new = change.new
         now = [] if _is_gone(change) else ids_of(new.doc)
-        names = new.private.get("groups") or {}
-        missing = [id for id in now if id not in names]
-        if missing:
-            self._set(new, groups={**names, **_names(missing, self._look)})
+        more = _missing(new.doc, new.private, self._look) if now or related.is_named(new.doc) else {}
+        if more:
+            self._set(new, **more)
         before = ids_of(change.old.doc) if change.old is not None else []
         for group in self._get(GROUPS, list(dict.fromkeys([*before, *now]))):
             if is_card(group) and not group.deleted:
@@ -221,12 +228,6 @@ def _is_gone(change: Change) -> bool:
 
 def _name_after(change: Change) -> str | None:
     return None if change.verb == "DELETED" else served_name(change.new)
-
-
-def bare(uid: str) -> str:
-    """A UID without the prefix that references have."""
-    text = uid.strip()
-    return text[9:] if text.lower().startswith("urn:uuid:") else text
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------------

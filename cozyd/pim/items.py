@@ -11,34 +11,39 @@ from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.pim.contact import label_of
-from cozyd.pim.content import Component, Line, escape, make, parts, unescape, uri_of
+from cozyd.pim.content import Component, Line, escape, make, unescape
 from cozyd.pim.fields import items_of, text_of, tidy
 
 MOST_ITEMS = 1000
 _APPLE_LABEL = re.compile(r"_\$!<(.*)>!\$_$")
 _APPLE_LABELS = {"home": ("", "home"), "work": ("", "work"), "mobile": ("cell", ""), "homefax": ("fax", "home"), "workfax": ("fax", "work")}
-_ADR_PARTS = ("pobox", "apartment", "street", "city", "region", "code", "country")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One list of a contact.
 
-    :param name: the property's name.
-    :param value: the key an item is known by.
-    :param read_value: from a line to the item's own keys.
+    :param name: the property's name; `others`: of properties that are read too, and never written anew.
+    :param read: from a line to the item's own keys.
     :param write_value: from an item, and the line it had, to the property's value.
     :param canonical: what items are compared by.
+    :param change: a line, and what goes with it in the card, after the item's own keys have changed; the line itself where none has.
+    :param merge: an item of a card with what only JSON says of the same one.
     :param mine: whether a line of this name belongs to this list.
+    :param types: whether items are of a type: `cell`, `voice`, `fax`.
+    :param mark: the label that all items of the list have in a card.
     """
 
     name: str
-    value: str
-    read_value: Callable[[Line], Doc]
+    read: Callable[[Component, Line], Doc]
     write_value: Callable[[Doc, Line | None], str]
     canonical: Callable[[Doc], str]
+    change: Callable[[Component, Line, Doc], Line]
+    merge: Callable[[Doc, Doc], Doc]
+    others: tuple[str, ...] = ()
     mine: Callable[[Component, Line], bool] = lambda _card, _line: True
     types: bool = False
+    mark: str = ""
 
 
 def read(card: Component, kind: Kind) -> list[Doc] | None:
@@ -51,6 +56,19 @@ def read(card: Component, kind: Kind) -> list[Doc] | None:
     found[first]["primary"] = True
     found.insert(0, found.pop(first))
     return found
+
+
+def merged(kind: Kind, old: Any, new: list[Doc] | None) -> list[Doc] | None:
+    """The items of a card with what the same items had before that no card says."""
+    if not new or not isinstance(old, list):
+        return new
+    left = {kind.canonical(item): item for item in reversed(items_of(old))}
+    return [kind.merge(item, left.pop(kind.canonical(item), {})) for item in new]
+
+
+def plain_merge(item: Doc, old: Doc) -> Doc:
+    """Keys that the card does not have stay."""
+    return {key: value for key, value in old.items() if key not in ("type", "label", "primary")} | item
 
 
 def write(card: Component, kind: Kind, value: Any) -> None:
@@ -73,17 +91,18 @@ def write(card: Component, kind: Kind, value: Any) -> None:
 
 
 def _lines(card: Component, kind: Kind) -> list[Line]:
-    return [line for line in card.all(kind.name) if kind.mine(card, line) and kind.canonical(kind.read_value(line))]
+    lines = card.all(kind.name) if not kind.others else [line for line in card.lines if line.name == kind.name or line.name in kind.others]
+    return [line for line in lines if kind.mine(card, line) and kind.canonical(kind.read(card, line))]
 
 
 def _item(card: Component, kind: Kind, line: Line) -> Doc:
-    item = kind.read_value(line) | _labels(card, kind, line) | {"primary": False}
+    item = kind.read(card, line) | _labels(card, kind, line) | {"primary": False}
     return dict(tidy(item) or {})
 
 
 def _labels(card: Component, kind: Kind, line: Line) -> Doc:
     """`type` and `label` of a line: of its own label, else of its TYPE tokens."""
-    own = _own_label(card, line)
+    own = own_label(card, line)
     types = line.types
     kind_of_phone = ("cell" if types & {"cell", "iphone"} else "fax" if "fax" in types else "voice") if kind.types else ""
     if own:
@@ -96,7 +115,8 @@ def _labels(card: Component, kind: Kind, line: Line) -> Doc:
     return {"type": kind_of_phone, "label": label}
 
 
-def _own_label(card: Component, line: Line) -> str:
+def own_label(card: Component, line: Line) -> str:
+    """What `itemN.X-ABLabel` says of a line, empty where there is none."""
     found = _label_line(card, line)
     return unescape(found.value).strip() if found is not None else ""
 
@@ -143,23 +163,20 @@ def _pair(old: Sequence[Doc], new: Sequence[Doc], kind: Kind) -> dict[int, int]:
 
 def _change(card: Component, kind: Kind, line: Line, item: Doc) -> None:
     before = _item(card, kind, line)
-    changed = line
-    if tidy(kind.read_value(line)) != tidy({key: item.get(key) for key in kind.read_value(line)} | _own(kind, item)):
-        changed = changed.with_value(kind.write_value(item, line))
-        if kind is ADR:  # what was printed on an envelope is of the old address
-            changed = changed.with_parameter("LABEL", ())
-            card.remove(*(one for one in card.all("LABEL") if one.types - {"pref"} == line.types - {"pref"}))
+    changed = kind.change(card, line, item)
     wanted = {"type": text_of(item.get("type")), "label": text_of(item.get("label"))}
-    if wanted != {"type": text_of(before.get("type")), "label": text_of(before.get("label"))}:
+    if not kind.mark and wanted != {"type": text_of(before.get("type")), "label": text_of(before.get("label"))}:
         changed = _relabel(card, kind, changed, wanted, before)
     if changed is not line:
         card.replace(line, changed)
 
 
-def _own(kind: Kind, item: Doc) -> Doc:
-    """The keys of an item that its line's value carries."""
-    names = {"EMAIL": ("address",), "TEL": ("number",), "IMPP": ("uri", "protocol"), "URL": ("url",)}
-    return {name: item.get(name) for name in names.get(kind.name, (*_ADR_PARTS, "number", "formattedAddress", "extendedAddress"))}
+def label_as(card: Component, line: Line, text: str) -> None:
+    """Give a line of no group a label of its own."""
+    group = _free_group(card)
+    named = line.with_group(group)
+    card.replace(line, named)
+    card.insert(make("X-ABLabel", escape(text), group=group), after=(line.name,))
 
 
 def _relabel(card: Component, kind: Kind, line: Line, wanted: Mapping[str, str], before: Doc) -> Line:
@@ -196,18 +213,15 @@ def _add(card: Component, kind: Kind, item: Doc) -> None:
     tokens = _new_tokens(kind, item)
     line = make(kind.name, kind.write_value(item, None), (("TYPE", tuple(tokens)),) if tokens else ())
     type_ = text_of(item.get("type"))
-    if type_ and not (kind.types and type_ in ("cell", "voice", "fax")):
-        group = _free_group(card)
-        line = line.with_group(group)
-        card.insert(line, after=(kind.name,))
-        card.insert(make("X-ABLabel", escape(type_), group=group), after=(kind.name,))
-        return
-    if kind is COZY:
-        group = _free_group(card)
-        card.insert(line.with_group(group), after=(kind.name,))
-        card.insert(make("X-ABLabel", "Cozy", group=group), after=(kind.name,))
-        return
+    named = type_ if type_ and not (kind.types and type_ in ("cell", "voice", "fax")) else kind.mark
+    group = _free_group(card) if named else ""
+    line = line.with_group(group)
     card.insert(line, after=(kind.name,))
+    if named:
+        card.insert(make("X-ABLabel", escape(named), group=group), after=(kind.name,))
+    added = kind.change(card, line, item)
+    if added is not line:
+        card.replace(line, added)
 
 
 def _delete(card: Component, line: Line) -> None:
@@ -230,7 +244,7 @@ def _mark_primary(card: Component, kind: Kind, wanted: Sequence[Doc]) -> None:
     lines = _lines(card, kind)
     if chosen is None or not lines:
         return
-    target = next((n for n, line in enumerate(lines) if kind.canonical(kind.read_value(line)) == kind.canonical(chosen)), None)
+    target = next((n for n, line in enumerate(lines) if kind.canonical(kind.read(card, line)) == kind.canonical(chosen)), None)
     if target is None or _primary(lines) == target:
         return
     version4 = card.value("VERSION").strip() == "4.0"
@@ -243,110 +257,3 @@ def _mark_primary(card: Component, kind: Kind, wanted: Sequence[Doc]) -> None:
             plain = plain.with_parameter("PREF", ("1",)) if version4 else plain.with_parameter("TYPE", [*tokens, "PREF"])
         if plain is not line:
             card.replace(line, plain)
-
-
-# -- kinds --------------------------------------------------------------------------------------------------------------
-
-
-def _plain(key: str) -> Callable[[Line], Doc]:
-    return lambda line: {key: unescape(line.value).strip()}
-
-
-def _written(key: str) -> Callable[[Doc, Line | None], str]:
-    return lambda item, _: escape(text_of(item.get(key)).strip())
-
-
-def _read_phone(line: Line) -> Doc:
-    return {"number": unescape(line.value).strip().removeprefix("tel:")}
-
-
-def _write_phone(item: Doc, line: Line | None) -> str:
-    prefix = "tel:" if line is not None and line.value.lower().startswith("tel:") else ""
-    return prefix + escape(text_of(item.get("number")).strip())
-
-
-def _digits(text: str) -> str:
-    return re.sub(r"[^\d+]", "", text) or text
-
-
-def _read_link(line: Line) -> Doc:
-    return {"url": uri_of(line.value)}
-
-
-def _write_link(item: Doc, _: Line | None) -> str:
-    return text_of(item.get("url")).strip()
-
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-
-
-def _read_chat(line: Line) -> Doc:
-    uri = uri_of(line.value)
-    scheme = _SCHEME.match(uri)
-    return {"uri": uri, "protocol": (line.first("X-SERVICE-TYPE") or (scheme[1] if scheme else "")).lower()}
-
-
-def _write_chat(item: Doc, _: Line | None) -> str:
-    uri, protocol = text_of(item.get("uri")).strip(), text_of(item.get("protocol"))
-    return uri if not uri or _SCHEME.match(uri) or not protocol else f"{protocol}:{uri}"
-
-
-def _chat_text(item: Doc) -> str:
-    return text_of(item.get("uri")).lower().removeprefix(f"{text_of(item.get('protocol')).lower()}:")
-
-
-def _read_address(line: Line) -> Doc:
-    values = [unescape(part) for part in [*parts(line.value), *[""] * 7][:7]]
-    found = dict(zip(_ADR_PARTS, values, strict=True))
-    apartment = found.pop("apartment")
-    if apartment:
-        found["extendedAddress"] = {"apartment": apartment}  # type: ignore[assignment]
-    shown = line.first("LABEL")
-    return found | {"formattedAddress": shown or _formatted(found)}
-
-
-def _formatted(item: Mapping[str, Any]) -> str:
-    first = " ".join(part for part in (text_of(item.get("number")), text_of(item.get("street"))) if part)
-    second = " ".join(part for part in (text_of(item.get("code")), text_of(item.get("city"))) if part)
-    return ", ".join(part for part in (first, second, text_of(item.get("country"))) if part)
-
-
-def _write_address(item: Doc, line: Line | None) -> str:
-    extended = item.get("extendedAddress")
-    inner = extended if isinstance(extended, Mapping) else {}
-    apartment = text_of(inner.get("apartment")) or " ".join(
-        text_of(inner.get(key)) for key in ("building", "stairs", "floor") if inner.get(key)
-    )
-    street = " ".join(part for part in (text_of(item.get("number")), text_of(item.get("street"))) if part)
-    code = text_of(item.get("code")) or text_of(item.get("postcode"))
-    values = {"pobox": text_of(item.get("pobox")), "apartment": apartment, "street": street, "code": code}
-    values |= {key: text_of(item.get(key)) for key in ("city", "region", "country")}
-    before = parts(line.value) if line is not None else []
-    written = []
-    for number, key in enumerate(_ADR_PARTS):
-        kept = before[number] if number < len(before) else ""
-        written.append(kept if unescape(kept) == values[key] else escape(values[key]))
-    return ";".join(written)
-
-
-def _address_text(item: Doc) -> str:
-    return "|".join(text_of(item.get(key)) for key in ("pobox", "number", "street", "city", "region", "code", "country")).strip("|").lower()
-
-
-def _is_cozy(card: Component, line: Line) -> bool:
-    return _own_label(card, line).lower() == "cozy"
-
-
-EMAIL = Kind("EMAIL", "address", _plain("address"), _written("address"), lambda item: text_of(item.get("address")).lower())
-TEL = Kind("TEL", "number", _read_phone, _write_phone, lambda item: _digits(text_of(item.get("number"))), types=True)
-ADR = Kind("ADR", "street", _read_address, _write_address, _address_text)
-IMPP = Kind("IMPP", "uri", _read_chat, _write_chat, _chat_text)
-URL = Kind(
-    "URL",
-    "url",
-    _read_link,
-    _write_link,
-    lambda item: text_of(item.get("url")).rstrip("/").lower(),
-    mine=lambda card, line: not _is_cozy(card, line),
-)
-COZY = Kind("URL", "url", _read_link, _write_link, lambda item: text_of(item.get("url")).rstrip("/").lower(), mine=_is_cozy)

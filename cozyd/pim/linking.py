@@ -1,18 +1,19 @@
 """What a card that was sent does to groups: names link, unknown ones are made; members of a group's card are linked (docs/pim.md)."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from cozyd.documents import Documents
-from cozyd.documents.store import Doc, Ref, Stored, Write
+from cozyd.documents.store import Doc, Map, Ref, Stored, Write
 from cozyd.errors import NotFound
-from cozyd.pim import groupcards, vcard
+from cozyd.pim import groupcards, related, vcard
 from cozyd.pim.content import Component
 from cozyd.pim.fields import items_of, look, place, text_of
-from cozyd.pim.groups import MEMBERS, WAITING, bare, folded, has_cards, ids_of, is_card, served_name, with_group
+from cozyd.pim.groups import MEMBERS, WAITING, folded, has_cards, ids_of, is_card, served_name, with_group
 from cozyd.pim.record import BOOKS, CONTACTS, GROUPS
+from cozyd.pim.related import bare
 from cozyd.pim.rows import DAV_UID
 from cozyd.pim.times import utc_text
 
@@ -45,20 +46,41 @@ class Linking:
         made: list[Write] = []
         for word in words:
             group = by_name.get(word)
-            if group is not None and not is_card(group):
+            if group is not None and served_name(group) is not None:
                 linked[group.ref.id] = word
-            elif group is not None or word in plain or has_cards(self._docs.get_many(BOOKS, [book])[0]):
+            elif group is not None or word in plain or self._has_cards(book):
                 extra.append(word)
             else:
                 made.append(self._new(word))
                 linked[made[-1].ref.id] = word
-        kept = [item for item in data if item.get("_id") in linked or served_name(groups.get(text_of(item.get("_id")))) is None]
+        kept = [item for item in data if item.get("_id") in linked or _stays(groups.get(text_of(item.get("_id"))), words)]
         there = {item.get("_id") for item in kept}
         kept += [{"_id": id, "_type": GROUPS} for id in linked if id not in there]
         if kept or data:
             place(body, "relationships.groups", dict(look(body, "relationships.groups") or {}) | {"data": kept})
         place(body, "metadata.card.categories", extra or None)
-        return made, {text_of(item.get("_id")): linked.get(text_of(item.get("_id"))) for item in kept}
+        ids = [text_of(item.get("_id")) for item in kept]
+        return made, {id: linked.get(id) or served_name(groups.get(id)) for id in ids}
+
+    def of_related(self, book: str, card: Component, body: Doc, private: Map) -> Map:
+        """Link a contact with the people that its card names; `body` is changed.
+
+        :param private: the contact's private data so far.
+        :returns: the UIDs for them.
+        """
+        if not related.is_said(card):
+            return private.get("related") or {}
+        named = related.uids_of(card)
+        found = {id: (uid, types) for uid, types in named.items() if (id := self._contact(book, uid))}
+        changed = related.linked(body, found, private)
+        if changed is not None:
+            place(body, "relationships.related", changed)
+        return {id: uid for id, (uid, _) in found.items()}
+
+    def _contact(self, book: str, uid: str) -> str | None:
+        """The id of the contact with a UID."""
+        rows = [row for one in (uid, f"urn:uuid:{uid}") for row in self._docs.rows(DAV_UID, (book, one), limit=1)]
+        return next((row.ref.id for row in rows if row.ref.doctype == CONTACTS), None)
 
     def waiting_for(self, uid: str, body: Doc) -> None:
         """Put a new contact in the groups whose cards have named it before it was there; `body` is changed."""
@@ -74,17 +96,19 @@ class Linking:
         found: dict[str, str] = {}
         waiting: list[str] = []
         for uid in groupcards.members_of(card):
-            rows = [row for one in (uid, f"urn:uuid:{uid}") for row in self._docs.rows(DAV_UID, (collection, one), limit=1)]
-            contact = next((row.ref for row in rows if row.ref.doctype == CONTACTS), None)
+            contact = self._contact(collection, uid)
             if contact is None:
                 waiting.append(uid)
             else:
-                found[contact.id] = uid
+                found[contact] = uid
         before = {one.ref.id: one for one in self._members(group)}
         joined = self._docs.get_many(CONTACTS, [id for id in found if id not in before])
         writes = [_linked(one, group, member=True) for one in joined if one is not None]
         writes += [_linked(one, group, member=False) for id, one in before.items() if id not in found]
-        return writes, {"members": found, "waiting": waiting}
+        return writes, {"members": found, "waiting": waiting, "card": self._has_cards(collection)}
+
+    def _has_cards(self, book: str) -> bool:
+        return has_cards(self._docs.get_many(BOOKS, [book])[0])
 
     def unlinked(self, group: str) -> list[Write]:
         """The writes that take everybody out of a group."""
@@ -108,6 +132,15 @@ class Linking:
         now = utc_text(self._now())
         metadata = {"doctypeVersion": 1, "metadataVersion": 1, "createdAt": now, "updatedAt": now}
         return Write(Ref(GROUPS, id), body={"name": name, "metadata": {"version": 1}, "cozyMetadata": metadata})
+
+
+def _stays(group: Stored | None, words: Sequence[str]) -> bool:
+    """Whether a card that does not name a group leaves its contact in it.
+
+    Its book has no names in cards, or it is trashed; or the group came as a card, and nothing is named: devices that know groups as
+    cards often send a contact without its CATEGORIES (decisions/0065).
+    """
+    return served_name(group) is None or (not words and group is not None and is_card(group))
 
 
 def _linked(contact: Stored, group: str, *, member: bool) -> Write:

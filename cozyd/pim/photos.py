@@ -2,25 +2,40 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from cozyd.documents import Documents
-from cozyd.documents.store import Doc, Ref, Stored, Write
+from cozyd.documents.store import Doc, Key, Projection, Ref, Stored, Write
 from cozyd.errors import NotFound
+from cozyd.files.rows import PHOTOS_USAGE
+from cozyd.files.upload import Room
 from cozyd.pim import photo, vcard
 from cozyd.pim.record import CONTACTS, raw_of, record_of, with_raw
 from cozyd.pim.resource import text
 from cozyd.pim.times import utc_text
 
+PHOTO_SIZE = "photo_size"
+"""Member of a contact's private data: the bytes of its picture, for the quota."""
+
 
 class Photos:
-    """The pictures of one tenant's contacts. They lie where the card lies, in its private data: no write loses one without the other."""
+    """The pictures of one tenant's contacts. They lie where the card lies, in its private data: no write loses one without the other.
 
-    def __init__(self, docs: Documents, now: Callable[[], datetime]) -> None:
+    :param usage: bytes that the owner's data take, and the quota.
+    """
+
+    def __init__(self, docs: Documents, now: Callable[[], datetime], usage: Callable[[], tuple[int, int | None]]) -> None:
         self._docs = docs
         self._now = now
+        self._usage = usage
+
+    def check_room(self, data: bytes | None, known: Stored | None) -> None:
+        """:raises QuotaExceeded: a contact's new picture does not fit."""
+        size, before = len(data or b""), size_of(known) if known is not None else 0
+        if size > before:
+            Room(*self._usage(), freed=before).check(size)
 
     def get(self, contact: Stored) -> bytes:
         """The picture.
@@ -36,6 +51,7 @@ class Photos:
         """Give a contact a picture, in the place of the one it has.
 
         :raises NotFound: there is no such contact.
+        :raises QuotaExceeded: it does not fit.
         :raises TooLarge, Unsupported: it is none that a contact may have.
         """
         photo.check(data)
@@ -50,7 +66,8 @@ class Photos:
 
     def _write(self, id: str, data: bytes | None) -> None:
         stored = self._docs.get(Ref(CONTACTS, id))
-        record, private = record_of(stored), dict(stored.private)
+        self.check_room(data, stored)
+        record, private = record_of(stored), dict(stored.private) | {PHOTO_SIZE: len(data or b"")}
         now = utc_text(self._now())
         card = vcard.parse(raw_of(record) if record else text(stored))
         if data is None and card.get("PHOTO") is None:
@@ -63,6 +80,19 @@ class Photos:
             private["photo"] = base64.b64encode(data or b"").decode()
         patch = noted(stored.doc, data) | {"cozyMetadata": dict(stored.doc.get("cozyMetadata") or {}) | {"updatedAt": now}}
         self._docs.commit([Write(stored.ref, patch=patch, rev=stored.rev, private=private)])
+
+
+def size_of(contact: Stored) -> int:
+    """The bytes of a contact's picture."""
+    return int(contact.private.get(PHOTO_SIZE) or 0)
+
+
+def _usage(contact: Stored) -> Iterable[tuple[Key, Any]]:
+    size = size_of(contact)
+    return (((contact.ref.id,), size),) if size else ()
+
+
+PROJECTIONS = (Projection(PHOTOS_USAGE, of={CONTACTS: _usage}, reduce="sum", depth=0),)
 
 
 def noted(doc: Doc, data: bytes | None) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cozyd.documents.store import Doc, Stored
-from cozyd.pim import groupcards, groups, ical, photo, vcard
+from cozyd.documents.store import Doc, Map, Stored
+from cozyd.pim import groupcards, groups, ical, photo, related, vcard
 from cozyd.pim.content import Component
 from cozyd.pim.fields import digest, look, text_of
 from cozyd.pim.record import EPOCH, GROUPS, KIND_OF, raw_of, record_of
@@ -17,9 +17,8 @@ def text(stored: Stored) -> bytes:
     if stored.ref.doctype == GROUPS:
         return _group_text(stored)
     kind, doc, record = KIND_OF[stored.ref.doctype], stored.doc, record_of(stored)
-    words = groups.words_of(stored) if kind == "VCARD" else None
-    if words:
-        doc = doc | {vcard.CATEGORIES: words}
+    if kind == "VCARD":
+        doc = with_names(doc, stored.private)
     if not record:
         return _created(kind, doc, stored.ref.id, stored.private.get("photo"))
     raw = raw_of(record)
@@ -27,6 +26,13 @@ def text(stored: Stored) -> bytes:
     if not changed:
         return raw
     return _patched(kind, raw, doc, changed)
+
+
+def with_names(doc: Doc, private: Map) -> Doc:
+    """A contact with what its card says of other documents: names of groups, UIDs of people."""
+    words, people = groups.words_of(doc, private), related.people_of(doc, private)
+    found = {vcard.CATEGORIES: words, vcard.RELATED: people, vcard.KNOWN: list((private.get("related") or {}).values())}
+    return doc | {name: value for name, value in found.items() if value}
 
 
 def _group_text(stored: Stored) -> bytes:

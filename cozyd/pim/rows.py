@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from cozyd.documents.store import Change, Doc, Key, Map, Projection, Row, Stored, Write
-from cozyd.pim import birthdays, groups, ical, occurrence, words
+from cozyd.pim import birthdays, groups, ical, occurrence, photos, words
 from cozyd.pim.fields import part_of, text_of
 from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, EPOCH, GROUPS, KIND_OF, raw_of, record_of
 from cozyd.pim.resource import etag, modified, text
@@ -157,6 +157,7 @@ PROJECTIONS = (
     Projection(DAV_MONTHS, of=dict.fromkeys(KIND_OF, _months), depth=0),
     Projection(DAV_UID, of=dict.fromkeys(KIND_OF, _uids), unique=True, depth=0),
     *groups.PROJECTIONS,
+    *photos.PROJECTIONS,
 )
 
 

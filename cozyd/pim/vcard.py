@@ -12,14 +12,17 @@ from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.errors import Invalid
-from cozyd.pim import contact, items
+from cozyd.pim import contact, items, kinds, related
 from cozyd.pim.content import Component, Line, escape, make, parts, tree, unescape
 from cozyd.pim.fields import look, place, text_of, tidy
 from cozyd.pim.mapped import words_of, write_words
 
 LARGEST = 4 << 20
-CATEGORIES = "_categories"
-"""The path of what is no field of its own: the names of groups, and words beside them (`groups.words_of`)."""
+CATEGORIES, RELATED = "_categories", "_related"
+"""The paths of what is no field of its own: names of groups, and words beside them (`groups.words_of`); UIDs of people (`related`)."""
+KNOWN = "_known"
+"""The UIDs of all people that a contact names, or has named."""
+FULL_NAME = "fullname"
 NAME_PARTS = ("familyName", "givenName", "additionalName", "namePrefix", "nameSuffix")
 _SHORT_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:T.*)?$")
 _PARTIAL_DATE = re.compile(r"--(\d{2})-?(\d{2})$")
@@ -55,14 +58,26 @@ def read(card: Component) -> Doc:
 
 def apply(card: Component, doc: Doc) -> Doc:
     """A contact with the fields of a card; what a card has no place for stays."""
-    found = dict(doc)
-    for path, value in read(card).items():
-        if path != CATEGORIES:
+    found, fields = dict(doc), kinds.known_cozys(doc, read(card))
+    for path, kind in LISTS.items():
+        place(found, path, items.merged(kind, look(doc, path), fields[path]))
+    for path, value in fields.items():
+        if path not in LISTS and path not in (CATEGORIES, FULL_NAME):
             place(found, path, value)
     found.setdefault("metadata", {})
     found["metadata"] = {"version": 1} | dict(found["metadata"])
     contact.derive(found)
     return found
+
+
+def said(card: Component, doc: Doc) -> Doc:
+    """What a contact has of the fields that its card maps to, by path: what an edit by an app is told from.
+
+    :param doc: as the card has left it, with the names of `resource.with_names`.
+    """
+    found = {one.path: value_of(doc, one.path) for one in FIELDS if one.path != CATEGORIES}
+    found[CATEGORIES] = sorted(categories(card)) or None
+    return found | ({RELATED: doc.get(RELATED)} if related.is_said(card) else {})
 
 
 def value_of(doc: Mapping[str, Any], path: str) -> Any:
@@ -74,11 +89,18 @@ def value_of(doc: Mapping[str, Any], path: str) -> Any:
 
 def patch(card: Component, doc: Doc, changed: set[str]) -> None:
     """Change the lines of these fields, and no other."""
+    if changed & {"cozy", "metadata.card.urls"}:
+        kinds.label_cozys(card, doc, changed)
     for one in FIELDS:
         if one.path in changed:
             one.write(card, value_of(doc, one.path))
-    if "name" in changed or "fullname" in changed:
-        _write_full_name(card, doc)
+    if RELATED in changed:
+        related.write(card, doc.get(RELATED) or {}, doc.get(KNOWN) or ())
+    shown, made = text_of(doc.get(FULL_NAME)).strip(), contact.full_name(doc.get("name"))
+    if FULL_NAME in changed and shown not in ("", made):
+        _write_full_name(card, shown)
+    elif "name" in changed:
+        _write_full_name(card, made or _shown(card))
 
 
 def create(doc: Doc, uid: str) -> bytes:
@@ -171,8 +193,7 @@ def _name_value(value: Any, old: Line | None = None) -> str:
     return ";".join(found + before[len(NAME_PARTS) :])
 
 
-def _write_full_name(card: Component, doc: Doc) -> None:
-    text = text_of(doc.get("fullname")) or contact.full_name(doc.get("name")) or _shown(card)
+def _write_full_name(card: Component, text: str) -> None:
     old = card.get("FN")
     card.set("FN", old.with_value(escape(text)) if old is not None else make("FN", escape(text)), after=("VERSION",))
 
@@ -296,11 +317,22 @@ def _set_partial_birthday(card: Component, value: Any) -> None:
         _write_birthday(card, text)
 
 
-# -- gender -------------------------------------------------------------------------------------------------------------
+# -- gender and birthplace: of 4.0, X- in 3.0 ---------------------------------------------------------------------------
 
 
-def _gender_name(card: Component) -> str:
-    return "GENDER" if card.value("VERSION").strip() == "4.0" else "X-GENDER"
+def _new_name(card: Component, name: str) -> str:
+    return name if card.value("VERSION").strip() == "4.0" else f"X-{name}"
+
+
+def _read_birthplace(card: Component) -> Any:
+    return unescape(card.value("BIRTHPLACE") or card.value("X-BIRTHPLACE")) or None
+
+
+def _write_birthplace(card: Component, value: Any) -> None:
+    old, text = card.get("BIRTHPLACE") or card.get("X-BIRTHPLACE"), text_of(value)
+    name = old.name if old is not None else _new_name(card, "BIRTHPLACE")
+    new = old.with_value(escape(text)) if old is not None else make(name, escape(text))
+    card.set(name, new if text else None)
 
 
 def _read_gender(card: Component) -> Any:
@@ -316,31 +348,37 @@ def _write_gender(card: Component, value: Any) -> None:
     elif line is not None:
         card.remove(line)
     elif letter:
-        card.insert(make(_gender_name(card), letter))
+        card.insert(make(_new_name(card, "GENDER"), letter))
 
 
 def _item_field(path: str, kind: items.Kind) -> Mapped:
     return Mapped(path, lambda card: items.read(card, kind), lambda card, value: items.write(card, kind, value))
 
 
+LISTS: Mapping[str, items.Kind] = {
+    "email": kinds.EMAIL,
+    "phone": kinds.TEL,
+    "address": kinds.ADR,
+    "impp": kinds.IMPP,
+    "cozy": kinds.COZY,
+    "metadata.card.urls": kinds.URL,
+}
+
+
 FIELDS: tuple[Mapped, ...] = (
     Mapped("name", _read_name, _write_name),
+    Mapped(FULL_NAME, lambda card: contact.full_name(_read_name(card)), lambda _card, _value: None),  # `patch` writes it
     Mapped("company", _read_company, _write_company),
     Mapped("metadata.card.orgUnits", _read_units, _write_units),
     _text("jobTitle", "TITLE"),
     _text("metadata.card.role", "ROLE"),
     _text("metadata.card.nickname", "NICKNAME"),
-    _item_field("email", items.EMAIL),
-    _item_field("phone", items.TEL),
-    _item_field("address", items.ADR),
-    _item_field("impp", items.IMPP),
-    _item_field("cozy", items.COZY),
-    _item_field("metadata.card.urls", items.URL),
+    *(_item_field(path, kind) for path, kind in LISTS.items()),
     Mapped("birthday", _whole_birthday, _set_whole_birthday),
     Mapped("metadata.card.birthday", _partial_birthday, _set_partial_birthday),
     Mapped("metadata.card.anniversary", lambda card: _read_anniversary(card)[0] or None, lambda c, v: _write_anniversary(c, text_of(v))),
     _text("note", "NOTE"),
     Mapped("gender", _read_gender, _write_gender),
-    _text("birthplace", "BIRTHPLACE"),
+    Mapped("birthplace", _read_birthplace, _write_birthplace),
     Mapped(CATEGORIES, lambda card: sorted(categories(card)) or None, _write_categories),
 )

@@ -188,10 +188,28 @@ def test_a_card_of_a_group_is_a_group_and_its_members_are_in_it(alice: Instance,
     assert served(alice, "g.vcf").encode() == raw
     id = groups(alice)["Family"]
     assert [name for name in ("ada", "bob", "eve") if id in ids_of(contact(alice, f"{name}.vcf"))] == ["ada", "bob"]
-    assert lines(alice, "ada.vcf", "CATEGORIES") == []
     put(alice, "g.vcf", group_card("g", "Family", "bob", "eve", apple=apple))
     assert [name for name in ("ada", "bob", "eve") if id in ids_of(contact(alice, f"{name}.vcf"))] == ["bob", "eve"]
     assert len(groups(alice)) == 1
+
+
+@pytest.mark.parametrize("apple", [True, False])
+def test_what_is_done_to_a_groups_card_is_seen_in_the_words_of_its_members_and_back(alice: Instance, apple: bool):
+    member = "X-ADDRESSBOOKSERVER-MEMBER" if apple else "MEMBER"
+    for name in ("ada", "bob", "eve"):
+        put(alice, f"{name}.vcf", card(name))
+    put(alice, "g.vcf", group_card("g", "Family", "ada", "bob", apple=apple))
+    assert [lines(alice, f"{name}.vcf", "CATEGORIES") for name in ("ada", "bob", "eve")] == [["Family"], ["Family"], []]
+    put(alice, "eve.vcf", card("eve", "CATEGORIES:Family"))
+    assert lines(alice, "g.vcf", member) == ["urn:uuid:ada", "urn:uuid:bob", "urn:uuid:eve"]
+    put(alice, "ada.vcf", card("ada", "CATEGORIES:Work"))
+    assert lines(alice, "g.vcf", member) == ["urn:uuid:bob", "urn:uuid:eve"]
+    put(alice, "g.vcf", group_card("g", "Kin", "bob", apple=apple))
+    assert [lines(alice, f"{name}.vcf", "CATEGORIES") for name in ("ada", "bob", "eve")] == [["Work"], ["Kin"], []]
+    change(alice, Ref(GROUPS, groups(alice)["Kin"]), name="Clan")
+    assert lines(alice, "bob.vcf", "CATEGORIES") == lines(alice, "g.vcf", "FN") == ["Clan"]
+    alice.pim.delete(alice.pim.collection("contacts"), "g.vcf", match=None)
+    assert lines(alice, "bob.vcf", "CATEGORIES") == []
 
 
 def test_an_app_changes_the_members_and_the_name_in_a_groups_card(alice: Instance):
@@ -216,6 +234,7 @@ def test_a_member_that_comes_after_the_groups_card_is_in_it(alice: Instance):
     put(alice, "g.vcf", raw)
     put(alice, "ada.vcf", card("ada"))
     assert ids_of(contact(alice, "ada.vcf")) == [groups(alice)["Family"]]
+    assert lines(alice, "ada.vcf", "CATEGORIES") == ["Family"]
     assert served(alice, "g.vcf").encode() == raw
 
 
@@ -232,6 +251,7 @@ def test_a_phone_that_knows_no_categories_takes_nobody_out_of_a_groups_card(alic
     put(alice, "g.vcf", group_card("g", "Family", "ada"))
     put(alice, "ada.vcf", card("ada", "NOTE:edited"))
     assert ids_of(contact(alice, "ada.vcf")) == [groups(alice)["Family"]]
+    assert (lines(alice, "ada.vcf", "CATEGORIES"), lines(alice, "ada.vcf", "NOTE")) == (["Family"], ["edited"])
     put(alice, "ada.vcf", card("ada", "CATEGORIES:Family"))  # the same name as a word: no second group
     assert list(groups(alice)) == ["Family"]
     assert lines(alice, "ada.vcf", "CATEGORIES") == ["Family"]
@@ -261,6 +281,21 @@ def test_a_book_that_has_its_groups_as_cards_has_those_of_apps_too(alice: Instan
     assert ids_of(contact(alice, "ada.vcf")) == [friends, later.id]
     put(alice, f"{friends}.vcf", served(alice, f"{friends}.vcf").replace("Friends", "Mates").encode())
     assert alice.docs.get(Ref(GROUPS, friends)).doc["name"] == "Mates"
+
+
+def test_a_groups_card_in_a_book_that_has_groups_as_cards_is_no_word(alice: Instance):
+    put(alice, "ada.vcf", card("ada"))
+    put(alice, "old.vcf", group_card("old", "Old", "ada"))
+    alice.docs.put(BOOKS, {"_id": "contacts", "groups": "cards"})
+    put(alice, "new.vcf", group_card("new", "New", "ada"))
+    assert lines(alice, "ada.vcf", "CATEGORIES") == []
+    raw = card("ada", "CATEGORIES:Old")
+    put(alice, "ada.vcf", raw)
+    assert served(alice, "ada.vcf").encode() == raw
+    assert set(ids_of(contact(alice, "ada.vcf"))) == set(groups(alice).values())
+    change(alice, Ref(BOOKS, "contacts"), groups="categories")
+    assert lines(alice, "ada.vcf", "CATEGORIES") == ["Old,New"]
+    assert lines(alice, "old.vcf", "X-ADDRESSBOOKSERVER-MEMBER") == ["urn:uuid:ada"]
 
 
 def test_a_book_that_has_them_as_cards_no_more_names_them_in_cards_again(alice: Instance):
