@@ -21,6 +21,7 @@ from blueprints import (
     admin_maintenance,
     admin_moving,
     admin_notifications,
+    admin_push,
     admin_search,
     status,
 )
@@ -45,7 +46,7 @@ def create_admin_app(opened: Stack) -> Flask:
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
     parts = (admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_maintenance, admin_moving)
-    for module in (status, *parts, admin_notifications, admin_search):
+    for module in (status, *parts, admin_notifications, admin_push, admin_search):
         app.register_blueprint(module.service)
     app.register_blueprint(service)
     return app

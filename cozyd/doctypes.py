@@ -14,7 +14,7 @@ from cozyd.jobs.job import PROJECTIONS as JOB_PROJECTIONS
 from cozyd.jobs.trigger import TRIGGERS
 from cozyd.notifications import NOTIFICATIONS
 from cozyd.notifications import PROJECTIONS as NOTIFICATION_PROJECTIONS
-from cozyd.pim import groups, ical
+from cozyd.pim import groups, ical, konnectors
 from cozyd.pim.record import BOOKS, GROUPS
 from cozyd.pim.rows import PROJECTIONS as PIM_PROJECTIONS
 from cozyd.pim.rows import follow_up
@@ -73,9 +73,9 @@ _TABLE = (
     ),
     Doctype(TRIGGERS, protected=frozenset(("by-worker-and-type",)), indexes=(IndexDefinition("by-worker-and-type", ("worker", "type")),)),
     Doctype(NOTIFICATIONS, protected=frozenset(("by-source-id",)), indexes=(IndexDefinition("by-source-id", ("source_id", "created_at")),)),
-    Doctype(ical.EVENTS, normalise=ical.normalise_event, follow_up=follow_up, lenient=True),
-    Doctype(ical.TODOS, normalise=ical.normalise_todo, follow_up=follow_up, lenient=True),
-    Doctype(ical.JOURNALS, normalise=ical.normalise_journal, follow_up=follow_up, lenient=True),
+    Doctype(ical.EVENTS, normalise=ical.normalise_event, follow_up=follow_up, ripple=konnectors.ripple, lenient=True),
+    Doctype(ical.TODOS, normalise=ical.normalise_todo, follow_up=follow_up, ripple=konnectors.ripple, lenient=True),
+    Doctype(ical.JOURNALS, normalise=ical.normalise_journal, follow_up=follow_up, ripple=konnectors.ripple, lenient=True),
 )
 DOCTYPES: Mapping[str, Doctype] = {one.name: one for one in _TABLE}
 LENIENT = frozenset(one.name for one in _TABLE if one.lenient)

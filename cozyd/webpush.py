@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -70,29 +69,54 @@ class VapidKeys:
 
     def __init__(self, file: Path, *, given: bool = False) -> None:
         self._file = file
+        self._known: tuple[tuple[int, int], Vapid] | None = None
         if given:
             self._load()
 
-    @cached_property
+    @property
     def pair(self) -> "Vapid":
-        """Both keys.
+        """Both keys, as the file has them now: another process may have renewed them.
 
         :raises Unavailable: the file can be neither read nor made.
         """
+        known = self._known
+        if known is not None and known[0] == self._stamp():
+            return known[1]
         try:
-            return self._load() if self._file.exists() else self._make()
+            found = self._load() if self._file.exists() else self._make()
         except (OSError, ConfigError) as cause:
             raise Unavailable("There are no keys for push messages") from cause
+        self._known = (self._stamp(), found)
+        return found
 
-    @cached_property
+    @property
     def public(self) -> str:
         """The public key, an uncompressed point in base64url.
 
         :raises Unavailable: see `pair`.
         """
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+        return public_key(self.pair)
 
-        return _encoded(self.pair.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+    def renew(self) -> "Vapid":
+        """Have new keys from now on.
+
+        :returns: the former ones.
+        :raises Unavailable: the file cannot be written.
+        """
+        former = self.pair
+        try:
+            self._make(replace=True)
+        except OSError as cause:
+            raise Unavailable(f"The keys cannot be written: {cause}") from cause
+        return former
+
+    def _stamp(self) -> tuple[int, int]:
+        """What tells whether the file is another one."""
+        try:
+            found = self._file.stat()
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
 
     def are_there(self) -> bool:
         """Whether messages can be signed."""
@@ -109,8 +133,8 @@ class VapidKeys:
         except (OSError, ValueError, TypeError, binascii.Error) as cause:
             raise ConfigError(f"push.key_file: {self._file} is no private key of P-256 in PEM: {cause}") from cause
 
-    def _make(self) -> "Vapid":
-        """A new pair; where two processes make one at once, the first counts."""
+    def _make(self, *, replace: bool = False) -> "Vapid":
+        """A new pair; where two processes make one at once, the first counts, unless it is to `replace` the one that is there."""
         from py_vapid import Vapid
 
         made = Vapid()
@@ -121,6 +145,9 @@ class VapidKeys:
                 out.write(made.private_pem())
                 out.flush()
                 os.fsync(out.fileno())
+            if replace:
+                part.replace(self._file)
+                return made
             try:
                 os.link(part, self._file)
             except FileExistsError:
@@ -141,7 +168,7 @@ class WebPush:
         self.keys = keys
         self._contact = contact
         self._now = now
-        self._signed: dict[str, tuple[datetime, str]] = {}
+        self._signed: dict[tuple[str, str], tuple[datetime, str]] = {}
 
     def send(
         self,
@@ -152,11 +179,13 @@ class WebPush:
         urgency: Urgency = "normal",
         topic: str = "",
         media: str = "application/octet-stream",
+        keys: "Vapid | None" = None,
     ) -> None:
         """Send a message once; who calls tries again.
 
         :param payload: at most `LONGEST` bytes.
         :param ttl: seconds the service keeps it for a device that sleeps.
+        :param keys: former keys, that the subscription may still be bound to; None: those of now.
         :param topic: of two messages with the same one, a device that sleeps gets the last; up to 32 characters of base64url.
         :raises Gone: the subscription has ended: forget it.
         :raises TooLarge: shorten it.
@@ -170,7 +199,7 @@ class WebPush:
             "Urgency": urgency,
             "Content-Encoding": "aes128gcm",
             "Content-Type": media,
-            "Authorization": self._authorization(subscription.endpoint),
+            "Authorization": self._authorization(subscription.endpoint, keys or self.keys.pair),
         }
         if topic:
             headers["Topic"] = topic
@@ -184,20 +213,28 @@ class WebPush:
         if answer.status not in (200, 201, 202, 204):
             raise _refusal(answer)
 
-    def _authorization(self, endpoint: str) -> str:
+    def _authorization(self, endpoint: str, keys: "Vapid") -> str:
         """A signed token for one push service (RFC 8292, section 2); kept for half its life."""
         address = urlsplit(endpoint)
         origin = f"{address.scheme}://{address.netloc}"
         now = self._now()
-        known = self._signed.get(origin)
+        at = (origin, public_key(keys))
+        known = self._signed.get(at)
         if known is not None and known[0] > now:
             return known[1]
         claims = {"aud": origin, "exp": int((now + 2 * _TOKEN_LIFE - timedelta(minutes=5)).timestamp()), "sub": self._contact}
         if len(self._signed) > 1000:
             self._signed.clear()
-        signed: str = self.keys.pair.sign(claims)["Authorization"]
-        self._signed[origin] = (now + _TOKEN_LIFE, signed)
+        signed: str = keys.sign(claims)["Authorization"]
+        self._signed[at] = (now + _TOKEN_LIFE, signed)
         return signed
+
+
+def public_key(keys: "Vapid") -> str:
+    """The public key of a pair, an uncompressed point in base64url."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return _encoded(keys.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
 
 
 def _refusal(answer: Answer) -> CozyError:

@@ -133,6 +133,18 @@ def test_keys_are_made_once_for_the_server_and_are_for_its_eyes_only(tmp_path: P
     assert [one.name for one in tmp_path.iterdir()] == ["vapid.pem"]
 
 
+def test_renewed_keys_count_in_every_process_and_the_old_ones_sign_once_more(service: PushService, tmp_path: Path):
+    push, other = sender(tmp_path), sender(tmp_path)
+    before = other.keys.public
+    former = push.keys.renew()
+    assert push.keys.public == other.keys.public != before
+    assert stat.S_IMODE((tmp_path / "vapid.pem").stat().st_mode) == 0o600
+    subscription = subscribed(service)
+    push.send(subscription, b"x", ttl=0)
+    push.send(subscription, b"x", ttl=0, keys=former)
+    assert [message.key for message in service.messages] == [push.keys.public, before]
+
+
 def test_a_key_file_of_the_operator_that_is_none_stops_the_start(tmp_path: Path):
     (tmp_path / "key.pem").write_text("no key")
     for name in ("key.pem", "missing.pem"):

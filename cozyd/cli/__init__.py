@@ -19,6 +19,7 @@ from cozyd.cli.maintenance import maintenance
 from cozyd.cli.migrate import migrate
 from cozyd.cli.moving import export_cozy, import_cozy
 from cozyd.cli.passwords import passwords
+from cozyd.cli.push import push
 from cozyd.cli.search import doctypes, search
 from cozyd.cli.serving import config_group, serve_command
 from cozyd.cli.tokens import token
@@ -77,6 +78,7 @@ cozyd.add_command(fsck)
 cozyd.add_command(check)
 cozyd.add_command(fix)
 cozyd.add_command(search)
+cozyd.add_command(push)
 cozyd.add_command(doctypes)
 
 

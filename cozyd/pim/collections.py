@@ -10,11 +10,11 @@ from cozyd.documents.store import Doc, Map, Ref, Stored, Write
 from cozyd.errors import Conflict, Forbidden, NotFound
 from cozyd.locks import Lock
 from cozyd.pim import birthdays, ical
+from cozyd.pim.konnectors import CALENDARS
 from cozyd.pim.record import BOOKS, CONTACTS, DEFAULT_BOOK
 from cozyd.pim.rows import DAV, DEFAULT_CALENDAR
 
 Kind = Literal["book", "calendar"]
-CALENDARS = "io.cozy.calendar.calendars"
 DOCTYPE: Mapping[Kind, str] = {"book": BOOKS, "calendar": CALENDARS}
 _PROPERTIES = ("name", "color", "order", "description", "timezone", "transparent", "components")
 _USUAL = {name: ical.COMPONENTS[name] for name in ical.USUAL}

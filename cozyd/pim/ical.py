@@ -183,18 +183,36 @@ def with_bounds(doc: Doc, kind: str) -> Doc:
 
 
 def normalise_event(new: Doc, old: Doc | None) -> Doc:
-    """An event as it is stored from an app's write: moved override keys, bounds."""
-    return with_bounds(_moved_keys(new, old), "VEVENT")
+    """An event as it is stored from an app's write: times of its zone, moved override keys, bounds."""
+    return with_bounds(_moved_keys(_fitted(new), old), "VEVENT")
 
 
 def normalise_todo(new: Doc, old: Doc | None) -> Doc:
     """A todo as it is stored from an app's write."""
-    return with_bounds(_moved_keys(new, old), "VTODO")
+    return with_bounds(_moved_keys(_fitted(new), old), "VTODO")
 
 
 def normalise_journal(new: Doc, old: Doc | None) -> Doc:
     """A journal entry as it is stored from an app's write."""
-    return with_bounds(_moved_keys(new, old), "VJOURNAL")
+    return with_bounds(_moved_keys(_fitted(new), old), "VJOURNAL")
+
+
+def _fitted(doc: Doc) -> Doc:
+    """With an offset, or a Z, that misfits the zone beside it, a time is an instant: it is stored as wall time of the zone."""
+    zone = text_of(doc.get("timezone"))
+    if not zone:
+        return doc
+    overrides = doc.get("overrides")
+    found = _times_fitted(doc, zone)
+    if isinstance(overrides, dict):
+        inner = {key: _times_fitted(value, zone) if isinstance(value, dict) else value for key, value in overrides.items()}
+        found |= {"overrides": inner} if inner != overrides else {}
+    return found
+
+
+def _times_fitted(doc: Doc, zone: str) -> Doc:
+    given = {name: doc[name] for name in ("start", "end", "dueDate") if isinstance(doc.get(name), str)}
+    return doc | {name: fit for name, text in given.items() if (fit := times.fitted(text, zone)) != text}
 
 
 def _moved_keys(new: Doc, old: Doc | None) -> Doc:

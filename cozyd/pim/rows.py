@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from cozyd.documents.store import Change, Doc, Key, Map, Projection, Row, Stored, Write
-from cozyd.pim import birthdays, groups, ical, occurrence, photos, words
+from cozyd.pim import birthdays, groups, ical, konnectors, occurrence, photos, words
 from cozyd.pim.fields import part_of, text_of
 from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, EPOCH, GROUPS, KIND_OF, raw_of, record_of
 from cozyd.pim.resource import etag, modified, text
@@ -22,8 +22,8 @@ ANY_MONTH, MOST_MONTHS = 0, 12
 
 def collection_of(stored: Stored) -> str:
     """The address book or calendar a document is in."""
-    relation, default = ("book", DEFAULT_BOOK) if KIND_OF[stored.ref.doctype] == "VCARD" else ("calendar", DEFAULT_CALENDAR)
-    relationships = stored.doc.get("relationships")
+    is_card, relationships = KIND_OF[stored.ref.doctype] == "VCARD", stored.doc.get("relationships")
+    relation, default = ("book", DEFAULT_BOOK) if is_card else ("calendar", konnectors.calendar_of(stored.doc) or DEFAULT_CALENDAR)
     found = relationships.get(relation) if isinstance(relationships, Mapping) else None
     data = found.get("data") if isinstance(found, Mapping) else None
     if isinstance(data, list):

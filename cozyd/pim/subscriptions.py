@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from cozyd.documents import Documents
@@ -22,6 +23,9 @@ from cozyd.pim.record import CONTACTS, KIND_OF
 from cozyd.pim.rows import collection_of
 from cozyd.pim.times import from_json, utc_text
 from cozyd.webpush import Subscription, WebPush
+
+if TYPE_CHECKING:
+    from py_vapid import Vapid
 
 log = logging.getLogger("cozyd.pim")
 
@@ -197,10 +201,27 @@ class Subscriptions:
                 later.append((watch.id, error.retry_after))
         return later
 
-    def _send(self, watch: Watch, message: bytes) -> None:
+    def announce_keys(self, former: "Vapid") -> tuple[int, int]:
+        """Tell everybody that the server's keys are others now: they subscribe again then.
+
+        :param former: the keys that the subscriptions are bound to.
+        :returns: how many were told, and how many could not be.
+        """
+        told = missed = 0
+        for watch in self.live():
+            inner = "<property-update><D:prop><transports/></D:prop></property-update>"
+            try:
+                self._send(watch, self._push_message(watch.collection, inner), former)
+                told += 1
+            except Unavailable:
+                missed += 1
+        return told, missed
+
+    def _send(self, watch: Watch, message: bytes, keys: "Vapid | None" = None) -> None:
         media = 'application/xml; charset="UTF-8"'
+        topic = self.topic(watch.collection)
         try:
-            self._webpush.send(watch.receiver, message, ttl=MESSAGE_LIFE, topic=self.topic(watch.collection), media=media)
+            self._webpush.send(watch.receiver, message, ttl=MESSAGE_LIFE, topic=topic, media=media, keys=keys)
         except Gone:
             with contextlib.suppress(NotFound, Conflict):
                 self.remove(watch.id)
@@ -215,10 +236,13 @@ class Subscriptions:
             return ""
 
     def _message(self, collection: str, token: str, *, content: bool, properties: bool) -> bytes:
-        inner = f"<topic>{self.topic(collection)}</topic>"
+        inner = ""
         if content:
             inner += f"<content-update><D:sync-token>{escape(token)}</D:sync-token></content-update>" if token else "<content-update/>"
-        inner += "<property-update/>" if properties else ""
+        return self._push_message(collection, inner + ("<property-update/>" if properties else ""))
+
+    def _push_message(self, collection: str, inner: str) -> bytes:
+        inner = f"<topic>{self.topic(collection)}</topic>{inner}"
         text = f'<?xml version="1.0" encoding="utf-8"?>\n<push-message xmlns="{NAMESPACE}" xmlns:D="DAV:">{inner}</push-message>'
         return text.encode()
 

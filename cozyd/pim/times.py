@@ -113,6 +113,14 @@ def from_json(text: str, zone_name: str, zones: Zones | None = None) -> When | N
         return When(_utc_wall(moment), utc=True)
 
 
+def fitted(text: str, zone_name: str) -> str:
+    """A JSON form whose offset misfits the zone as the wall time there; any other as it is."""
+    found = from_json(text, zone_name) if zone_name and len(text) > 10 else None
+    if found is None or found.zone is None or found.wall.isoformat() == text[:19]:
+        return text
+    return found.text()
+
+
 def _utc_wall(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC).replace(tzinfo=None, microsecond=0)

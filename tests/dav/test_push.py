@@ -222,6 +222,20 @@ def test_what_cannot_be_told_is_refused_by_its_name(alice: Client, calendar: str
     assert f'xmlns:P="{P}"' in answer.body.decode()
 
 
+def test_renewed_keys_are_told_to_who_has_subscribed_with_the_old_ones(alice: Client, calendar: str, service: PushService):
+    def key() -> str:
+        return re.findall(r">([\w-]{87})</P:vapid-public-key>", properties(alice, calendar))[0]
+
+    subscribe(alice, calendar, service, "renewed", PROPERTY)
+    before = key()
+    assert "were told" in alice.served.cli("push", "renew-keys", "--force")
+    assert key() != before
+    [message] = told(service, "renewed")
+    assert message.key == before  # what the subscription is bound to
+    assert b"<property-update><D:prop><transports/></D:prop></property-update>" in message.text
+    assert f"<topic>{topic(alice, calendar)}</topic>".encode() in message.text
+
+
 def test_a_server_without_keys_does_not_say_that_it_pushes(tmp_path: Path):
     stack = open_stack(tmp_path / "data", Clock())
     (tmp_path / "data" / "vapid.pem").write_text("no key")

@@ -66,6 +66,25 @@ def test_a_zone_begins_on_a_day_of_its_own_rule(name: str):
         assert day["BYDAY"].endswith(("MO", "TU", "WE", "TH", "FR", "SA", "SU")[start.weekday()])
 
 
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("2026-03-01T10:00:00Z", "2026-03-01T11:00:00+01:00"),
+        ("2026-07-01T10:00:00+01:00", "2026-07-01T11:00:00+02:00"),
+        ("2026-07-01T10:00:00.000+02:00", "2026-07-01T10:00:00.000+02:00"),
+        ("2026-03-29T02:30:00+01:00", "2026-03-29T02:30:00+01:00"),  # in the gap: the offset before it
+        ("2026-07-01T10:00:00", "2026-07-01T10:00:00"),
+        ("2026-07-01", "2026-07-01"),
+        ("soon", "soon"),
+    ],
+)
+def test_an_instant_that_an_app_writes_is_stored_as_the_time_of_the_event_s_zone(given: str, stored: str):
+    event = {"start": given, "timezone": "Europe/Paris", "overrides": {"2026-07-08T10:00:00": {"start": given}, "x": None}}
+    found = ical.normalise_event(event, None)
+    assert (found["start"], found["overrides"]["2026-07-08T10:00:00"]["start"]) == (stored, stored)
+    assert ical.normalise_event({"start": given, "timezone": "My/Own"}, None)["start"] == given
+
+
 def test_a_time_that_is_ticked_elsewhere_is_written_in_utc():
     came = edit(calendar(kind="VTODO"), completed=True, completedAt="2026-01-01T10:00:00+02:00")[1]
     assert "COMPLETED:20260101T080000Z" in came
