@@ -6,16 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import apps, auth, blobs, dav, devices, documents, files, jobs, pim, queries, realtime, search, storm, tree
+from benchmarks import apps, auth, blobs, devices, documents, files, jobs, pim, queries, realtime, search, storm, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
 IDLE_MB, IDLE_CPU, IDLE_SECONDS = 90, 0.5, 20
-
-
-def _pim(server: Served, folder: Path) -> None:
-    pim.measure(server, folder)
-    pim.sizes(server)
 
 
 PARTS: dict[str, Callable[[Served, Path], None]] = {
@@ -24,10 +19,10 @@ PARTS: dict[str, Callable[[Served, Path], None]] = {
     "documents": documents.measure,
     "queries": lambda server, _: queries.measure(server),
     "realtime": lambda server, _: realtime.measure(server),
-    "dav": lambda server, _: dav.measure(server),
     "files": files.measure,
     "jobs": lambda _, folder: jobs.measure(folder),
-    "pim": _pim,
+    "pim": pim.measure,
+    "sizes": lambda server, _: pim.sizes(server),
     "devices": lambda server, _: devices.measure(server),
     "blobs": blobs.measure,
     "search": search.measure,

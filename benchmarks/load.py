@@ -92,6 +92,11 @@ def table(title: str, rows: Iterable[Figure]) -> None:
         print("  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]]).rstrip(), flush=True)
 
 
+def line(name: str, figure: str, bar: str = "", *, holds: bool | None = None) -> Figure:
+    """One row of a table; without a bar it is there to be compared with."""
+    return name, figure, bar, "" if holds is None else verdict(holds)
+
+
 def verdict(holds: bool) -> str:
     """For the last column."""
     return "holds" if holds else "MISSED"

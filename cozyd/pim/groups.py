@@ -97,8 +97,9 @@ def complete_group(write: Write, look: Look) -> Write:
 def complete(write: Write, look: Look) -> Write:
     """A write of a contact with the names of groups, and the UIDs of people, that it does not know yet."""
     fields = write.body if write.body is not None else write.patch
-    relationships = fields.get("relationships") if isinstance(fields, Mapping) else None
-    if not isinstance(relationships, Mapping) or not relationships.keys() & {"groups", "related"}:
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("relationships"), Mapping):
+        return write
+    if not fields["relationships"].keys() & {"groups", "related"}:
         return write
     private = write.private
     if private is None:

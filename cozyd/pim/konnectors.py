@@ -5,7 +5,7 @@ A konnector writes events and todos, and knows no calendars. The calendar of its
 
 from collections.abc import Sequence
 
-from cozyd.documents.store import Change, Map, Ref, Write
+from cozyd.documents.store import Change, Doc, Map, Ref, Write
 from cozyd.pim.fields import look, part_of, text_of
 from cozyd.pim.groups import Look
 from cozyd.pim.ical import COMPONENTS
@@ -33,7 +33,7 @@ def ripple(changes: Sequence[Change], look_up: Look) -> list[Write]:
     return [Write(Ref(CALENDARS, id), body=_calendar(wanted[id])) for id, stored in zip(ids, known, strict=True) if stored is None]
 
 
-def _calendar(doc: Map) -> Map:
+def _calendar(doc: Map) -> Doc:
     """A calendar named after the konnector, and whose account it is."""
     slug = text_of(look(doc, "cozyMetadata.createdByApp"))
     whose = text_of(look(doc, "cozyMetadata.sourceAccountIdentifier"))

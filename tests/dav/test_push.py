@@ -224,7 +224,8 @@ def test_what_cannot_be_told_is_refused_by_its_name(alice: Client, calendar: str
 
 def test_renewed_keys_are_told_to_who_has_subscribed_with_the_old_ones(alice: Client, calendar: str, service: PushService):
     def key() -> str:
-        return re.findall(r">([\w-]{87})</P:vapid-public-key>", properties(alice, calendar))[0]
+        found: list[str] = re.findall(r">([\w-]{87})</P:vapid-public-key>", properties(alice, calendar))
+        return found[0]
 
     subscribe(alice, calendar, service, "renewed", PROPERTY)
     before = key()
