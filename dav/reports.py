@@ -224,7 +224,7 @@ def _free_busy(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
         if collection.props.get("transparent") == "true" and asked.seen.collection is None:
             continue
         zone = _zone(asked.tree, collection)
-        rows = asked.visit.pim.rows(collection, component="VEVENT", start=low, end=high, zone=zone)
+        rows = asked.visit.pim.rows(collection, hidden=True, component="VEVENT", start=low, end=high, zone=zone)
         busy = instances.busy(list(asked.visit.pim.texts(collection, rows).values()), low, high, zone)
         for kind, stretches in busy.items():
             found.setdefault(kind, []).extend(stretches)

@@ -73,10 +73,18 @@ class Shelves:
         else:
             neighbours.leave(self._instance, taken.id)
 
-    def rows(self, collection: Collection, **asked: Any) -> Sequence[Row]:
-        """Rows without texts."""
+    def rows(self, collection: Collection, *, hidden: bool = False, **asked: Any) -> Sequence[Row]:
+        """Rows without texts.
+
+        :param hidden: with the private events of a shared calendar; else they are gone for her (docs/dav.md).
+        """
         pim, origin = self._at(collection)
-        return pim.rows(origin, **asked)
+        rows = pim.rows(origin, **asked)
+        if hidden or not is_shared(collection.id):
+            return rows
+        if asked.get("since"):
+            return [row._replace(gone=True, value=None) if _is_private(row) else row for row in rows]
+        return [row for row in rows if not _is_private(row)]
 
     def words(self, collection: Collection, *asked: Any) -> Mapping[str, Map | None]:
         """Words by href."""
@@ -90,11 +98,11 @@ class Shelves:
     def exported(self, collection: Collection) -> bytes:
         """All of one, as one file."""
         pim, origin = self._at(collection)
-        return pim.exported([origin])
+        return pim.exported([origin], private=not is_shared(collection.id))
 
     def put(self, collection: Collection, href: str, raw: bytes, *, match: str | None) -> Row:
         """Store a text under an href."""
-        pim, origin = self._at(collection, writing=True)
+        pim, origin = self._at(collection, writing=True, href=href)
         return pim.put(origin, href, raw, match=match)
 
     def add_all(self, collection: Collection, raw: bytes) -> Sequence[tuple[str, Row | CozyError]]:
@@ -104,13 +112,13 @@ class Shelves:
 
     def delete(self, collection: Collection, href: str, *, match: str | None) -> None:
         """Remove what is under an href."""
-        pim, origin = self._at(collection, writing=True)
+        pim, origin = self._at(collection, writing=True, href=href)
         pim.delete(origin, href, match=match)
 
     def move(self, collection: Collection, href: str, to: Collection, name: str, *, overwrite: bool, match: str | None) -> Row:
         """Move a resource; from one person to another it is put there, and then removed here."""
-        pim, origin = self._at(collection, writing=True)
-        other, target = self._at(to, writing=True)
+        pim, origin = self._at(collection, writing=True, href=href)
+        other, target = self._at(to, writing=True, href=name)
         if other is pim:
             return pim.move(origin, href, target, name, overwrite=overwrite, match=match)
         rows = pim.rows(origin, hrefs=[href])
@@ -120,19 +128,28 @@ class Shelves:
         pim.delete(origin, href, match=match or rows[0].value["etag"])
         return row
 
-    def _at(self, collection: Collection, *, writing: bool = False) -> tuple[Pim, Collection]:
-        """The room that has a collection, and what the collection is there."""
+    def _at(self, collection: Collection, *, writing: bool = False, href: str = "") -> tuple[Pim, Collection]:
+        """The room that has a collection, and what the collection is there.
+
+        :param href: what is written there.
+        """
         taken = self._taken(collection.id)
         if taken is None:
             return self._own, collection
         origin = _origin(taken)
         if writing and not taken.may("PUT", origin):
             raise Forbidden("It is shared to be read only", source="need-privileges")
+        if href and any(map(_is_private, taken.owner.pim.rows(origin, hrefs=[href]))):
+            raise Forbidden("This name is taken by something private", source="need-privileges")
         return taken.owner.pim, origin
 
     def _taken(self, id: str) -> neighbours.Taken | None:
         found = _SHARED.fullmatch(id)
         return neighbours.find(self._locate, self._instance, found[1]) if found is not None else None
+
+
+def _is_private(row: Row) -> bool:
+    return not row.gone and row.value.get("private") is True
 
 
 def _origin(taken: neighbours.Taken) -> Collection:

@@ -191,12 +191,14 @@ class Pim:
                 found.append((href, error))
         return found
 
-    def exported(self, collections: Sequence[Collection], *, name: str = "") -> bytes:
+    def exported(self, collections: Sequence[Collection], *, name: str = "", private: bool = True) -> bytes:
         """All that is in collections of one kind, as one file.
 
+        :param private: with events that others are not to see.
         :param name: what it is called; empty: what the one collection is.
         """
-        texts = [text for one in collections for text in self.texts(self.rows(one)).values()]
+        rows = [[row for row in self.rows(one) if private or row.value.get("private") is not True] for one in collections]
+        texts = [text for some in rows for text in self.texts(some).values()]
         if collections[0].kind == "book":
             return b"".join(text if text.endswith(b"\n") else text + b"\r\n" for text in texts)
         return split.joined(texts, name or (collections[0].props.get("name", "") if len(collections) == 1 else ""))

@@ -108,6 +108,8 @@ def _times(doc: Doc, kind: str) -> dict[str, Any]:
     if not isinstance(bounds, Mapping) or not all(_MOMENT.fullmatch(text_of(bounds.get(name))) for name in ("start", "end")):
         bounds = occurrence.bounds(doc, kind) or {}  # a replica may send anything, until `follow_up` has seen it
     found: dict[str, Any] = {"start": bounds.get("start"), "end": bounds.get("end")}
+    if doc.get("privacy") in ("private", "secret"):
+        found["private"] = True
     if doc.get("rrule") or doc.get("overrides"):
         found["recurs"] = True
     elif bounds and not occurrence.is_fixed(doc):

@@ -122,6 +122,35 @@ def test_who_may_write_is_heard_by_the_owner_at_once(owner: Visitor, alice: Clie
     assert alice.dav("GET", f"{HOME}{calendar}/b.ics").status == 404
 
 
+def private(uid: str, kind: str = "PRIVATE") -> str:
+    return event(uid, "a secret").replace("SUMMARY", f"CLASS:{kind}\r\nSUMMARY")
+
+
+def test_private_events_are_the_owner_s_alone_and_tell_only_that_she_is_busy(owner: Visitor, alice: Client, bob: Client, calendar: str):
+    share(owner, bob, calendar, write=True)
+    path, here = shared(bob, calendar), f"{HOME}{calendar}/"
+    sync = '<sync-collection xmlns="DAV:"><sync-token>{}</sync-token><sync-level>1</sync-level><prop><getetag/></prop></sync-collection>'
+    token = re.findall("<D:sync-token>([^<]+)<", bob.dav("REPORT", path, sync.format("")).body.decode())[0]
+    for uid, kind in (("p", "PRIVATE"), ("q", "CONFIDENTIAL")):
+        alice.dav("PUT", f"{here}{uid}.ics", private(uid, kind).replace("SUMMARY", "DURATION:PT1H\r\nSUMMARY"))
+    alice.dav("PUT", f"{here}a.ics", private("a"))
+    changed = bob.dav("REPORT", path, sync.format(token)).body.decode()
+    assert "200 OK" not in changed
+    assert changed.count("404 Not Found") == 3
+    assert bob.dav("GET", f"{path}p.ics").status == 404
+    assert b"a secret" not in bob.dav("GET", path).body
+    assert b".ics" not in bob.dav("PROPFIND", path, Depth="1").body
+    refused = [bob.dav("PUT", f"{path}p.ics", event("p")), bob.dav("DELETE", f"{path}p.ics")]
+    refused.append(bob.dav("MOVE", f"{path}p.ics", Destination=f"{HOME}calendar/p.ics"))
+    assert {one.status for one in refused} <= {403, 404}
+    range_ = '<C:time-range start="20260101T000000Z" end="20260102T000000Z"/>'
+    busy = f'<C:free-busy-query xmlns:C="urn:ietf:params:xml:ns:caldav">{range_}</C:free-busy-query>'
+    assert "20260101T100000Z/20260101T110000Z" in bob.dav("REPORT", path, busy, Depth="1").body.decode()
+    assert b"a secret" in alice.dav("GET", f"{here}p.ics").body
+    alice.dav("PUT", f"{here}a.ics", event("a", "for all"))
+    assert b"for all" in bob.dav("GET", f"{path}a.ics").body
+
+
 def test_she_syncs_it_as_her_own(owner: Visitor, alice: Client, bob: Client, calendar: str):
     share(owner, bob, calendar, write=False)
     path = shared(bob, calendar)
