@@ -298,7 +298,7 @@ class Instance:
     @cached_property
     def subscriptions(self) -> Subscriptions:
         """Who is told of changed address books and calendars."""
-        return Subscriptions(self.docs, self.pim, self.webpush, self._secret, self.now)
+        return Subscriptions(self.docs, self.pim, self.webpush, self._secret, self.now, lambda: self.domain)
 
     @cached_property
     def auth(self) -> Auth:

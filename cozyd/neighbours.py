@@ -4,8 +4,8 @@ A share is one `io.cozy.sharings` document with the same id on both sides, as sh
 owner's is what counts: it is read at every request, so that what she takes back is gone at the next one.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from cozyd.documents.store import Doc, Map, Ref, Stored, Write
@@ -13,7 +13,8 @@ from cozyd.errors import CozyError, Forbidden, Invalid, NotFound
 from cozyd.instance import Instance
 from cozyd.permissions import ACTIONS, Action, Principal, Rule
 from cozyd.pim import Collection
-from cozyd.pim.collections import DOCTYPE
+from cozyd.pim.collections import DOCTYPE, SYNC
+from cozyd.pim.subscriptions import Subscriptions, Touch
 from cozyd.pim.times import utc_text
 
 SHARINGS = "io.cozy.sharings"
@@ -124,6 +125,27 @@ def taken(locate: Locate, member: Instance) -> Sequence[Taken]:
         except NotFound:
             continue
     return found
+
+
+def shared_id(share: str) -> str:
+    """The id that a shared collection has in a member's home."""
+    return f"shared-{share}"
+
+
+def concerned(locate: Locate, domain: str, touched: Sequence[Touch]) -> Iterator[tuple[Subscriptions, Sequence[Touch]]]:
+    """The members who have what an owner has changed, and what of theirs it is."""
+    owner = locate(domain)
+    changed = {one.collection for one in touched}
+    for one in given(owner):
+        if one.collection not in changed:
+            continue
+        id = shared_id(one.id)
+        try:
+            member, token = locate(one.member), owner.pim.collection(one.collection).token
+        except CozyError:
+            continue
+        told = f"{SYNC}{id}/{token}"
+        yield member.subscriptions, [replace(touch, collection=id, token=told) for touch in touched if touch.collection == one.collection]
 
 
 def find(locate: Locate, member: Instance, id: str) -> Taken:

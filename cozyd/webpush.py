@@ -21,6 +21,8 @@ from cozyd.outbound import Answer, Outbound
 if TYPE_CHECKING:
     from py_vapid import Vapid
 
+    KeyPair = Vapid
+
 Urgency = Literal["very-low", "low", "normal", "high"]
 LONGEST = 3993
 """Bytes of a message: what push services take (4,096), less what encryption adds (RFC 8291, section 4)."""

@@ -50,8 +50,7 @@ def _subject(seen: Seen) -> str:
 
 
 def _when_served(seen: Seen, text: str) -> str | None:
-    own = seen.collection is None or not seen.collection.owner
-    return text if own and seen.visit.instance.subscriptions.public_key else None
+    return text if seen.visit.instance.subscriptions.public_key else None
 
 
 def _transports(seen: Seen) -> str | None:

@@ -169,7 +169,7 @@ def _seen(taken: neighbours.Taken, origin: Collection) -> Collection:
     props = {**origin.props, "name": f"{shown} ({taken.owner.public_name()})", **(taken.own.private.get("props") or {})}
     return replace(
         origin,
-        id=f"shared-{taken.id}",
+        id=neighbours.shared_id(taken.id),
         props={name: text for name, text in props.items() if text not in ("", None)},
         dead=taken.own.private.get("dead") or {},
         read_only=origin.read_only or not taken.may("PUT", origin),

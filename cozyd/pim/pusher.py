@@ -4,7 +4,7 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,6 +22,9 @@ LONGEST_WAIT = 3600.0
 SENDERS = 4
 
 
+Concerned = Callable[[str, Sequence[Touch]], Iterable[tuple[Subscriptions, Sequence[Touch]]]]
+
+
 @dataclass(order=True)
 class _Round:
     """Something to tell, when its time has come."""
@@ -30,14 +33,19 @@ class _Round:
     number: int
     subscriptions: Subscriptions = field(compare=False)
     touched: list[Touch] = field(compare=False)
+    first: bool = field(compare=False, default=True)
     only: str | None = field(compare=False, default=None)
     tried: int = field(compare=False, default=0)
 
 
 class Pusher:
-    """One for a process: what it commits, it tells. Threads begin with the first change of an address book or calendar."""
+    """One for a process: what it commits, it tells. Threads begin with the first change of an address book or calendar.
+
+    :ivar concerned: from a tenant's domain and what changed there to whom else it concerns, and what of theirs it is.
+    """
 
     def __init__(self) -> None:
+        self.concerned: Concerned = lambda _domain, _touched: ()
         self._changed = threading.Condition()
         self._rounds: list[_Round] = []
         self._gathering: dict[int, _Round] = {}
@@ -93,11 +101,19 @@ class Pusher:
     def _tell(self, one: _Round) -> None:
         try:
             later = one.subscriptions.tell(one.touched, only=one.only)
+            if one.first:
+                self._pass_on(one)
         except Exception:  # the next change is told all the same
             log.exception("subscriptions could not be told")
             return
         for name, seconds in later if one.tried + 1 < TRIES else ():
             wait = min(float(seconds) if seconds is not None else AGAIN * 3**one.tried, LONGEST_WAIT)
-            again = _Round(time.monotonic() + wait, next(self._numbers), one.subscriptions, one.touched, name, one.tried + 1)
+            again = _Round(time.monotonic() + wait, next(self._numbers), one.subscriptions, one.touched, False, name, one.tried + 1)
             with self._changed:
                 self._add(again)
+
+    def _pass_on(self, one: _Round) -> None:
+        """Tell those with whom the changed collections are shared."""
+        for subscriptions, touched in self.concerned(one.subscriptions.domain(), one.touched):
+            with self._changed:
+                self._add(_Round(time.monotonic(), next(self._numbers), subscriptions, list(touched), first=False))

@@ -25,7 +25,7 @@ from cozyd.pim.times import from_json, utc_text
 from cozyd.webpush import Subscription, WebPush
 
 if TYPE_CHECKING:
-    from py_vapid import Vapid
+    from cozyd.webpush import KeyPair
 
 log = logging.getLogger("cozyd.pim")
 
@@ -48,11 +48,13 @@ class Touch:
 
     :param content: what is in it; else its properties.
     :param quiet: who is not told.
+    :param token: its new token, where the collection is somebody else's.
     """
 
     collection: str
     content: bool
     quiet: frozenset[str]
+    token: str = ""
 
     def concerns(self, id: str) -> bool:
         """Whether a subscription may be told."""
@@ -106,9 +108,19 @@ class Subscriptions:
     """One tenant's subscriptions.
 
     :param secret: what topics and names are made from, so that nobody guesses them.
+    :param domain: of the tenant.
     """
 
-    def __init__(self, docs: Documents, pim: Pim, webpush: WebPush, secret: Callable[[], bytes], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        docs: Documents,
+        pim: Pim,
+        webpush: WebPush,
+        secret: Callable[[], bytes],
+        now: Callable[[], datetime],
+        domain: Callable[[], str],
+    ) -> None:
+        self.domain = domain
         self._docs = docs
         self._pim = pim
         self._webpush = webpush
@@ -191,7 +203,8 @@ class Subscriptions:
             properties = watch.properties and any(not one.content for one in mine)
             if not (content or properties) or only not in (None, watch.id):
                 continue
-            token = self._token(watch.collection) if content else ""
+            given = next((one.token for one in mine if one.token), "")
+            token = (given or self._token(watch.collection)) if content else ""
             if content and not properties and token and self._told.get(watch.id) == token:
                 continue  # it was written, and nothing of its text changed
             try:
@@ -201,7 +214,7 @@ class Subscriptions:
                 later.append((watch.id, error.retry_after))
         return later
 
-    def announce_keys(self, former: "Vapid") -> tuple[int, int]:
+    def announce_keys(self, former: "KeyPair") -> tuple[int, int]:
         """Tell everybody that the server's keys are others now: they subscribe again then.
 
         :param former: the keys that the subscriptions are bound to.
@@ -217,7 +230,7 @@ class Subscriptions:
                 missed += 1
         return told, missed
 
-    def _send(self, watch: Watch, message: bytes, keys: "Vapid | None" = None) -> None:
+    def _send(self, watch: Watch, message: bytes, keys: "KeyPair | None" = None) -> None:
         media = 'application/xml; charset="UTF-8"'
         topic = self.topic(watch.collection)
         try:

@@ -13,7 +13,7 @@ from types import FrameType
 import workers
 from blueprints import create_app
 from blueprints.admin import create_admin_app
-from cozyd import telemetry
+from cozyd import neighbours, telemetry
 from cozyd.config import Config
 from cozyd.files.spool import Spool
 from cozyd.server.http import Chore, Limits, Listener, Server
@@ -60,6 +60,13 @@ def build(stack: Stack) -> Server:
     )
 
 
+def _opened(config: Config) -> Stack:
+    """The stack, with those who share told of each other's changes."""
+    stack = Stack.open(config, workers.TABLE)
+    stack.drivers.pusher.concerned = partial(neighbours.concerned, stack.locate)
+    return stack
+
+
 def _connections(wanted: int) -> int:
     """As many connections as wanted, or as descriptors are allowed to this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -80,7 +87,7 @@ def serve(config: Config, *, ready: Callable[[Stack], None] | None = None) -> No
     :raises Locked: another process has the data folder.
     """
     telemetry.set_up(config.log.level, config.log.format)
-    stack = Stack.open(config, workers.TABLE)
+    stack = _opened(config)
     try:
         server = build(stack)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,7 +113,7 @@ def work(config: Config) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    stack = Stack.open(config, workers.TABLE)
+    stack = _opened(config)
     try:
         workers.attach(stack)
         stack.start(workers.run)

@@ -4,11 +4,17 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from cozyd import neighbours
+from cozyd.config import Config, Outbound, Storage
+from cozyd.pim.subscriptions import Touch
+from cozyd.stack import Stack
+from cozyd.webpush import Subscription
 from dav import mounts
 from tests.support.client import Answer, Client
 from tests.support.pushservice import Message, PushService
@@ -235,6 +241,27 @@ def test_renewed_keys_are_told_to_who_has_subscribed_with_the_old_ones(alice: Cl
     assert message.key == before  # what the subscription is bound to
     assert b"<property-update><D:prop><transports/></D:prop></property-update>" in message.text
     assert f"<topic>{topic(alice, calendar)}</topic>".encode() in message.text
+
+
+def test_who_has_a_calendar_of_somebody_else_is_told_of_its_changes_until_it_is_taken_back(tmp_path: Path, service: PushService):
+    config = Config(storage=Storage(path=tmp_path / "data"), outbound=Outbound(allow="127.0.0.1"))
+    stack = Stack(config, {}, now=Clock())
+    stack.drivers.pusher.concerned = partial(neighbours.concerned, stack.locate)
+    try:
+        ada, bob = stack.create("ada.localhost", passphrase=None), stack.create("bob.localhost", passphrase=None)
+        calendar = ada.pim.make("calendar", {}, id="family")
+        share = neighbours.share(ada, bob, calendar, read_only=True)
+        receiver = Subscription.read(f"{service.origin}/shared", service.device.p256dh, service.device.secret)
+        bob.subscriptions.register(neighbours.shared_id(share), receiver, content=True, properties=False, until=None)
+        ada.pim.put(calendar, "a.ics", event("a").encode(), match=None)
+        eventually(lambda: told(service, "shared") != [])
+        [message] = told(service, "shared")
+        assert f"<topic>{bob.subscriptions.topic(neighbours.shared_id(share))}</topic>".encode() in message.text
+        assert f"/shared-{share}/{ada.pim.collection('family').token}<".encode() in message.text
+        neighbours.revoke(stack.locate, ada, share)
+        assert list(neighbours.concerned(stack.locate, "ada.localhost", [Touch("family", True, frozenset())])) == []
+    finally:
+        stack.close()
 
 
 def test_a_server_without_keys_does_not_say_that_it_pushes(tmp_path: Path):
