@@ -172,14 +172,14 @@ def _compared(mine: Client, theirs: Client) -> Iterator[Figure]:
     calendar, book = "/sync/dav/me/calendar/", "/sync/dav/me/contacts/"
     first = _fill(mine, calendar, event, range(100), ".ics")
     _fill(mine, calendar, event, range(100, ITEMS), ".ics")
-    rate = _puts(mine, calendar, 200)
-    yield line(f"PUT of new events at {ITEMS}; at 100: {first:.0f}/s", f"{rate:.0f}/s", ">= 100/s", holds=rate >= 100)
-    yield line("  stock Radicale", f"{_puts(theirs, '/me/calendar/', 5):.1f}/s")
     _fill(mine, book, card, range(ITEMS), ".vcf")
     for name, (bar, step) in ASKED.items():
         ours = milliseconds(step(mine, calendar, book), 100 if bar < 10 else 9)
         yield line(name, f"{ours:.1f} ms", f"<= {bar:g} ms", holds=ours <= bar)
         yield line("  stock Radicale", f"{milliseconds(step(theirs, '/me/calendar/', '/me/contacts/'), 2):.0f} ms")
+    rate = _puts(mine, calendar, 200)
+    yield line(f"PUT of new events at {ITEMS}; at 100: {first:.0f}/s", f"{rate:.0f}/s", ">= 100/s", holds=rate >= 100)
+    yield line("  stock Radicale", f"{_puts(theirs, '/me/calendar/', 3):.1f}/s")
 
 
 def sizes(server: Served) -> None:

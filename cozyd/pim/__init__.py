@@ -134,6 +134,7 @@ class Pim:
         doctype = GROUPS if kind == "VCARD" and groupcards.is_group(parsed) else collection.components[kind]
         if not href or len(href.encode()) > LONGEST_HREF or "/" in href:
             raise Invalid("The name is too long, or has a slash", source="valid-name")
+        said = _said(doctype, parsed)
 
         def step() -> None:
             row = self._matching(collection, href, match)
@@ -144,9 +145,9 @@ class Pim:
             if known is not None and known.ref.doctype != doctype:  # an event that becomes a todo is another document
                 batch, known = [Write(known.ref, rev=known.rev, deleted=True)], None
             ref = known.ref if known is not None else Ref(doctype, self._new_id())
-            body = self._body(collection, doctype, known, parsed)
+            body = self._body(collection, doctype, known, parsed, said)
             more, private = self._linked(collection, ref, uid, known, parsed, body)
-            record = new_record(kind, href, uid, raw, _fields(doctype, parsed, body, private), utc_text(self._now()))
+            record = new_record(kind, href, uid, raw, _fields(doctype, parsed, said, (body, private)), utc_text(self._now()))
             write = Write(ref, body=body, rev=known.rev if known else None, private={"dav": record, **private}, strict=True)
             self._commit(*batch, *more, write)
 
@@ -291,7 +292,7 @@ class Pim:
             return dict(record) | {"href": name}
         raw = text(stored)
         kind, uid, parsed = _parsed(raw, is_card=KIND_OF[stored.ref.doctype] == "VCARD")
-        fields = _fields(stored.ref.doctype, parsed, stored.doc, stored.private)
+        fields = _fields(stored.ref.doctype, parsed, _said(stored.ref.doctype, parsed), (stored.doc, stored.private))
         return new_record(kind, name, uid, raw, fields, utc_text(self._now()))
 
     def _read(self, collection: Collection, raw: bytes) -> tuple[str, str, Component, bytes]:
@@ -324,11 +325,12 @@ class Pim:
         if twins and twins[0].value != href:
             raise Invalid("Another resource of the collection has this UID", source="no-uid-conflict")
 
-    def _body(self, collection: Collection, doctype: str, known: Stored | None, parsed: Component) -> Doc:
+    def _body(self, collection: Collection, doctype: str, known: Stored | None, parsed: Component, said: Map) -> Doc:
         old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known is not None else {}
-        body: Doc = _apply(doctype, parsed, old)
+        body: Doc = _apply(doctype, parsed, old, said)
         if known is not None:
-            body = _changed(old, _apply(doctype, _parsed(text(known), is_card=collection.kind == "book")[2], old), body)
+            before = _parsed(text(known), is_card=collection.kind == "book")[2]
+            body = _changed(old, _apply(doctype, before, old, _said(doctype, before)), body)
         relationships = self._relationships(collection, body)
         if relationships:
             body["relationships"] = relationships
@@ -373,11 +375,19 @@ def _check_writable(collection: Collection, stored: Stored | None) -> None:
         raise Forbidden("This one is only to be read", source="need-privileges")
 
 
-def _fields(doctype: str, parsed: Component, body: Doc, private: Map) -> Map:
-    """What a document, as a text has left it, has of what the text says, by the names that its record has."""
+def _said(doctype: str, parsed: Component) -> Map:
+    """What a text says, by path."""
     if doctype == GROUPS:
         return groupcards.read(parsed)
-    return vcard.said(parsed, with_names(body, private)) if doctype == CONTACTS else ical.read(parsed)
+    return vcard.read(parsed) if doctype == CONTACTS else ical.read(parsed)
+
+
+def _fields(doctype: str, parsed: Component, said: Map, left: tuple[Doc, Map]) -> Map:
+    """What a document has of what its text says, by the names that its record has.
+
+    :param left: the document as the text has left it, and its private data.
+    """
+    return vcard.said(parsed, with_names(*left)) if doctype == CONTACTS else said
 
 
 def _changed(old: Doc, before: Doc, after: Doc) -> Doc:
@@ -389,8 +399,8 @@ def _changed(old: Doc, before: Doc, after: Doc) -> Doc:
     return {name: value for name, value in after.items() if name not in same} | {name: old[name] for name in same}
 
 
-def _apply(doctype: str, parsed: Component, old: Doc) -> Doc:
+def _apply(doctype: str, parsed: Component, old: Doc, said: Map) -> Doc:
     """A document with what a text says."""
     if doctype == GROUPS:
-        return old | {"name": groupcards.name_of(parsed), "metadata": {"version": 1} | (old.get("metadata") or {})}
-    return vcard.apply(parsed, old) if doctype == CONTACTS else ical.apply(parsed, old)
+        return old | {"name": said["name"], "metadata": {"version": 1} | (old.get("metadata") or {})}
+    return vcard.apply(parsed, old, said) if doctype == CONTACTS else ical.apply(parsed, old, said)

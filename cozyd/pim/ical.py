@@ -6,7 +6,7 @@ One object is one document: a master and its overridden instances. An object tha
 
 from collections.abc import Mapping
 
-from cozyd.documents.store import Doc
+from cozyd.documents.store import Doc, Map
 from cozyd.errors import Invalid
 from cozyd.pim import occurrence, times
 from cozyd.pim.calfields import FIELDS
@@ -109,10 +109,13 @@ def read(calendar: Component) -> Doc:
     return found | {"overrides": occurrence.read_overrides(calendar, main, context), "orphan": None}
 
 
-def apply(calendar: Component, doc: Doc) -> Doc:
-    """A document with the fields of an object; what an object has no place for stays."""
+def apply(calendar: Component, doc: Doc, fields: Map | None = None) -> Doc:
+    """A document with the fields of an object; what an object has no place for stays.
+
+    :param fields: what `read` has given of the object.
+    """
     found = dict(doc)
-    for path, value in read(calendar).items():
+    for path, value in (fields if fields is not None else read(calendar)).items():
         place(found, path, value)
     return with_bounds(found, kind_of(calendar))
 

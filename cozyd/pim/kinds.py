@@ -116,7 +116,7 @@ URL = _kind("URL", _read_link, _write_link, _link_text, mine=lambda card, line: 
 COZY = _kind("URL", _read_link, _write_link, _link_text, mine=_is_cozy, mark="Cozy")
 
 
-def known_cozys(doc: Mapping[str, Any], fields: Doc) -> Doc:
+def known_cozys(doc: Mapping[str, Any], fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Fields of a card in which addresses that are known as Cozys are so again: not every device keeps labels.
 
     :param doc: the contact as it was.
@@ -127,7 +127,7 @@ def known_cozys(doc: Mapping[str, Any], fields: Doc) -> Doc:
     if not lost:
         return fields
     left = [item for item in urls if item not in lost]
-    return fields | {"cozy": [*items_of(fields.get("cozy")), *lost], "metadata.card.urls": left or None}
+    return {**fields, "cozy": [*items_of(fields.get("cozy")), *lost], "metadata.card.urls": left or None}
 
 
 def label_cozys(card: Component, doc: Mapping[str, Any], changed: set[str]) -> None:

@@ -56,9 +56,13 @@ def read(card: Component) -> Doc:
     return {one.path: tidy(one.read(card)) for one in FIELDS}
 
 
-def apply(card: Component, doc: Doc) -> Doc:
-    """A contact with the fields of a card; what a card has no place for stays."""
-    found, fields = dict(doc), kinds.known_cozys(doc, read(card))
+def apply(card: Component, doc: Doc, fields: Mapping[str, Any] | None = None) -> Doc:
+    """A contact with the fields of a card; what a card has no place for stays.
+
+    :param fields: what `read` has given of the card.
+    """
+    found = dict(doc)
+    fields = kinds.known_cozys(doc, fields if fields is not None else read(card))
     for path, kind in LISTS.items():
         place(found, path, items.merged(kind, look(doc, path), fields[path]))
     for path, value in fields.items():
