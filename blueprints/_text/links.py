@@ -3,6 +3,7 @@
 EN = {
     "shares.title": "Shared on this server",
     "shares.none": "You share nothing, and nobody shares anything with you.",
+    "shares.private": "Events that are marked as private are not shared.",
     "shares.reads": "may read",
     "shares.writes": "may change it",
     "shares.revoke": "Stop sharing",
@@ -41,6 +42,7 @@ EN = {
 FR = {
     "shares.title": "Partagé sur ce serveur",
     "shares.none": "Vous ne partagez rien, et personne ne partage rien avec vous.",
+    "shares.private": "Les événements marqués comme privés ne sont pas partagés.",
     "shares.reads": "peut lire",
     "shares.writes": "peut modifier",
     "shares.revoke": "Ne plus partager",
@@ -79,6 +81,7 @@ FR = {
 DE = {
     "shares.title": "Auf diesem Server geteilt",
     "shares.none": "Sie teilen nichts, und niemand teilt etwas mit Ihnen.",
+    "shares.private": "Termine, die als privat gekennzeichnet sind, werden nicht geteilt.",
     "shares.reads": "darf lesen",
     "shares.writes": "darf ändern",
     "shares.revoke": "Nicht mehr teilen",
@@ -117,6 +120,7 @@ DE = {
 ES = {
     "shares.title": "Compartido en este servidor",
     "shares.none": "No comparte nada, y nadie comparte nada con usted.",
+    "shares.private": "Los eventos marcados como privados no se comparten.",
     "shares.reads": "puede leer",
     "shares.writes": "puede cambiar",
     "shares.revoke": "Dejar de compartir",
