@@ -17,6 +17,7 @@ from cozyd.pim import groupcards, ical, photo, ranges, split, vcard, vcard21
 from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
 from cozyd.pim.content import Component, make
 from cozyd.pim.feeds import Feeds
+from cozyd.pim.fields import look
 from cozyd.pim.linking import Linking
 from cozyd.pim.photos import PHOTO_SIZE, Photos, noted
 from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, GROUPS, KIND_OF, new_record, record_of
@@ -387,7 +388,9 @@ def _fields(doctype: str, parsed: Component, said: Map, left: tuple[Doc, Map]) -
 
     :param left: the document as the text has left it, and its private data.
     """
-    return vcard.said(parsed, with_names(*left)) if doctype == CONTACTS else said
+    if doctype == CONTACTS:
+        return vcard.said(parsed, with_names(*left))
+    return said if doctype == GROUPS else {path: look(left[0], path) for path in said}
 
 
 def _changed(old: Doc, before: Doc, after: Doc) -> Doc:
