@@ -129,7 +129,7 @@ def _months_of(value: Map) -> Iterable[int]:
     if not start or not end:
         return (ANY_MONTH,)
     found = range(month_of(start), month_of(end) + 1)
-    return found if len(found) <= MOST_MONTHS else (ANY_MONTH,)
+    return found if 0 < len(found) <= MOST_MONTHS else (ANY_MONTH,)
 
 
 def _uids(stored: Stored) -> Iterable[tuple[Key, Any]]:
