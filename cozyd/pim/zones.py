@@ -10,41 +10,16 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cozyd.pim.content import Component
+from cozyd.pim.windows import WINDOWS
 
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})(\d{2})?$")
 _BYDAY = re.compile(r"([+-]?\d)?(MO|TU|WE|TH|FR|SA|SU)$")
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
-_WINDOWS = {
-    "AUS Eastern Standard Time": "Australia/Sydney",
-    "Central Europe Standard Time": "Europe/Budapest",
-    "Central European Standard Time": "Europe/Warsaw",
-    "Central Standard Time": "America/Chicago",
-    "China Standard Time": "Asia/Shanghai",
-    "E. South America Standard Time": "America/Sao_Paulo",
-    "Eastern Standard Time": "America/New_York",
-    "FLE Standard Time": "Europe/Kiev",
-    "GMT Standard Time": "Europe/London",
-    "GTB Standard Time": "Europe/Bucharest",
-    "Greenwich Standard Time": "Atlantic/Reykjavik",
-    "India Standard Time": "Asia/Kolkata",
-    "Israel Standard Time": "Asia/Jerusalem",
-    "Mountain Standard Time": "America/Denver",
-    "Pacific Standard Time": "America/Los_Angeles",
-    "Romance Standard Time": "Europe/Paris",
-    "Russian Standard Time": "Europe/Moscow",
-    "SE Asia Standard Time": "Asia/Bangkok",
-    "Singapore Standard Time": "Asia/Singapore",
-    "South Africa Standard Time": "Africa/Johannesburg",
-    "Tokyo Standard Time": "Asia/Tokyo",
-    "Turkey Standard Time": "Europe/Istanbul",
-    "W. Europe Standard Time": "Europe/Berlin",
-    "UTC": "UTC",
-}
 
 
 def named(name: str) -> ZoneInfo | None:
     """The IANA zone a name means; None when it means none."""
-    plain = _WINDOWS.get(name, name)
+    plain = WINDOWS.get(name, name)
     pieces = [piece for piece in plain.split("/") if piece]
     for length in (3, 2, 1):
         candidate = "/".join(pieces[-length:])

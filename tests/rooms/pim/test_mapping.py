@@ -11,7 +11,8 @@ from cozyd.documents.store import Ref, Stored
 from cozyd.pim import ical, record, resource, times, vcard, vcard_version
 from cozyd.pim.content import Component, make, tree
 from cozyd.pim.timezones import definition
-from cozyd.pim.zones import Zones
+from cozyd.pim.windows import WINDOWS
+from cozyd.pim.zones import Zones, named
 
 
 def calendar(*lines: str, kind: str = "VEVENT") -> bytes:
@@ -83,6 +84,16 @@ def test_an_instant_that_an_app_writes_is_stored_as_the_time_of_the_event_s_zone
     found = ical.normalise_event(event, None)
     assert (found["start"], found["overrides"]["2026-07-08T10:00:00"]["start"]) == (stored, stored)
     assert ical.normalise_event({"start": given, "timezone": "My/Own"}, None)["start"] == given
+
+
+def test_every_name_that_windows_has_for_a_zone_is_one():
+    assert [name for name in WINDOWS if named(name) is None] == []
+    raw = calendar("DTEND;TZID=New Zealand Standard Time:20260301T130000").replace(
+        b"DTSTART:2", b"DTSTART;TZID=New Zealand Standard Time:2"
+    )
+    event = ical.apply(ical.parse(raw.replace(b"090000Z", b"120000")), {})
+    assert (event["start"], event["timezone"]) == ("2026-03-01T12:00:00+13:00", "Pacific/Auckland")
+    assert event["bounds"]["start"] == "2026-02-28T23:00:00Z"
 
 
 def test_a_time_that_is_ticked_elsewhere_is_written_in_utc():
