@@ -71,7 +71,7 @@ class VapidKeys:
 
     def __init__(self, file: Path, *, given: bool = False) -> None:
         self._file = file
-        self._known: tuple[tuple[int, int], Vapid] | None = None
+        self._known: tuple[tuple[int, int], Vapid, str] | None = None
         if given:
             self._load()
 
@@ -81,15 +81,7 @@ class VapidKeys:
 
         :raises Unavailable: the file can be neither read nor made.
         """
-        known = self._known
-        if known is not None and known[0] == self._stamp():
-            return known[1]
-        try:
-            found = self._load() if self._file.exists() else self._make()
-        except (OSError, ConfigError) as cause:
-            raise Unavailable("There are no keys for push messages") from cause
-        self._known = (self._stamp(), found)
-        return found
+        return self._now()[1]
 
     @property
     def public(self) -> str:
@@ -97,7 +89,18 @@ class VapidKeys:
 
         :raises Unavailable: see `pair`.
         """
-        return public_key(self.pair)
+        return self._now()[2]
+
+    def _now(self) -> "tuple[tuple[int, int], Vapid, str]":
+        known = self._known
+        if known is not None and known[0] == self._stamp():
+            return known
+        try:
+            found = self._load() if self._file.exists() else self._make()
+        except (OSError, ConfigError) as cause:
+            raise Unavailable("There are no keys for push messages") from cause
+        self._known = known = (self._stamp(), found, public_key(found))
+        return known
 
     def renew(self) -> "Vapid":
         """Have new keys from now on.
