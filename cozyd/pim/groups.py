@@ -188,7 +188,7 @@ class _Ripple:
     def _contact(self, change: Change) -> None:
         new = change.new
         now = [] if _is_gone(change) else ids_of(new.doc)
-        more = _missing(new.doc, new.private, self._look) if now or related.is_named(new.doc) else {}
+        more = _missing(new.doc, new.private, self._look) if not _is_gone(change) else {}
         if more:
             self._set(new, **more)
         before = ids_of(change.old.doc) if change.old is not None else []

@@ -48,11 +48,6 @@ def uids_of(card: Component) -> dict[str, list[str]]:
     return found
 
 
-def is_named(doc: Mapping[str, Any]) -> bool:
-    """Whether a contact names anybody."""
-    return bool(look(doc, "relationships.related.data"))
-
-
 def people_of(doc: Mapping[str, Any], private: Map) -> Doc | None:
     """What a card says of them: UID -> tokens; None of nobody."""
     uids: Map = private.get("related") or {}
