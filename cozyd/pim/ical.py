@@ -117,7 +117,7 @@ def apply(calendar: Component, doc: Doc, fields: Map | None = None) -> Doc:
     found = dict(doc)
     for path, value in (fields if fields is not None else read(calendar)).items():
         place(found, path, value)
-    return with_bounds(found, kind_of(calendar))
+    return with_bounds(_fitted(found), kind_of(calendar))
 
 
 def patch(calendar: Component, doc: Doc, changed: set[str]) -> None:

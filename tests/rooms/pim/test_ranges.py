@@ -71,3 +71,18 @@ def test_an_event_that_moves_leaves_its_month(alice: Instance):
     assert [count(3), count(4)] == [0, 1]
     alice.pim.delete(calendar, "m.ics", match=None)
     assert [count(3), count(4)] == [0, 0]
+
+
+def test_an_end_in_another_zone_is_kept_as_sent_and_is_the_event_s_own_time_for_apps(alice: Instance):
+    calendar = alice.pim.make("calendar", {}, id="zones")
+    times = "DTSTART;TZID=Europe/Paris:20260301T100000\r\nDTEND:20260301T100000Z\r\n"
+    inner = f"UID:z\r\nDTSTAMP:20260101T000000Z\r\n{times}SUMMARY:x\r\n"
+    raw = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\n{inner}END:VEVENT\r\nEND:VCALENDAR\r\n".encode()
+    row = alice.pim.put(calendar, "z.ics", raw, match=None)
+    assert alice.pim.texts([row])["z.ics"] == raw
+    event = alice.docs.get(row.ref).doc
+    assert event["end"] == "2026-03-01T11:00:00+01:00"
+    alice.docs.put(row.ref.doctype, event | {"label": "y"})
+    served = alice.pim.texts(alice.pim.rows(calendar))["z.ics"]
+    assert [line for line in served.split(b"\r\n") if line not in raw.split(b"\r\n")][-1:] == [b"SUMMARY:y"]
+    assert times.encode() in served
