@@ -14,7 +14,7 @@ class BuildWithPages(build_py):
 
     def run(self) -> None:
         super().run()
-        for name in ("pages", "assets", "starter"):
+        for name in ("pages", "assets", "starter", "apps"):
             shutil.copytree(HERE / "static" / name, Path(self.build_lib) / "cozyd" / "_static" / name, dirs_exist_ok=True)
 
 

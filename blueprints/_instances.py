@@ -65,7 +65,7 @@ def new_instance(asked: Query, config: Config) -> NewInstance:
         "aliases": names(asked.get("DomainAliases", "")),
         "quota": size_of(asked.get("DiskQuota")),
         "context": settings.pop("context", None),
-        "apps": names(asked.get("Apps", "")),
+        "apps": names(asked["Apps"]) if asked.get("Apps") else None,
         "settings": settings,
         "features": {},
         "record": {name: value for name, value in record_changes(asked).items() if value not in (None, False)},

@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 from flask import Response, request
@@ -14,21 +13,13 @@ from blueprints._request import instance, same_secret
 from blueprints._text import LANGUAGES, has_text, text
 from cozyd.errors import BadRequest, CozyError, Forbidden
 from cozyd.instance import Instance
+from cozyd.packaged import folder
 
 CSRF_COOKIE, CSRF_LIFE = "_csrf", 3600
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-
-
-def folder(name: str) -> Path:
-    """Where `pages` or `assets` lie: in the installed package, or in the checkout."""
-    import cozyd
-
-    package = Path(cozyd.__file__).parent
-    installed = package / "_static" / name
-    return installed if installed.is_dir() else package.parent / "static" / name
 
 
 @cache

@@ -8,6 +8,7 @@ from flask import Response, request
 from blueprints import _pages
 from blueprints._request import Service, public
 from cozyd.errors import NotFound
+from cozyd.packaged import folder
 
 service = Service("assets", __name__, errors="page")
 
@@ -46,7 +47,7 @@ def robots() -> Response:
 
 
 def _sent(name: str) -> Response:
-    top = _pages.folder("assets").resolve()
+    top = folder("assets").resolve()
     try:
         path = (top / name).resolve()
         is_ours = path.is_relative_to(top) and path.is_file()
@@ -58,6 +59,7 @@ def _sent(name: str) -> Response:
     answer = Response(path.read_bytes(), content_type="text/javascript" if kind.endswith("javascript") else kind)
     answer.set_etag(_pages.asset_hash(str(path.relative_to(top))))
     answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.vary.add("Origin")  # a font is asked for with an origin, a style sheet without: a kept answer must not do for both
     return answer
 
 

@@ -44,7 +44,7 @@ def root() -> Response:
     return redirect(here("/auth/login" + (f"?{urlencode(kept)}" if kept else "")))
 
 
-@service.get("/auth/login", access=public)
+@service.get("/auth/login", access=public, provide_automatic_options=False)
 def login_page() -> Response:
     """The log-in form."""
     wanted = target(request.args.get("redirect"))
@@ -62,7 +62,7 @@ def login_page() -> Response:
     return _login_form(request.args.get("redirect", ""))
 
 
-@service.post("/auth/login", access=public)
+@service.post("/auth/login", access=public, provide_automatic_options=False)
 def login() -> Response:
     """Log in: the passphrase as official clients derive it, or in clear from a browser without script."""
     try:
@@ -110,7 +110,7 @@ def passkey_login() -> Response:
     return entered(wanted, f"passkey {shown.name}", long_run=is_long_run())
 
 
-@service.route("/auth/login", methods=["DELETE"], access=public)
+@service.route("/auth/login", methods=["DELETE"], access=public, provide_automatic_options=False)
 def logout() -> Response:
     """Log out from a web app: its token, and the cookie of the session to end."""
     if not _is_app():

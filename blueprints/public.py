@@ -4,9 +4,9 @@ from functools import lru_cache
 
 from flask import Response, request
 
-from blueprints import _pages
 from blueprints._request import Service, instance, public
 from cozyd.errors import BadRequest, NotFound
+from cozyd.packaged import folder
 from cozyd.settings import initials
 from cozyd.settings.initials import Look
 
@@ -52,7 +52,7 @@ def _choice(name: str, only: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _made(name: str, look: Look, kind: str) -> bytes:
-    font = (_pages.folder("assets") / FONT).read_bytes()
+    font = (folder("assets") / FONT).read_bytes()
     return initials.png(name, look, font) if kind == "png" else initials.svg(name, look, font)
 
 

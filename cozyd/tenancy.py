@@ -69,7 +69,7 @@ class NewInstance:
 def with_template(wanted: Mapping[str, Any], config: Config, template: str) -> NewInstance:
     """A new instance as its maker and a template have it; what the maker says wins.
 
-    :param wanted: parameters of `NewInstance`; those that are None or empty count as not said.
+    :param wanted: parameters of `NewInstance`; those that are None or empty count as not said, but for an empty list of apps.
     :raises Invalid: there is no such template, or its quota is no size.
     """
     found: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def with_template(wanted: Mapping[str, Any], config: Config, template: str) -> N
             raise Invalid(f"There is no template {template!r}", source="Template")
         found = dict(config.templates[template])
         found["quota"] = size_of(found.pop("disk_quota", None))
-    said = {name: value for name, value in wanted.items() if value not in (None, "", (), [], {})}
+    said = {name: value for name, value in wanted.items() if value not in (None, "", (), [], {}) or (name == "apps" and value is not None)}
     for name in ("settings", "features"):
         said[name] = {**found.get(name, {}), **wanted.get(name, {})}
     return NewInstance(**found | said)
@@ -166,13 +166,13 @@ class Tenancy:
         self._records.put(doctypes.INSTANCES, record | {"_id": prefix})
 
     def _apps_of(self, instance: Instance, wanted: NewInstance) -> Sequence[str]:
-        """Slugs of the apps that a new instance has; the usual ones only where there is a registry to take them from."""
+        """Slugs of the apps that a new instance has; of the usual ones those that a registry has."""
         if wanted.apps is not None:
             return wanted.apps
         listed = instance.context.get("default_apps")
         if isinstance(listed, list):
             return [str(slug) for slug in listed]
-        return APPS[self._config.server.environment] if self._config.apps.registries else ()
+        return APPS[self._config.server.environment]
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
@@ -332,6 +332,8 @@ def _install(instance: Instance, slug: str) -> None:
     """Install an app of a new instance; without it she has a cloud too."""
     try:
         instance.apps.install(Order("webapp", slug, f"registry://{slug}/stable", acked=True), lambda _: None)
+    except NotFound:
+        log.debug("no registry has %s", slug)
     except CozyError as error:
         log.warning("%s could not be installed for %s: %s", slug, instance.domain, error.detail)
 

@@ -28,7 +28,7 @@ FREE_SIZE = 8 << 20
 LONGEST_NAME, DEEPEST = 500, 32
 LEFT_OUT = frozenset((".git", ".hg", "node_modules"))
 PIECE = 1 << 18
-_MANIFESTS = ("manifest.webapp", "manifest.konnector")
+MANIFESTS = ("manifest.webapp", "manifest.konnector")
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ def read_manifest(archive: Path) -> tuple[bytes, str]:
     try:
         with open(archive, "rb") as packed:
             for member, content in _members(packed, Budget(archive.stat().st_size)):
-                if PurePosixPath(member.name).name in _MANIFESTS:
+                if PurePosixPath(member.name).name in MANIFESTS:
                     return b"".join(content), str(PurePosixPath(member.name).parent)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as cause:
         raise BadRequest("The archive cannot be read") from cause
@@ -132,7 +132,7 @@ def read_manifest(archive: Path) -> tuple[bytes, str]:
 
 def _prefix_of(packed: IO[bytes], budget: Budget) -> tuple[str, ...]:
     for member, _ in _members(packed, budget):
-        if PurePosixPath(member.name).name in _MANIFESTS:
+        if PurePosixPath(member.name).name in MANIFESTS:
             return check_parts(member.name)[:-1]
     return ()
 

@@ -19,6 +19,10 @@ from cozyd.config import Config, ConfigError
 from cozyd.documents import Documents
 from cozyd.files.blobs import BlobStore
 from cozyd.outbound import Outbound
+from cozyd.packaged import folder
+
+BUNDLED = "bundled:"
+"""The registry of the apps that come with cozyd; where the configuration does not name it, it is the first."""
 
 ASKED, ASKED_EVERY = "registries-asked", 600.0
 
@@ -44,11 +48,13 @@ class AppsHouse:
     def open(cls, config: Config, blobs: BlobStore, outbound: Outbound, cache: Cache, common: Documents) -> Self:
         """As the configuration says.
 
-        :param common: documents of all instances.
+        :param common: documents of tenant `global`.
         :raises ConfigError: a registry that is none.
         """
-        ordered = [_registry(address, outbound, cache) for address in config.apps.registries.split()]
-        registries = Registries(ordered)
+        addresses = config.apps.registries.split()
+        if BUNDLED not in addresses:
+            addresses.insert(0, BUNDLED)
+        registries = Registries([_registry(address, outbound, cache) for address in addresses])
         sources = Sources(outbound, RegistrySource(registries, outbound), config.apps.npm or own_registry(os.environ))
         runs = Runs()
         bundles, notices = Bundles(config.storage.path / "apps", blobs), Notices(config.storage.path / "errors.log")
@@ -63,8 +69,9 @@ def _ask_anew(registries: Registries, runs: Runs) -> None:
 
 
 def _registry(address: str, outbound: Outbound, cache: Cache) -> Registry:
-    if address.startswith(("local:///", "file:///")):
-        return LocalRegistry(Path(address.partition("://")[2]), "/registry/{}/{}/tarball/{}".format)
+    if address == BUNDLED or address.startswith(("local:///", "file:///")):
+        lies = folder("apps") if address == BUNDLED else Path(address.partition("://")[2])
+        return LocalRegistry(lies, "/registry/{}/{}/tarball/{}".format)
     if address.startswith(("https://", "http://")):
         return RemoteRegistry(address, outbound, cache)
-    raise ConfigError(f"apps.registries: {address} is neither local:///folder nor https://...")
+    raise ConfigError(f"apps.registries: {address} is none of bundled:, local:///folder, https://...")

@@ -1,4 +1,4 @@
-"""A registry made of a folder: `<slug>/<version>.tar[.gz]`, or unpacked `<slug>/<version>/manifest.webapp`.
+"""A registry made of a folder: `<slug>/<version>.tar[.gz]`, or unpacked `<slug>/<version>/manifest.webapp`, or `<slug>/manifest.webapp`.
 
 `<slug>/app.json` may say more of an app (editor, maintenance). The folder is looked at again when something in it has changed.
 """
@@ -97,7 +97,8 @@ class LocalRegistry:
         """Slug -> version -> where it lies and its description."""
         with self._lock:
             paths = sorted(self._folder.glob("*/*")) if self._folder.is_dir() else []
-            seen = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.exists())
+            inside = (path for top in paths if top.name in archive.MANIFESTS for path in sorted(top.parent.rglob("*")))
+            seen = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in (*paths, *inside) if path.exists())
             if seen != self._seen:
                 self._known = self._read(paths)
                 self._seen = seen
@@ -106,15 +107,14 @@ class LocalRegistry:
     def _read(self, paths: Sequence[Path]) -> dict[str, dict[str, tuple[Path, dict[str, Any]]]]:
         found: dict[str, dict[str, tuple[Path, dict[str, Any]]]] = {}
         for path in paths:
-            ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), "")
-            version = path.name.removesuffix(ending).removeprefix("v")
-            if channel_of(version) is None or not (ending or path.is_dir()):
-                continue
             try:
-                described = self._described(path, path.parent.name, version)
+                lies, version = _found_at(path)
+                if channel_of(version) is None:
+                    continue
+                described = self._described(lies, path.parent.name, version)
             except CozyError:
                 continue
-            found.setdefault(path.parent.name, {})[version] = (path, described)
+            found.setdefault(path.parent.name, {})[version] = (lies, described)
         return found
 
     def _described(self, path: Path, slug: str, version: str) -> dict[str, Any]:
@@ -168,6 +168,17 @@ class LocalRegistry:
     def _latest(versions: Mapping[str, tuple[Path, dict[str, Any]]], channel: Channel) -> dict[str, Any] | None:
         fitting = [described for version, (_, described) in versions.items() if is_in(version, channel)]
         return max(fitting, key=lambda one: order(one["version"], one["created_at"])) if fitting else None
+
+
+def _found_at(path: Path) -> tuple[Path, str]:
+    """Where a version lies and which it is; `""` of what is none.
+
+    :raises BadRequest: a manifest that cannot be read.
+    """
+    if path.name in archive.MANIFESTS:
+        return path.parent, str(jsons.load_object(path.read_bytes()).get("version") or "")
+    ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), "")
+    return path, path.name.removesuffix(ending).removeprefix("v") if ending or path.is_dir() else ""
 
 
 def _is_taken(app: Mapping[str, Any], query: Mapping[str, str]) -> bool:

@@ -69,8 +69,8 @@ def update(config: Config, domain: str, slug: str, source: str | None, accept: b
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 def create(name: str, folder: Path | None) -> None:
     """Make the folder of a new web app, with build and tests (docs/first-app.md)."""
-    from blueprints._pages import folder as static
     from cozyd.apps import starter
+    from cozyd.packaged import folder as static
 
     target = folder or Path(name)
     starter.create(static("starter"), target, name)

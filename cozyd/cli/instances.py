@@ -63,7 +63,7 @@ def instances() -> None:
 @_domain
 @_described
 @click.option("--template", "Template", help="A template of the configuration.")
-@click.option("--apps", "Apps", help="Slugs of apps to install, with commas.")
+@click.option("--apps", "Apps", help="Slugs of apps to install, with commas; a comma alone: none.")
 @click.option("--if-missing", is_flag=True, help="Fine when it is there already.")
 @_json
 @click.pass_obj

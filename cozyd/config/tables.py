@@ -184,7 +184,9 @@ class Apps:
     """`[apps]`: web apps and konnectors (docs/apps.md)."""
 
     registries: str = option(
-        "", "Registries in order, separated by spaces: `local:///folder` or `https://...`; the first that knows a slug owns it."
+        "",
+        "Registries in order, separated by spaces: `local:///folder` or `https://...`; the first that knows a slug owns it. `bundled:` "
+        "are the apps that come with cozyd; where it is not named, it is the first.",
     )
     requests: Path = option(
         Path("~/.config/cozyd/requests"),

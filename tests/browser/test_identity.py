@@ -57,7 +57,7 @@ def log_in(page: Page, base: str, passphrase: str = PASSPHRASE) -> None:
     page.goto(f"{base}/auth/login")
     page.get_by_label("Passphrase").fill(passphrase)
     page.get_by_role("button", name="Log in", exact=True).click()
-    page.wait_for_url("**/sync/*")
+    page.wait_for_url("**//home.*/**")
 
 
 # -- passphrases ----------------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_a_passphrase_is_chosen_and_changed_without_leaving_the_browser(served: 
     page.goto(base + path)
     page.get_by_label("New passphrase").fill(OTHER)
     page.get_by_role("button", name="Keep this passphrase").click()
-    page.wait_for_url("**/sync/*")
+    page.wait_for_url("**//home.*/**")
     private = private_key_of(kept(served, base), OTHER, "ann.localhost")
     page.goto(f"{base}/auth/security/")
     page.get_by_label("Present passphrase").fill(OTHER)
@@ -109,7 +109,7 @@ def test_she_makes_a_passkey_logs_in_with_it_and_removes_it(served: Served, page
     page.context.clear_cookies()
     page.goto(f"{base}/auth/login")
     page.get_by_role("button", name="Log in with a passkey").click()
-    page.wait_for_url("**/sync/*")
+    page.wait_for_url("**//home.*/**")
     page.goto(f"{base}/auth/security/")
     assert page.get_by_text("passkey My old key").count() > 0
     page.get_by_role("button", name="Remove: My old key").click()

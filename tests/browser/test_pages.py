@@ -21,7 +21,7 @@ def opened(browser: Browser, **options: Any) -> BrowserContext:
 
 
 def log_in(page: Page, base: str) -> None:
-    page.goto(base + "/")
+    page.goto(base + "/sync/")
     page.get_by_label("Passphrase").fill(PASSPHRASE)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/sync/*")
@@ -126,7 +126,7 @@ def test_she_makes_and_revokes_a_device_password(browser: Browser, served: Serve
 def test_the_whole_connect_page_works_by_keyboard(browser: Browser, served: Served):
     context = opened(browser)
     page = context.new_page()
-    page.goto(address(served) + "/")
+    page.goto(address(served) + "/sync/")
     page.locator("#passphrase:focus").wait_for()
     page.keyboard.type(PASSPHRASE)
     page.keyboard.press("Enter")
@@ -189,7 +189,7 @@ def test_what_was_typed_is_still_there_after_a_mistake(browser: Browser, served:
 def test_the_page_speaks_french_to_who_prefers_it(browser: Browser, served: Served):
     context = browser.new_context(locale="fr-FR")
     page = context.new_page()
-    page.goto(address(served) + "/")
+    page.goto(address(served) + "/sync/")
     page.get_by_label("Mot de passe").fill(PASSPHRASE)
     page.get_by_role("button", name="Se connecter").click()
     page.get_by_role("heading", name="Connectez vos appareils").wait_for()

@@ -115,20 +115,20 @@ def store(server: Served, cli: Client) -> Client:
 def test_the_local_registry_lists_apps_with_their_channels(store: Client):
     found = store.api("GET", "/registry?filter[type]=webapp&versionsChannel=dev").json
     by_slug = {app["slug"]: app for app in found["data"]}
-    assert list(by_slug) == ["far", "near", "plain"]
+    assert list(by_slug) == ["far", "home", "near", "plain", "store"]
     near = by_slug["near"]
     assert near["versions"]["stable"] == ["1.0.0", "1.1.0"]
     assert near["versions"]["beta"] == near["versions"]["dev"] == ["1.0.0", "1.1.0", "1.2.0-beta.1"]
     assert (near["latest_version"]["version"], type(near["latest_version"]["size"]), near["label"]) == ("1.1.0", str, 5)
-    assert found["meta"] == {"count": 3}
+    assert found["meta"] == {"count": 5}
     assert "beta" not in {app["slug"]: app for app in store.api("GET", "/registry?versionsChannel=stable").json["data"]}["near"]["versions"]
 
 
 def test_lists_come_in_pages_sorted_as_asked(store: Client):
     first = store.api("GET", "/registry?limit=2&sort=-slug").json
-    assert [app["slug"] for app in first["data"]] == ["plain", "near"]
-    rest = store.api("GET", f"/registry?limit=2&sort=-slug&cursor={first['meta']['next_cursor']}").json
-    assert ([app["slug"] for app in rest["data"]], "next_cursor" in rest["meta"]) == (["far"], False)
+    assert [app["slug"] for app in first["data"]] == ["store", "plain"]
+    rest = store.api("GET", f"/registry?limit=3&sort=-slug&cursor={first['meta']['next_cursor']}").json
+    assert ([app["slug"] for app in rest["data"]], "next_cursor" in rest["meta"]) == (["near", "home", "far"], False)
     assert [app["slug"] for app in store.api("GET", "/registry?filter%5Bselect%5D=plain").json["data"]][-1:] == ["plain"]
     for wrong in ("cursor=x", "limit=x", "versionsChannel=x"):
         assert store.api("GET", f"/registry?{wrong}").status == 400

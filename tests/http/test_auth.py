@@ -41,21 +41,33 @@ def here(served: Served, path: str) -> str:
     return f"http://{served.domain}{path}"
 
 
+def home(served: Served) -> str:
+    return f"http://home.{served.domain}/"
+
+
+def without_code(address: str) -> str:
+    """An address without the code that carries a session to the host of an app."""
+    return re.sub(r"[?]session_code=app-[\w-]{32}", "", address)
+
+
 # -- log in -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("clear", [False, True], ids=["derived", "in clear"])
-def test_she_logs_in_and_lands_on_the_connect_page(served: Served, visitor: Visitor, clear: bool):
+def test_she_logs_in_and_lands_at_home(served: Served, visitor: Visitor, clear: bool):
     answer = visitor.submit_login(clear=clear)
-    assert (answer.status, answer.headers["Location"]) == (303, here(served, "/sync/"))
-    assert visitor.get("/").headers["Location"] == here(served, "/sync/")
+    assert (answer.status, without_code(answer.headers["Location"])) == (303, home(served))
+    assert visitor.get("/").headers["Location"] == home(served)
     assert visitor.get("/sync/").status == 200
-    assert visitor.get("/auth/login").headers["Location"] == here(served, "/sync/")
+    assert without_code(visitor.get("/auth/login").headers["Location"]) == home(served)
+    served.cli("apps", "remove", served.domain, "home")
+    assert visitor.get("/").headers["Location"] == here(served, "/sync/")
+    served.cli("apps", "install", served.domain, "home")
 
 
 def test_a_client_gets_json_when_it_asks_for_exactly_that(served: Served, visitor: Visitor):
     answer = visitor.submit_login(Accept="application/json")
-    assert (answer.status, answer.json) == (200, {"redirect": here(served, "/sync/")})
+    assert (answer.status, without_code(answer.json["redirect"])) == (200, home(served))
     wrong = Visitor(served).submit_login("not mine", Accept="application/json")
     assert (wrong.status, wrong.json) == (401, {"error": "The credentials you entered are incorrect, please try again."})
     french = Visitor(served).ask("GET", "/auth/login", None, Accept_Language="fr-FR,fr;q=0.9,en;q=0.5")
@@ -159,7 +171,7 @@ def test_behind_a_tls_proxy_addresses_and_cookies_are_of_https(tmp_path_factory:
             assert headers.get_all("X-Content-Type-Options") == ["nosniff"], path
         fields = {"passphrase": PASSPHRASE, "clear": "1", "csrf_token": field(page, "csrf_token")}
         answer = visitor.post("/auth/login", fields, **by_proxy)
-        assert answer.headers["Location"] == f"https://{served.domain}/sync/"
+        assert without_code(answer.headers["Location"]) == f"https://home.{served.domain}/"
         cookies = answer.headers.get_all("Set-Cookie") or []
         assert all("; Secure" in cookie for cookie in cookies)
         assert f"https://localhost:{served.port}/sync/dav/" in visitor.get("/sync/", **by_proxy).body.decode()
@@ -257,7 +269,7 @@ def owner(served: Served) -> Visitor:
 @pytest.mark.parametrize(
     ("target", "sent"),
     [
-        ("", "http://{host}/sync/"),
+        ("", "http://home.{host}/"),
         ("http://{host}/sync/?a=1#frag", "http://{host}/sync/?a=1#="),
         ("http://localhost:{port}/x", "http://localhost:{port}/x#="),
         ("http://drive.{host}/#/folder/1", "http://drive.{host}/#/folder/1"),
@@ -270,7 +282,7 @@ def test_she_is_sent_to_her_own_pages_and_apps(owner: Visitor, target: str, sent
     answer = owner.get(f"/auth/login?redirect={quote(target.format(**names), safe='')}")
     bare, codes = re.subn(r"[?]session_code=app-[\w-]{32}", "", answer.headers["Location"])
     assert (answer.status, bare, answer.headers["Set-Cookie"]) == (303, sent.format(**names), None)
-    assert codes == ("drive" in sent), "only the host of an app is told a code"
+    assert codes == ("drive" in sent or "home" in sent), "only the host of an app is told a code"
 
 
 def test_another_person_s_host_is_not_one_of_her_apps(own: Served):
@@ -290,6 +302,15 @@ def test_she_logs_out_from_the_page(served: Served, visitor: Visitor):
     assert (answer.status, answer.headers["Location"], "cozysessid" in visitor.cookies) == (303, here(served, "/auth/login"), False)
     visitor.cookies = kept
     assert visitor.get("/sync/").status == 303
+
+
+@pytest.mark.parametrize(("path", "method"), [("/auth/login", "DELETE"), ("/auth/share-by-link/password", "POST")])
+def test_a_browser_may_ask_beforehand_whether_an_app_may_call(visitor: Visitor, path: str, method: str):
+    origin = f"http://home.{visitor.host}"
+    asked = {"Origin": origin, "Access_Control_Request_Method": method, "Access_Control_Request_Headers": "authorization"}
+    answer = visitor.ask("OPTIONS", path, None, **asked)
+    told = [answer.headers[f"Access-Control-Allow-{name}"] for name in ("Origin", "Methods", "Headers", "Credentials")]
+    assert (answer.status, told) == (204, [origin, method, "authorization", "true"])
 
 
 def test_an_app_logs_her_out_with_its_token_and_her_cookie(served: Served, visitor: Visitor):

@@ -67,7 +67,7 @@ def test_an_invited_person_chooses_her_passphrase_without_script_and_is_in(guest
     page = visitor.get(f"/auth/passphrase?registerToken={token}")
     fields = {name: field(page, name) for name in ("register_token", "iterations")} | {"passphrase": OTHER, "key": "", "hint": "tea"}
     done = visitor.post("/settings/passphrase", fields)
-    assert (done.status, done.headers["Location"]) == (303, f"http://{visitor.host}/sync/")
+    assert (done.status, done.headers["Location"]) == (303, f"http://home.{visitor.host}/")
     assert "Max-Age=315360000" in next(one for one in done.headers.get_all("Set-Cookie", []) if one.startswith("cozysessid"))
     assert visitor.get("/sync/").status == 200
     assert visitor.get(f"/auth/passphrase?registerToken={token}").status == 303

@@ -364,7 +364,7 @@ def test_after_her_first_steps_she_comes_to_her_applications(alice: Tenant):
     assert alice.ask("GET", "/settings/onboarded").location == f"http://{domain}/auth/login"
     cookie = alice.instance.auth.open_session(Credentials(), long_run=True)
     alice.instance.amend(onboarding_finished=None)
-    assert alice.ask("GET", "/settings/onboarded", cookie=cookie).location == f"http://{domain}/sync/"
+    assert alice.ask("GET", "/settings/onboarded", cookie=cookie).location == f"http://home.{domain}/"
     assert alice.instance.doc["onboarding_finished"] is True
     alice.instance.amend(context="drive")
     assert alice.ask("GET", "/settings/onboarded", cookie=cookie).location == f"http://drive.{domain}/#/welcome"

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from blueprints._pages import asset_hash, asset_url, folder
+from blueprints._pages import asset_hash, asset_url
+from cozyd.packaged import folder
 from tests.support.client import Answer, Client
 from tests.support.serving import Served
 from tests.support.visitor import Visitor

@@ -87,7 +87,7 @@ def test_the_right_passphrase_alone_lets_nobody_in(mailed: Home):
     refused = second_step(browser, token, wrong(code))
     assert (refused.status, set(refused.json), browser.get("/sync/").status) == (401, {"error"}, 303)
     done = second_step(browser, token, code)
-    assert (done.status, done.json["redirect"]) == (200, f"http://{mailed.host}/sync/")
+    assert (done.status, done.json["redirect"].partition("?")[0]) == (200, f"http://home.{mailed.host}/")
     assert browser.get("/sync/").status == 200
 
 
@@ -179,8 +179,8 @@ def test_a_trusted_browser_is_asked_for_no_code_until_the_passphrase_changes(mai
     trust = done.json["two_factor_trusted_device_token"]
     assert browser.cookies["cozytrusted"] == trust
     del browser.cookies["cozysessid"]
-    assert browser.enter().json["redirect"] == f"http://{mailed.host}/sync/"
-    assert mailed.browser().enter(trusted_device_token=trust).json["redirect"] == f"http://{mailed.host}/sync/"
+    assert browser.enter().json["redirect"].startswith(f"http://home.{mailed.host}/?session_code=")
+    assert mailed.browser().enter(trusted_device_token=trust).json["redirect"].startswith(f"http://home.{mailed.host}/?session_code=")
     elsewhere = mailed.browser("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/130.0 Safari/537.36")
     first_step(elsewhere, trusted_device_token=trust)
     first_step(mailed.browser(), trusted_device_token=trust + "x")

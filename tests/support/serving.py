@@ -78,10 +78,10 @@ class Served:
         self.cli("instances", "add", f"bob.localhost:{self.port}", "--alias", f"127.0.0.1:{self.port}", "--passphrase", PASSPHRASE)
         return self
 
-    def add_alice(self) -> Self:
+    def add_alice(self, *options: str) -> Self:
         """alice alone, as the wire recordings want her."""
         names = ["--email", "wire@example.org", "--public-name", "wire"]
-        self.cli("instances", "add", self.domain, "--alias", f"localhost:{self.port}", "--passphrase", PASSPHRASE, *names)
+        self.cli("instances", "add", self.domain, "--alias", f"localhost:{self.port}", "--passphrase", PASSPHRASE, *names, *options)
         return self
 
     def token(self, *scope: str, domain: str | None = None) -> str:

@@ -43,7 +43,7 @@ LATER = re.compile(r"misc/sharing")
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Name of a failed step -> what differs."""
-    return play(Served(tmp_path_factory.mktemp("wire") / "data").add_alice())
+    return play(Served(tmp_path_factory.mktemp("wire") / "data").add_alice("--apps", ","))
 
 
 def play(server: Served) -> dict[str, str]:

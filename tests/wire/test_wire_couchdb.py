@@ -14,5 +14,5 @@ pytestmark = needs_couchdb
 @pytest.mark.timeout(180)
 def test_every_step_that_holds_on_the_embedded_store_holds_on_couchdb(tmp_path: Path):
     with empty_server() as url:
-        failed = play(Served(tmp_path / "data", environ={"COZYD_STORAGE_DOCUMENTS": url}).add_alice())
+        failed = play(Served(tmp_path / "data", environ={"COZYD_STORAGE_DOCUMENTS": url}).add_alice("--apps", ","))
     assert {name: failed[name] for name in names() if name in failed and not LATER.match(name)} == {}
