@@ -9,7 +9,7 @@ give_up() {
 }
 wanted="chromium:chromium rclone:rclone litmus:litmus cadaver:cadaver wrk:wrk node:nodejs npm:npm
 swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container swift-object-server:swift-object
-memcached:memcached redis-server:redis-server mount.davfs:davfs2 unzip:unzip 7z:p7zip-full khard:khard dovecot:dovecot-imapd
+memcached:memcached redis-server:redis-server mount.davfs:davfs2 unzip:unzip 7z:p7zip-full khard:khard dovecot:dovecot-imapd hg:mercurial git:git
 dbus-run-session:dbus gio:libglib2.0-bin /usr/libexec/gvfsd-dav:gvfs-backends /usr/libexec/evolution-source-registry:evolution-data-server
 /usr/lib/*/girepository-1.0/ECal-2.0.typelib:gir1.2-ecal-2.0 /usr/lib/*/girepository-1.0/EBook-1.2.typelib:gir1.2-ebook-1.2
 /usr/lib/python3/dist-packages/gi/__init__.py:python3-gi"

@@ -1,4 +1,4 @@
-"""Apps from Mercurial, by its own program `hg` where it is installed (GPL-2: called, never linked).
+"""Apps from Mercurial, by its own program `hg` where it is installed (GPL-2: called, never linked). It is let out by a proxy of ours only.
 
 `hg+https://host/repository#branch` (`mercurial://` is the same) and `hg+file:///path`; `#name` is a branch, a tag or a node.
 """
@@ -7,11 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cozyd.apps import archive
 from cozyd.apps.fetched import PROGRAM_WITHIN, Fetched
+from cozyd.apps.forward import Forward
 from cozyd.apps.manifest import Kind, parse
 from cozyd.errors import BadRequest, Invalid, NotFound
 from cozyd.outbound import PORTS, Outbound
@@ -30,7 +32,9 @@ def fetch_hg(outbound: Outbound, source: str, kind: Kind, slug: str, scratch: Pa
     if name.startswith("-") or not name.isprintable():
         raise Invalid("The source names no branch", source="Source")
     clone = scratch / "hg"
-    _run(program, "clone", "--noupdate", "--", _address(outbound, source), str(clone), within=scratch)
+    address = _address(outbound, source)
+    with Forward(outbound, limit_bytes=archive.LARGEST_WHOLE, timeout=PROGRAM_WITHIN) as way:
+        _run(program, "clone", "--noupdate", *_by(way, outbound), "--", address, str(clone), within=scratch)
     node = _run(program, "log", "--rev", name, "--template", "{node}", within=clone)
     packed = scratch / "archive.tgz"
     _run(program, "archive", "--rev", node, "--type", "tgz", "--prefix", "app", "--", str(packed), within=clone)
@@ -39,8 +43,15 @@ def fetch_hg(outbound: Outbound, source: str, kind: Kind, slug: str, scratch: Pa
     return Fetched(manifest, f"{manifest.version}-{node}", "", lambda target: archive.unpack(packed, target, prefix=prefix))
 
 
+def _by(way: Forward, outbound: Outbound) -> Sequence[str]:
+    """Have hg go nowhere but by our proxy."""
+    given = {"http_proxy.host": way.address, "http_proxy.always": "true", "http_proxy.no": ""}
+    given |= {"web.cacerts": outbound.authorities} if outbound.authorities else {}
+    return [word for name, value in given.items() for word in ("--config", f"{name}={value}")]
+
+
 def _address(outbound: Outbound, source: str) -> str:
-    """What hg is told to clone; hg connects by itself, so the host is judged beforehand."""
+    """What hg is told to clone; a host that may not be asked is refused with its own error here, and once more on the way."""
     parts = urlsplit(source)
     if parts.scheme == "hg+file":
         return unquote(parts.path)
