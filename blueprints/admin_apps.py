@@ -43,8 +43,9 @@ def update(domain: str, slug: str) -> Response:
 @service.delete("/<domain>/apps/<slug>", access=public)
 def remove(domain: str, slug: str) -> Response:
     """Remove an app."""
-    removed = stack().instance(domain).apps.remove(_kind(), slug)
-    return _jsonapi.answer(_jsonapi.resource(removed.ref.doctype, removed.ref.id, _shown(removed.doc)))
+    removed, is_gone = stack().instance(domain).apps.remove(_kind(), slug)
+    shown = _jsonapi.resource(removed.ref.doctype, removed.ref.id, _shown(removed.doc))
+    return _jsonapi.answer(shown, status=200 if is_gone else 202)
 
 
 @service.post("/<domain>/fixers/service-triggers", access=public)

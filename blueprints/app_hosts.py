@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
 from blueprints import _app_files, _app_pages
+from blueprints._app_locked import locked
 from blueprints._request import SESSION_COOKIE
 from cozyd.apps.bundles import Bundle
 from cozyd.apps.manifest import Route, match, routes_of
@@ -129,7 +130,7 @@ class Visit:
             self.instance.apps.look_for_update(app)
         if name not in bundle.entries:
             raise NotFound("Page not found")
-        return _app_pages.index(self.instance, self.request, app, bundle, name, session_id)
+        return locked(self.instance, self.request) or _app_pages.index(self.instance, self.request, app, bundle, name, session_id)
 
 
 def _to(target: str, status: int = 302) -> Response:

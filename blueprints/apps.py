@@ -77,10 +77,10 @@ def update(slug: str) -> Response:
 @service.delete("/<slug>", access=asks("DELETE"))
 @konnectors.delete("/<slug>", access=asks("DELETE"))
 def remove(slug: str) -> Response:
-    """Remove an app; answers what it was."""
+    """Remove an app; answers what it was, 202 of a konnector whose accounts are cleaned up after first."""
     _check_right("DELETE", "registry://")
-    removed = instance().apps.remove(_kind(), slug)
-    return _jsonapi.answer(_resource(_kind(), removed.doc))
+    removed, is_gone = instance().apps.remove(_kind(), slug)
+    return _jsonapi.answer(_resource(_kind(), removed.doc), status=200 if is_gone else 202)
 
 
 @service.get("/<slug>/icon", access=by_secret)

@@ -408,6 +408,7 @@ class Instance:
             drivers.now,
             lambda: self.context,
             lambda slug: self.app_url(slug, ""),
+            lambda: not self.doc.get("no_auto_update"),
         )
 
     def app_host(self, slug: str) -> str:

@@ -62,6 +62,8 @@ _SLUG = re.compile(r"[a-z0-9-]{1,63}")
 KEPT_INSTANCES = 256
 JOBS_GRACE = 8.0
 """Seconds that running jobs get to end when the process stops; two more are left to give them back."""
+APPS_KEPT = timedelta(days=1)
+"""How long files of apps stay that nothing names: an install of now may be about to."""
 SERVED_BESIDE = 2
 """How many threads are never given to a file store that is far away, so that it cannot take them all by hanging."""
 
@@ -332,6 +334,13 @@ class Stack:
         removed = collect(self.drivers.uploads, self.now())
         if removed:
             log.info("%d uploads had run out", removed)
+
+    def collect_apps(self) -> None:
+        """Remove the files of apps that nobody has installed any more."""
+        named = lambda: {digest for instance in self.instances() for digest in instance.apps.digests()}  # noqa: E731
+        removed = self.apps.bundles.collect(named, self.now() - APPS_KEPT)
+        if removed:
+            log.info("the files of %d apps that nobody has any more are removed", removed)
 
     # -- health -----------------------------------------------------------------------------------------------------
 

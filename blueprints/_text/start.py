@@ -61,6 +61,15 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
         "Diese Seite war zu alt. Bitte versuchen Sie es noch einmal.",
         "Esta página era demasiado antigua. Inténtelo de nuevo.",
     ),
+    "link.title": ("A password, please", "Un mot de passe, s'il vous plaît", "Bitte das Passwort", "La contraseña, por favor"),
+    "link.lead": (
+        "What was shared with you is protected.",
+        "Ce qui a été partagé avec vous est protégé.",
+        "Was mit Ihnen geteilt wurde, ist geschützt.",
+        "Lo que se compartió con usted está protegido.",
+    ),
+    "link.password": ("Password", "Mot de passe", "Passwort", "Contraseña"),
+    "link.open": ("Open", "Ouvrir", "Öffnen", "Abrir"),
     "link.wrong": ("Incorrect password", "Mot de passe incorrect", "Falsches Passwort", "Contraseña incorrecta"),
     "factor.title": ("One more step", "Encore une étape", "Noch ein Schritt", "Un paso más"),
     "factor.ask_mail": (

@@ -1,9 +1,9 @@
 """`Apps`: the web apps and konnectors of one instance, their files and what is known of new ones (docs/apps.md)."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from cozyd import jsons
 from cozyd.apps.bundles import Bundle
@@ -12,6 +12,7 @@ from cozyd.apps.fetched import manifest_of
 from cozyd.apps.house import AppsHouse
 from cozyd.apps.installer import DIGEST, Installer, Order
 from cozyd.apps.intents import INTENTS, Intents
+from cozyd.apps.leaving import Leaving
 from cozyd.apps.manifest import DOCTYPES, Kind, check_slug
 from cozyd.apps.providers import SECRET, Provider
 from cozyd.apps.runs import Run, Tell
@@ -21,7 +22,7 @@ from cozyd.auth import Auth
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Change, Ref, Stored
-from cozyd.errors import BadRequest, CozyError, NotFound
+from cozyd.errors import BadRequest, CozyError, NotFound, Unavailable
 from cozyd.jobs import Jobs
 from cozyd.locks import Locks
 
@@ -38,6 +39,7 @@ class Apps:
     :param house: what it shares with the others.
     :param context: options of her context.
     :param address: of an app's host, from its slug.
+    :param looks: whether she wants apps to be updated by themselves.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Apps:
         now: Callable[[], datetime],
         context: Callable[[], Mapping[str, Any]],
         address: Callable[[str], str],
+        looks: Callable[[], bool],
     ) -> None:
+        self._looks = looks
         self._docs = docs
         self._auth = auth
         self._house = house
@@ -61,6 +65,7 @@ class Apps:
         self.registries = house.registries
         self.maintenance = house.maintenance
         self.intents = Intents(docs, lambda: self.list("webapp"), self._known, address)
+        self._leaving = Leaving(docs, jobs, house.runs, lambda slug: self._installer.remove("konnector", slug))
         self._installer = Installer(docs, auth.sets, house.sources, house.bundles, locks, prefix, now, context, Services(jobs))
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -88,16 +93,29 @@ class Apps:
         return found
 
     def bundle(self, app: Stored) -> Bundle:
-        """Its files.
+        """Its files. Where they are not here, as those of a cozy that moved in, its registry is asked for them.
 
-        :raises NotFound: they are not here.
+        :raises Unavailable: they are on their way.
+        :raises NotFound: they are not here, and were not to be had a moment ago.
         """
         folder = self._house.folders.get(str(app.doc.get("slug"))) if app.ref.doctype == DOCTYPES["webapp"] else None
-        return bundle_of(folder) if folder is not None else self._house.bundles.get(str(app.private.get(DIGEST) or ""))
+        if folder is not None:
+            return bundle_of(folder)
+        try:
+            return self._house.bundles.get(str(app.private.get(DIGEST) or ""))
+        except NotFound:
+            if self._fetch_again(app):
+                raise Unavailable("The files of the app are being fetched", retry_after=5) from None
+            raise
 
     def is_developed(self, slug: str) -> bool:
         """Whether an app is served from a folder in which somebody works."""
         return slug in self._house.folders
+
+    def digests(self) -> Iterator[str]:
+        """Of the files of everything that is installed."""
+        for kind in DOCTYPES:
+            yield from (str(app.private[DIGEST]) for app in self.list(kind) if app.private.get(DIGEST))
 
     def archive(self, app: Stored) -> bytes:
         """Its files as tar.gz."""
@@ -141,15 +159,20 @@ class Apps:
         check_slug(order.slug)
         return self._installer.update(order, tell)
 
-    def remove(self, kind: Kind, slug: str) -> Stored:
-        """Remove an app.
+    def remove(self, kind: Kind, slug: str) -> tuple[Stored, bool]:
+        """Remove an app; what it was, and whether it is gone now: a konnector with accounts goes when these are cleaned up after.
 
         :raises NotFound: it is not installed.
         :raises BadRequest: an application outside is linked to it.
         """
         if kind == "webapp" and any(client.linked_app == slug for client in self._auth.clients.all()):
             raise BadRequest("A linked OAuth client exists for this app")
-        return self._installer.remove(kind, check_slug(slug))
+        accounts = self._leaving.accounts_of(check_slug(slug)) if kind == "konnector" else ()
+        if not accounts:
+            return self._installer.remove(kind, check_slug(slug)), True
+        found = self.get(kind, slug)
+        self._leaving.begin(slug, accounts, f"leaving/{self._prefix}/{slug}")
+        return found, False
 
     def mend_services(self) -> None:
         """Have the services of every app their triggers: some may have been deleted, or could not be made when it was installed."""
@@ -177,14 +200,14 @@ class Apps:
 
         :raises CozyError: its registry is away, or the new version is none.
         """
-        doc, kind = app.doc, "webapp" if app.ref.doctype == DOCTYPES["webapp"] else "konnector"
+        doc = app.doc
         channel = channel_named(str(doc.get("source") or ""))
         if channel is not None and _is_news(self.registries.latest(str(doc["slug"]), channel), doc, channel):
-            return self._installer.update(Order(cast(Kind, kind), str(doc["slug"])), lambda _state: None)
+            return self._installer.update(Order(_kind_of(app), str(doc["slug"])), lambda _state: None)
         return app
 
     def _is_due(self, app: Stored) -> bool:
-        follows = channel_named(str(app.doc.get("source") or "")) is not None
+        follows = self._looks() and channel_named(str(app.doc.get("source") or "")) is not None
         return follows and self._cache.hit(f"app-looked/{self._prefix}/{app.ref.id}", LOOKED_EVERY) == 1
 
     def secret_of(self, slug: str) -> str:
@@ -205,6 +228,17 @@ class Apps:
         return str(doc.get("client", "")).removeprefix(f"{DOCTYPES['webapp']}/") if served else None
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _fetch_again(self, app: Stored) -> bool:
+        """Have files that are not here fetched from its registry, at most every ten minutes; whether they are on their way."""
+        key = f"app-fetched/{self._prefix}/{app.ref.id}"
+        if self._house.runs.get(key) is not None:
+            return True
+        if not str(app.doc.get("source") or "").startswith("registry://") or self._cache.hit(key, LOOKED_EVERY) > 1:
+            return False
+        order = Order(_kind_of(app), str(app.doc.get("slug")))
+        self._house.runs.start(key, lambda _: self._installer.update(order, lambda _state: None), lambda: self._house.runs.forget(key))
+        return True
 
     def _known(self) -> Sequence[Mapping[str, Any]]:
         """What registries tell of web apps; nothing when they are away."""
@@ -228,6 +262,10 @@ class Apps:
             stored = self._installer.find(order.kind, order.slug)
             if stored is not None:
                 self._docs.tell([Change("UPDATED", stored)])
+
+
+def _kind_of(app: Stored) -> Kind:
+    return "webapp" if app.ref.doctype == DOCTYPES["webapp"] else "konnector"
 
 
 def _is_news(latest: Mapping[str, Any], doc: Mapping[str, Any], channel: str) -> bool:

@@ -13,9 +13,10 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -107,8 +108,10 @@ class Bundles:
         entries = {name: files / name for name in sorted(_names(files))}
         digest = _digest(entries)
         try:
-            return self.get(digest)
-        except NotFound:
+            known = self.get(digest)
+            os.utime(known.folder / "index.json")  # it is wanted: see `collect`
+            return known
+        except (NotFound, FileNotFoundError):
             pass
         with self.scratch() as scratch:
             made = scratch / digest
@@ -147,6 +150,29 @@ class Bundles:
         """
         with self._blobs.open(AREA, f"{digest[:32]}/{digest}") as packed:
             return packed.read()
+
+    def collect(self, named: Callable[[], Collection[str]], before: datetime) -> int:
+        """Remove bundles that nothing names, and what interrupted installs left; how many bundles went.
+
+        :param named: every digest that an installed app has. Called once more before something goes: an install may have ended meanwhile.
+        :param before: only what was made, or wanted again, before.
+        """
+        tmp = self._folder / "tmp"
+        for left in tmp.iterdir() if tmp.is_dir() else ():
+            if left.stat().st_mtime < before.timestamp():
+                shutil.rmtree(left, ignore_errors=True)
+        here = {path.parent.name: path.stat().st_mtime for path in self._folder.glob("*/index.json")}
+        kept = {key.rpartition("/")[2]: made.timestamp() for key, _, made in self._blobs.list(AREA)}
+        old = {digest for digest, made in (kept | here).items() if made < before.timestamp()}
+        unnamed = old - set(named()) if old else set()
+        unnamed -= set(named()) if unnamed else set()
+        for digest in unnamed:
+            with self._lock:
+                self._kept.pop(digest, None)
+            with self.scratch() as scratch, suppress(FileNotFoundError):
+                os.rename(self._folder / digest, scratch / digest)
+        self._blobs.delete(AREA, [f"{digest[:32]}/{digest}" for digest in unnamed])
+        return len(unnamed)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ class Installer:
         try:
             with self._bundles.scratch() as scratch:
                 fetched = self._sources.fetch(source, order.kind, order.slug, scratch)
-                if old is not None and _is_same(fetched, old, source, order):
+                if old is not None and self._is_whole(old) and _is_same(fetched, old, source, order):
                     return old
                 if old is not None and not order.acked and self._waits(fetched.manifest, old):
                     return self._postpone(fetched, source, old)
@@ -157,6 +157,13 @@ class Installer:
         except CozyError as error:
             tell(state | {"state": "errored", "error": error.detail})
             raise
+
+    def _is_whole(self, old: Stored) -> bool:
+        """Whether the files of what is installed are here."""
+        try:
+            return bool(self._bundles.get(str(old.private.get(DIGEST) or "")))
+        except NotFound:
+            return False
 
     def _finish(self, order: Order, fetched: Fetched, source: str, old: Stored | None, digest: str) -> Stored:
         """Have the new version be the one that is there."""
@@ -234,7 +241,7 @@ def _is_same(fetched: Fetched, old: Stored, source: str, order: Order) -> bool:
     """Whether there is nothing to do: sources that name their versions have this very one."""
     is_named = source.startswith(("registry:", "http:", "https:", "npm:"))
     is_there = fetched.version == old.doc.get("version") and fetched.checksum == old.doc.get("checksum")
-    return is_named and is_there and order.parameters is None and DIGEST in old.private and source == old.doc.get("source")
+    return is_named and is_there and order.parameters is None and source == old.doc.get("source")
 
 
 def _as_values(rules: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from cozyd.errors import CozyError
 
 log = logging.getLogger("cozyd.apps")
 
-AT_ONCE = 4
+AT_ONCE = 6
 KEPT = 1000
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -61,6 +61,7 @@ class Runs:
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="apps")
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
+        self._closing = threading.Event()
 
     def get(self, key: str) -> Run | None:
         """The run a request began; None: it has not."""
@@ -82,6 +83,11 @@ class Runs:
         with self._lock:
             self._runs.pop(key, None)
 
+    def rest(self, seconds: float) -> bool:
+        """Wait, inside of a run; whether the process stops meanwhile."""
+        return self._closing.wait(seconds)
+
     def close(self) -> None:
         """Wait for what runs; what waits is dropped."""
+        self._closing.set()
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -427,6 +427,10 @@ class Auth:
         linked = self.clients.get(principal.id).linked_app if principal.kind == "client" else ""
         return maker_of(principal, linked, str(self._record()["domain"]))
 
+    def link_of(self, code: str, address: str) -> Stored:
+        """The share link of a token or short code: see `Bearer.link`."""
+        return self._bearer.link(code, address)
+
     def unlock_link(self, id: str, password: str, seen: Credentials) -> str | None:
         """The value of the cookie `pass<id>`, for the password of a share link; None: it has none.
 

@@ -118,6 +118,14 @@ class Bearer:
             raise BadToken(expired=True)
         return claims
 
+    def link(self, code: str, address: str) -> Stored:
+        """The share link that a token or short code is of, whether its password was given or not.
+
+        :raises Forbidden, BadRequest, BadToken: it is none's, or its time is over.
+        :raises TooManyRequests: this address guessed too many.
+        """
+        return self._sets.of_code(code if "." in code else self._long(code, address))
+
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _long(self, short: str, address: str) -> str:

@@ -56,7 +56,7 @@ def build(stack: Stack) -> Server:
         threads=config.server.threads,
         limits=Limits(config.server.head_timeout, config.server.body_timeout, _connections(config.server.connections)),
         trusted_proxy=config.server.trusted_proxy,
-        chores=[Chore(stack.collect_uploads, every=600)],
+        chores=[Chore(stack.collect_uploads, every=600), Chore(stack.collect_apps, every=86_400)],
     )
 
 

@@ -11,6 +11,7 @@ from cozyd.instance import Instance
 from cozyd.jobs.triggers import NewTrigger
 from cozyd.jobs.worker import Worker
 from cozyd.stack import Stack
+from tests.support.serving import eventually
 from tests.support.stack import Clock, open_stack
 from tests.support.workshop import noted
 from workers import accounts
@@ -76,3 +77,25 @@ def test_without_something_to_clean_up_only_the_triggers_go(house: House):
     assert house.alice.jobs.queue("konnector") == []
     with pytest.raises(NotFound):
         house.alice.docs.all(SOFT_DELETED)
+
+
+def test_a_konnector_is_removed_when_its_accounts_are_cleaned_up_after(house: House):
+    house.account("a", "bank")
+    house.account("b", "shop")
+    assert house.alice.apps.remove("konnector", "bank")[1] is False
+    assert [row.ref.id for row in house.alice.docs.all(ACCOUNTS).rows] == ["b"]
+    (job,) = house.alice.jobs.queue("account-deleted")
+    assert house.stack.runner.run("alice.example", job.id)
+    (job,) = house.alice.jobs.queue("konnector")
+    assert house.alice.apps.get("konnector", "bank")
+    assert house.stack.runner.run("alice.example", job.id)
+    eventually(lambda: not is_there(house, "bank"))
+    assert is_there(house, "shop")
+    assert house.alice.apps.remove("konnector", "shop")[1] is False
+
+
+def is_there(house: House, konnector: str) -> bool:
+    try:
+        return house.alice.apps.get("konnector", konnector) is not None
+    except NotFound:
+        return False
