@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cozyd.auth.values import Credentials
 from cozyd.config import Config, Documents, Storage
 from cozyd.descriptions import described, description
 from cozyd.descriptions.models import python_models, typescript_models
@@ -81,3 +82,24 @@ def test_strict_validation_refuses_and_warning_does_not(tmp_path: Path, caplog: 
             assert ("is not as described: /name" in caplog.text) == (mode == "warn")
         docs.put("io.cozy.photos.albums", {"name": "Summer", "more": [1]})
         stack.close()
+
+
+def test_what_the_server_writes_of_log_ins_and_links_is_as_described(tmp_path: Path):
+    """In strict mode a document of ours that is not as described would be refused."""
+    stack = Stack.open(Config(storage=Storage(path=tmp_path), documents=Documents(validation="strict")))
+    alice = stack.create("alice.localhost", passphrase="a long passphrase")
+    auth, seen = (
+        alice.auth,
+        Credentials(address="192.0.2.1", agent="Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0"),
+    )
+    auth.sessions.open(seen, long_run=True)
+    _, password = auth.devices.add("Phone", ["contacts", "files"], True)
+    auth.devices.identify(password)
+    auth.trail.note("login_failed", seen)
+    auth.factors.trust(seen)
+    auth.grants.new_code("client", "io.cozy.files", "https://client.example/", "challenge")
+    auth.grants.start("client", "io.cozy.files")
+    stack.apps.maintenance.begin("bank", {"flag_short_maintenance": True})
+    written = {"io.cozy.sessions", "io.cozy.devices", "io.cozy.auth.events", "io.cozy.auth.trusted", "io.cozy.oauth.grants"}
+    assert {doctype for doctype in written if alice.docs.all(doctype).rows} == written
+    stack.close()
