@@ -7,7 +7,6 @@ import json
 import os
 import re
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.support.busy import Busy
 from tests.support.client import Answer, Client
 from tests.support.pictures import CORNERS, alike, corners, encoded, pdf, photo, upright
 from tests.support.serving import CLI, Served, eventually, run
@@ -227,43 +227,6 @@ def test_a_film_that_is_none_is_one_failed_job(alice: Client, content: bytes):
 # -- many -----------------------------------------------------------------------------------------------------------------
 
 
-class Busy:
-    """Clients that list folders all the time, and how long they waited."""
-
-    def __init__(self, served: Served, count: int) -> None:
-        self._clients = [Client(served, scope=("io.cozy.files",)) for _ in range(count)]
-        self._stop = threading.Event()
-        self.waits: list[float] = []
-        self.failures: list[int] = []
-
-    def during(self, seconds: float) -> list[float]:
-        """Their waits over a while."""
-        with self:
-            self._stop.wait(seconds)
-        return self.waits
-
-    def _work(self, client: Client) -> None:
-        while not self._stop.is_set():
-            began = time.monotonic()
-            status = client.api("GET", "/files/io.cozy.files.root-dir").status
-            self.waits.append(time.monotonic() - began)
-            self.failures += [status] if status != 200 else []
-            self._stop.wait(0.2)
-
-    def __enter__(self) -> "Busy":
-        self._stop.clear()
-        self.waits, self.failures = [], []
-        self._threads = [threading.Thread(target=self._work, args=(client,)) for client in self._clients]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-
 def p99(waits: list[float]) -> float:
     return sorted(waits)[int(len(waits) * 0.99)]
 
@@ -285,7 +248,7 @@ def many(server: Served, count: int, clients: int) -> tuple[float, float, int]:
     alice = Client(server, scope=SCOPE)
     contents = [photo(orientation, width=6000, height=4000) for orientation in (6, 3, 1, 8, 2, 4, 5, 7)[:count]]
     busy = Busy(server, clients)
-    idle = p99(list(busy.during(min(10, count / 4))))
+    idle = p99(busy.during(min(10, count / 4)))
     memory = 0
     files = []
     with busy:
