@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import apps, auth, blobs, devices, documents, files, jobs, pim, queries, realtime, search, storm, tree
+from benchmarks import apps, auth, blobs, devices, documents, files, jobs, photos, pim, queries, realtime, search, storm, tree
 from benchmarks.load import need, table, verdict
 from tests.support.serving import Served
 
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Served, Path], None]] = {
     "realtime": lambda server, _: realtime.measure(server),
     "files": files.measure,
     "jobs": lambda _, folder: jobs.measure(folder),
+    "photos": lambda server, _: photos.measure(server),
     "pim": pim.measure,
     "sizes": lambda server, _: pim.sizes(server),
     "devices": lambda server, _: devices.measure(server),

@@ -149,6 +149,17 @@ class Served:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
+    def largest_child(self) -> int:
+        """The most memory that a child of it which is still there has had, in bytes."""
+        assert self.process is not None
+        found = 0
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(OSError, IndexError):  # threads and children end meanwhile
+                for pid in (task / "children").read_text().split():
+                    status = Path(f"/proc/{pid}/status").read_text()
+                    found = max(found, int(status.split("VmHWM:")[1].split()[0]) * 1024)
+        return found
+
     def cpu(self) -> float:
         """Processor time that it has used, in seconds."""
         assert self.process is not None

@@ -1,11 +1,9 @@
 """Thumbnails and what contents say of themselves, through a served process: from the upload to the removal."""
 
-import contextlib
 import hashlib
 import io
 import json
 import os
-import re
 import struct
 import time
 from collections.abc import Iterator
@@ -231,18 +229,6 @@ def p99(waits: list[float]) -> float:
     return sorted(waits)[int(len(waits) * 0.99)]
 
 
-def largest_child(server: Served) -> int:
-    """The most memory that a child of the server has had, in bytes."""
-    found = 0
-    assert server.process is not None
-    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # threads and children end meanwhile
-            for pid in (task / "children").read_text().split():
-                with_peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-                found = max(found, int(with_peak[1]) * 1024 if with_peak else 0)
-    return found
-
-
 def many(server: Served, count: int, clients: int) -> tuple[float, float, int]:
     """Upload photos of 24 MP while clients work: p99 idle and busy, and the child's largest memory; every thumbnail is looked at."""
     alice = Client(server, scope=SCOPE)
@@ -254,13 +240,13 @@ def many(server: Served, count: int, clients: int) -> tuple[float, float, int]:
     with busy:
         for number in range(count):
             files.append(upload(alice, f"many-{number}.jpg", contents[number % len(contents)], "image/jpeg"))
-            memory = max(memory, largest_child(server))
+            memory = max(memory, server.largest_child())
         broken = upload(alice, "many-broken.jpg", contents[0][:-5000], "image/jpeg")
         for file in files:
             links = alice.api("GET", f"/files/{file['id']}").json["data"]
             for format in ("tiny", "small", "medium", "large"):
                 assert alike(corners(pictures(alice, links, format)), CORNERS)
-            memory = max(memory, largest_child(server))
+            memory = max(memory, server.largest_child())
     assert busy.failures == []
     eventually(lambda: [job["state"] for job in jobs_of(alice, broken)] == ["errored"], within=40)
     assert "done" in [job["state"] for job in jobs_of(alice, files[-1])]
