@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
@@ -17,6 +18,7 @@ from cozyd.documents.store import Ref
 from cozyd.errors import BadRequest, BadToken, NotFound
 from cozyd.instance import Instance
 from cozyd.stack import Stack
+from tests.support.oauth import challenge_of
 from tests.support.stack import Clock, open_stack
 
 REDIRECT = "https://client.example/cb"
@@ -229,3 +231,120 @@ def test_a_client_cannot_make_itself_more_than_it_is(alice: Instance):
 
 def test_the_metadata_is_valid_by_rfc_8414(alice: Instance):
     AuthorizationServerMetadata(alice.auth.oauth("https://alice.example").metadata()).validate()
+
+
+# -- what is wrong, in the reference's words and order -------------------------------------------------------------------
+
+GOOD = {"response_type": "code", "redirect_uri": REDIRECT, "scope": SCOPE, "state": "s"}
+VERIFIER = "v" * 43
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"state": "", "client_id": ""}, "Error No state parameter"),
+        ({"client_id": "", "redirect_uri": ""}, "Error No client_id parameter"),
+        ({"redirect_uri": "", "response_type": ""}, "Error No redirect_uri parameter"),
+        ({"response_type": "token"}, "Error Invalid response type"),
+        ({"code_challenge": "x", "code_challenge_method": "plain"}, "Error Invalid challenge code method"),
+        ({"code_challenge": challenge_of(VERIFIER), "code_challenge_method": ""}, "Error Invalid challenge code method"),
+        ({"code_challenge_method": "S256"}, "Error No challenge code"),
+        ({"code_challenge": "x", "code_challenge_method": "S256"}, "Error Invalid challenge code"),
+        ({"client_id": "nobody", "redirect_uri": "https://x"}, "Error No registered client"),
+        ({"redirect_uri": REDIRECT + "/", "scope": ""}, "Error Incorrect redirect_uri"),
+        ({"scope": ""}, "Error No scope parameter"),
+        ({"scope": "login"}, "Error No scope parameter"),
+        ({"scope": "a:NOPE"}, "Error Invalid scope"),
+        ({"scope": "*"}, "Error No challenge code"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_request_is_said_in_the_order_of_the_reference(alice: Instance, changed: dict[str, str], said: str):
+    asked = {"client_id": register(alice).id} | GOOD | changed
+    with pytest.raises(BadRequest) as refused:
+        alice.auth.oauth("https://alice.example").asked(form(**asked))
+    assert refused.value.detail == said
+
+
+def test_a_parameter_that_comes_twice_is_refused(alice: Instance):
+    asked = form(client_id=register(alice).id, **GOOD) | {"scope": [SCOPE, "io.cozy.files"]}
+    with pytest.raises(BadRequest):
+        alice.auth.oauth("https://alice.example").asked(asked)
+
+
+def test_the_redirect_says_code_state_and_issuer_and_a_refusal_why(alice: Instance):
+    client, oauth = register(alice, redirect_uris=[f"{REDIRECT}?a=1"]), alice.auth.oauth("https://alice.example")
+    asked = oauth.asked(form(client_id=client.id, **GOOD | {"redirect_uri": f"{REDIRECT}?a=1", "scope": f"  {SCOPE}   io.cozy.files "}))
+    assert asked.scope == f"{SCOPE} io.cozy.files"
+    target = oauth.approve(asked, "Linux")
+    query = parse_qs(urlsplit(target).query)
+    assert target.endswith("#")
+    assert (query["a"], query["state"], query["iss"]) == (["1"], ["s"], ["https://alice.example"])
+    assert query["code"] == query["access_code"]
+    assert alice.auth.clients.get(client.id).stored.doc["client_os"] == "Linux"
+    assert "pending" not in alice.auth.clients.get(client.id).stored.doc
+    denied = parse_qs(urlsplit(oauth.denial(asked)).query)
+    assert denied == {"a": ["1"], "error": ["access_denied"], "state": ["s"], "iss": ["https://alice.example"]}
+    oauth.approve(asked)
+    assert alice.auth.clients.get(client.id).stored.doc["client_os"] == "Linux", "who does not say stays as he was"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"grant_type": ""}, "the grant_type parameter is mandatory"),
+        ({"client_id": ""}, "the client_id parameter is mandatory"),
+        ({"client_secret": ""}, "the client_secret parameter is mandatory"),
+        ({"client_id": "nobody"}, "the client must be registered"),
+        ({"client_secret": "x"}, "invalid client_secret"),
+        ({"code": ""}, "the code parameter is mandatory"),
+        ({"code": "x"}, "invalid code"),
+        ({"code_verifier": "w" * 43}, "invalid code_verifier"),
+        ({"code_verifier": ""}, "invalid code_verifier"),
+        ({"grant_type": "password"}, "invalid grant type"),
+        ({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid refresh token"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_at_the_token_endpoint_is_said_in_the_words_of_the_reference(alice: Instance, changed: dict[str, str], said: str):
+    client = register(alice)
+    text = code(alice, client, code_challenge=challenge_of(VERIFIER), code_challenge_method="S256")
+    fields = {"grant_type": "authorization_code", "client_id": client.id, "client_secret": client.stored.doc["client_secret"], "code": text}
+    oauth = alice.auth.oauth("https://alice.example")
+    with pytest.raises(BadRequest) as refused:
+        oauth.token(form(**fields | {"code_verifier": VERIFIER} | changed))
+    assert refused.value.detail == said
+    if "code" not in changed and "code_verifier" not in changed:
+        assert oauth.token(form(**fields | {"code_verifier": VERIFIER}))["token_type"] == "bearer", "the code was not used up"
+
+
+def test_a_client_without_a_secret_shows_none_and_a_challenge(alice: Instance):
+    client, oauth = register(alice, token_endpoint_auth_method="none"), alice.auth.oauth("https://alice.example")
+    with pytest.raises(BadRequest, match="No challenge code"):
+        oauth.asked(form(client_id=client.id, **GOOD))
+    text = code(alice, client, code_challenge=challenge_of(VERIFIER), code_challenge_method="S256")
+    fields = {"grant_type": "authorization_code", "client_id": client.id, "code": text, "code_verifier": VERIFIER}
+    with pytest.raises(BadRequest, match="invalid client_secret"):
+        oauth.token(form(**fields, client_secret="x"))
+    first = oauth.token(form(**fields))
+    refresh = {"grant_type": "refresh_token", "client_id": client.id}
+    second = oauth.token(form(**refresh, refresh_token=first["refresh_token"]))
+    assert second["refresh_token"] != first["refresh_token"]
+    with pytest.raises(BadRequest):
+        oauth.token(form(**refresh, refresh_token=first["refresh_token"]))
+    with pytest.raises(BadRequest):
+        oauth.token(form(**refresh, refresh_token=second["refresh_token"])), "a replay ends the family"
+
+
+def test_revoking_a_token_ends_what_its_code_gave_and_another_s_is_refused(alice: Instance):
+    client, other, oauth = register(alice), register(alice), alice.auth.oauth("https://alice.example")
+    made = exchange(alice, client, code(alice, client))
+    shown = {"client_id": client.id, "client_secret": client.stored.doc["client_secret"]}
+    foreign = {"client_id": other.id, "client_secret": other.stored.doc["client_secret"]}
+    with pytest.raises(BadRequest):
+        oauth.revoke(form(**foreign, token=made["refresh_token"]))
+    alice.auth.identify(Credentials(bearer=made["access_token"]))
+    oauth.revoke(form(**shown, token="none of ours"))
+    oauth.revoke(form(**shown, token=made["refresh_token"]))
+    with pytest.raises(BadToken):
+        alice.auth.identify(Credentials(bearer=made["access_token"]))
