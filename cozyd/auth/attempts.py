@@ -43,6 +43,11 @@ class Gate:
         self._lock = threading.Lock()
         self._inside = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many hash or wait now."""
+        return self._inside
+
     def __call__(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """What the work gives; the caller waits.
 
@@ -62,8 +67,9 @@ class Gate:
 
 def _step_back() -> None:
     """Give this thread less of the processors than the others: on Linux each thread has a priority of its own."""
+    this = threading.get_native_id()
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        os.setpriority(os.PRIO_PROCESS, this, os.getpriority(os.PRIO_PROCESS, this) + NICE)
 
 
 class Attempts:

@@ -168,7 +168,7 @@ def judged(page: Page, folder: Path, name: str) -> list[str]:
     found = []
     for size, scheme in LOOKS:
         page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # no colour is caught halfway
         page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
         found += [f"{size}, {scheme}: {one}" for one in violations(page)]
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -16,25 +16,13 @@ from blueprints import create_app
 from blueprints._request import Service
 from cozyd.auth import Credentials
 from cozyd.stack import Stack
-from tests.support.identity import Browser, Home, homes
+from tests.support.identity import Browser, Home
 from tests.support.oauth import REDIRECT, challenge_of
 from tests.support.serving import PASSPHRASE
-from tests.support.stack import Clock
 from tests.support.visitor import field
 
 NUMBERS = count()
 CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Clock]]:
-    with homes(tmp_path_factory.mktemp("defence")) as found:
-        yield found
-
-
-@pytest.fixture
-def stack(place: tuple[Stack, Clock]) -> Stack:
-    return place[0]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Links that log in by mail: once, for a while, and with the passphrase where a second factor is asked for."""
 
 import re
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 from urllib.parse import urlencode
@@ -11,17 +10,11 @@ import pytest
 from cozyd.auth.passwords import derive
 from cozyd.auth.values import Kdf
 from cozyd.stack import Stack
-from tests.support.identity import FEW, Browser, Home, homes
+from tests.support.identity import FEW, Browser, Home
 from tests.support.serving import PASSPHRASE
 from tests.support.visitor import field
 
 NUMBERS = count()
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with homes(tmp_path_factory.mktemp("magic")) as (stack, _):
-        yield stack
 
 
 @pytest.fixture

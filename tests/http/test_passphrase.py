@@ -1,6 +1,6 @@
 """The passphrase over HTTP: chosen with an invitation, changed, renewed by mail, and what of the vault goes with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -11,24 +11,12 @@ from cozyd.auth.passphrase import BITWARDEN
 from cozyd.auth.passwords import derive
 from cozyd.auth.values import Kdf
 from cozyd.stack import Stack
-from tests.support.identity import FEW, Browser, Home, homes, private_key_of
+from tests.support.identity import FEW, Browser, Home, private_key_of
 from tests.support.serving import PASSPHRASE
-from tests.support.stack import Clock
 from tests.support.visitor import field
 
 OTHER = "a cloud of orange teapots"
 NUMBERS = count()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Clock]]:
-    with homes(tmp_path_factory.mktemp("passphrase")) as found:
-        yield found
-
-
-@pytest.fixture
-def stack(place: tuple[Stack, Clock]) -> Stack:
-    return place[0]
 
 
 @pytest.fixture

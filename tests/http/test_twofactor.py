@@ -1,7 +1,6 @@
 """The second factor as browsers and applications meet it: codes by mail, of an app, of paper; browsers that are trusted."""
 
 import base64
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -12,24 +11,13 @@ import pytest
 from cozyd.auth.passwords import derive
 from cozyd.auth.values import Kdf
 from cozyd.stack import Stack
-from tests.support.identity import FEW, Browser, Home, homes
+from tests.support.identity import FEW, Browser, Home
 from tests.support.serving import PASSPHRASE
 from tests.support.stack import Clock
 from tests.support.visitor import field
 
 NUMBERS = count()
 SETTINGS = "io.cozy.settings"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Clock]]:
-    with homes(tmp_path_factory.mktemp("twofactor")) as found:
-        yield found
-
-
-@pytest.fixture
-def clock(place: tuple[Stack, Clock]) -> Clock:
-    return place[1]
 
 
 @pytest.fixture

@@ -267,7 +267,7 @@ def test_what_is_wrong_with_a_request_is_said_in_the_order_of_the_reference(alic
 
 
 def test_a_parameter_that_comes_twice_is_refused(alice: Instance):
-    asked = form(client_id=register(alice).id, **GOOD) | {"scope": [SCOPE, "io.cozy.files"]}
+    asked: Form = {**form(client_id=register(alice).id, **GOOD), "scope": [SCOPE, "io.cozy.files"]}
     with pytest.raises(BadRequest):
         alice.auth.oauth("https://alice.example").asked(asked)
 

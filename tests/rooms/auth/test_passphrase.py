@@ -1,13 +1,16 @@
 """The passphrase: what clients derive, how it is kept, how often one may try."""
 
 import hashlib
+import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cozyd.auth import BITWARDEN, Auth, Credentials, Owner
-from cozyd.auth.attempts import ACCOUNT_ATTEMPTS, ATTEMPTS, ATTEMPTS_WINDOW, Gate
+from cozyd.auth.attempts import ACCOUNT_ATTEMPTS, ATTEMPTS, ATTEMPTS_WINDOW, NICE, Gate
 from cozyd.auth.passwords import derive, keep, matches
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.auth.values import Kdf
@@ -179,6 +182,28 @@ def test_a_cozy_of_long_ago_sends_the_passphrase_itself_once(stack: Stack, alice
     assert auth.log_in(derive(PASSPHRASE, auth.passphrase.kdf()), Credentials())
     with pytest.raises(Unauthorized):
         auth.log_in(PASSPHRASE, Credentials())
+
+
+def test_hashing_steps_back_for_everybody_else_and_more_than_a_few_are_refused_at_once():
+    gate, began, ends = Gate(1), threading.Semaphore(0), threading.Event()
+
+    def hashes() -> int:
+        began.release()
+        ends.wait(10)
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    with ThreadPoolExecutor(gate.room) as callers:
+        calls = [callers.submit(gate, hashes) for _ in range(gate.room)]
+        began.acquire()
+        while gate.waiting < gate.room:
+            threading.Event().wait(0.01)
+        with pytest.raises(TooManyRequests):
+            gate(hashes)
+        assert not began.acquire(blocking=False), "one at a time"
+        ends.set()
+        usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        assert {call.result(10) for call in calls} == {min(usual + NICE, 19)}
+    assert gate(lambda: 7) == 7
 
 
 def test_what_a_cozy_stack_kept_is_known():
