@@ -1,15 +1,16 @@
 """Address books and calendars themselves: found, made, changed, removed; what is in them is `Pim`'s (docs/pim.md)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cozyd import jsons
 from cozyd.documents import Documents
-from cozyd.documents.store import Doc, Map, Ref, Stored, Write
+from cozyd.documents.store import Doc, Key, Map, Ref, Stored, Write
 from cozyd.errors import Conflict, Forbidden, NotFound
 from cozyd.locks import Lock
-from cozyd.pim import birthdays, ical
+from cozyd.pim import birthdays, ical, konnectors
 from cozyd.pim.konnectors import CALENDARS
 from cozyd.pim.record import BOOKS, CONTACTS, DEFAULT_BOOK
 from cozyd.pim.rows import DAV, DEFAULT_CALENDAR
@@ -17,6 +18,7 @@ from cozyd.pim.rows import DAV, DEFAULT_CALENDAR
 Kind = Literal["book", "calendar"]
 DOCTYPE: Mapping[Kind, str] = {"book": BOOKS, "calendar": CALENDARS}
 _PROPERTIES = ("name", "color", "order", "description", "timezone", "transparent", "components")
+_LAST = "\U0010ffff"
 _USUAL = {name: ical.COMPONENTS[name] for name in ical.USUAL}
 
 
@@ -78,7 +80,15 @@ class Collections:
             except NotFound:
                 continue
             found += [self._collection(kind, one) for one in page.rows if one.ref.id not in (DEFAULT_BOOK, DEFAULT_CALENDAR)]
-        return found
+        known = {one.id for one in found}
+        return [*found, *(self.get(id) for id in self._of_konnectors() if id not in known)]
+
+    def _of_konnectors(self) -> Iterator[str]:
+        """The ids of the calendars that konnectors have brought something for, each found by one row."""
+        start: Key = (konnectors.PREFIX,)
+        while rows := self._docs.rows(DAV, start=start, end=(f"{konnectors.PREFIX}{_LAST}",), limit=1):
+            yield rows[0].key[0]
+            start = (rows[0].key[0], _LAST)
 
     def get(self, id: str) -> Collection:
         """One by id.
@@ -93,7 +103,15 @@ class Collections:
             return Collection(id, "book", {"VCARD": CONTACTS}, self._token(id))
         if id == DEFAULT_CALENDAR:
             return Collection(id, "calendar", _USUAL, self._token(id))
-        raise NotFound("There is no such collection")
+        body = self._brought(id)
+        if not body:
+            raise NotFound("There is no such collection")
+        return self._collection("calendar", Stored(Ref(CALENDARS, id), "", jsons.dump(body)))
+
+    def _brought(self, id: str) -> Doc:
+        """What the calendar of a konnector's account would have as its document; empty of any other."""
+        rows = self._docs.rows(DAV, (id,), limit=1) if id.startswith(konnectors.PREFIX) else ()
+        return konnectors.calendar(self._docs.get(rows[0].ref).doc) if rows else {}
 
     def has(self, id: str) -> bool:
         """Whether there is a collection of an id."""
@@ -127,7 +145,8 @@ class Collections:
 
         def write() -> Stored:
             known = self._docs.get_many(ref.doctype, [ref.id])[0]
-            old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known else _body(collection.kind, {})
+            fresh = self._brought(collection.id) or _body(collection.kind, {})
+            old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known else fresh
             changed = {key: value for key, value in _body(collection.kind, props).items() if key != "components" and key in props}
             body = {key: value for key, value in (old | changed).items() if value not in ("", None)}
             private = None if dead is None else {"dead": dict(dead)}
@@ -142,11 +161,12 @@ class Collections:
         """
         if collection.id in (DEFAULT_BOOK, DEFAULT_CALENDAR):
             raise Forbidden("This collection cannot be removed", source="need-privileges")
-        stored = self._docs.get(Ref(DOCTYPE[collection.kind], collection.id))
+        stored = self._docs.get_many(DOCTYPE[collection.kind], [collection.id])[0]
         with self._hold(collection.id):
             rows = self._docs.rows(DAV, (collection.id,)) if collection.id != birthdays.ID else ()
             members = [Write(row.ref, rev=row.rev, deleted=True) for row in rows]
-            self._docs.commit([*members, Write(stored.ref, rev=stored.rev, deleted=True)])
+            itself = [Write(stored.ref, rev=stored.rev, deleted=True)] if stored is not None else []
+            self._docs.commit([*members, *itself])
 
     def _collection(self, kind: Kind, stored: Stored) -> Collection:
         doc = stored.doc

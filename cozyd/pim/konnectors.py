@@ -1,6 +1,7 @@
 """Calendars of konnectors: what one brings from an account is in a calendar of that account, only to be read (contract/pim.md, 3.1).
 
-A konnector writes events and todos, and knows no calendars. The calendar of its account is made with the first of them.
+A konnector writes events and todos, and knows no calendars. The calendar of its account is made with the first of them; of those that were
+moved in from elsewhere there is one without a document.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,13 @@ from cozyd.pim.groups import Look
 from cozyd.pim.ical import COMPONENTS
 
 CALENDARS = "io.cozy.calendar.calendars"
-_PREFIX = "konnector-"
+PREFIX = "konnector-"
 
 
 def calendar_of(doc: Map) -> str:
     """The id of the calendar of a document that a konnector has brought; empty of others."""
     account = text_of(look(doc, "cozyMetadata.sourceAccount"))
-    return _PREFIX + part_of(account) if account else ""
+    return PREFIX + part_of(account) if account else ""
 
 
 def ripple(changes: Sequence[Change], look_up: Look) -> list[Write]:
@@ -30,11 +31,11 @@ def ripple(changes: Sequence[Change], look_up: Look) -> list[Write]:
     }
     ids = list(wanted)
     known = look_up.get_many(CALENDARS, ids) if ids else ()
-    return [Write(Ref(CALENDARS, id), body=_calendar(wanted[id])) for id, stored in zip(ids, known, strict=True) if stored is None]
+    return [Write(Ref(CALENDARS, id), body=calendar(wanted[id])) for id, stored in zip(ids, known, strict=True) if stored is None]
 
 
-def _calendar(doc: Map) -> Doc:
-    """A calendar named after the konnector, and whose account it is."""
+def calendar(doc: Map) -> Doc:
+    """The calendar of a document's account, named after the konnector and whose account it is."""
     slug = text_of(look(doc, "cozyMetadata.createdByApp"))
     whose = text_of(look(doc, "cozyMetadata.sourceAccountIdentifier"))
     name = " ".join(part for part in (slug, f"({whose})" if whose and slug else whose) if part)

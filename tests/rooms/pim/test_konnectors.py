@@ -60,6 +60,23 @@ def test_a_calendar_that_the_konnector_names_is_its_own_choice_and_a_name_that_w
     assert alice.pim.collection("konnector-a1").props["name"] == "School"
 
 
+def test_what_was_moved_in_without_its_calendar_has_one_too(alice: Instance):
+    for account in ("a1", "b2"):
+        alice.docs.put(EVENTS, lesson(account, f"of {account}"))
+        alice.docs.delete(Ref(CALENDARS, f"konnector-{account}"), alice.docs.get(Ref(CALENDARS, f"konnector-{account}")).rev)
+    found = {
+        one.id: (one.props["name"], one.read_only) for one in alice.pim.collections() if one.kind == "calendar" and one.id != "calendar"
+    }
+    assert found == {"konnector-a1": ("pronote (a1@school)", True), "konnector-b2": ("pronote (b2@school)", True)}
+    assert labels(alice, "konnector-b2") == ["of b2"]
+    alice.pim.change(alice.pim.collection("konnector-b2"), {"name": "Sports", "color": "#ff0000"})
+    renamed = alice.docs.get(Ref(CALENDARS, "konnector-b2")).doc
+    assert (renamed["name"], renamed["readOnly"], renamed["source"]) == ("Sports", True, {"type": "konnector", "account": "b2"})
+    alice.pim.remove(alice.pim.collection("konnector-a1"))
+    assert not alice.pim.has("konnector-a1")
+    assert not alice.pim.has("konnector-nobody")
+
+
 def test_a_calendar_that_was_removed_comes_back_with_the_next_event(alice: Instance):
     alice.docs.put(EVENTS, lesson("a1", "Maths"))
     alice.pim.remove(alice.pim.collection("konnector-a1"))
