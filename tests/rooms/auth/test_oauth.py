@@ -348,3 +348,30 @@ def test_revoking_a_token_ends_what_its_code_gave_and_another_s_is_refused(alice
     oauth.revoke(form(**shown, token=made["refresh_token"]))
     with pytest.raises(BadToken):
         alice.auth.identify(Credentials(bearer=made["access_token"]))
+
+
+def test_a_refresh_token_is_its_client_s_alone_and_no_other_token_refreshes(alice: Instance):
+    client, other = register(alice), register(alice)
+    made = exchange(alice, client, code(alice, client))
+    for wrong in (made["access_token"], alice.auth.registration_token(client), "x.y.z", ""):
+        with pytest.raises(BadRequest, match="invalid refresh token"):
+            refresh(alice, client, wrong)
+    with pytest.raises(BadRequest, match="invalid refresh token"):
+        refresh(alice, other, made["refresh_token"])
+    assert refresh(alice, client, made["refresh_token"])["scope"] == SCOPE, "the owner of the token goes on"
+
+
+def test_a_redirect_uri_at_the_token_endpoint_is_that_of_the_request(alice: Instance):
+    client = register(alice)
+    text = code(alice, client)
+    with pytest.raises(BadRequest, match="invalid redirect_uri"):
+        exchange(alice, client, text, redirect_uri=REDIRECT + "/other")
+    assert exchange(alice, client, text, redirect_uri=REDIRECT)["scope"] == SCOPE
+
+
+def test_a_client_shows_its_secret_before_anything_is_asked_for_it(alice: Instance):
+    client, oauth = register(alice), alice.auth.oauth("https://alice.example")
+    oauth.check_client(client.id, client.stored.doc["client_secret"])
+    for id, secret in ((client.id, "x"), (client.id, ""), ("nobody", "x")):
+        with pytest.raises(BadRequest):
+            oauth.check_client(id, secret)
