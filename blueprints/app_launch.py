@@ -60,12 +60,12 @@ def logs(slug: str) -> Response:
 def make_trigger(slug: str) -> Response:
     """Have a konnector run as often as its manifest says."""
     here = instance()
-    konnector = here.apps.get("konnector", slug)
     message: dict[str, Any] = {"konnector": slug}
     if request.args.get("AccountID"):
         message["account"] = request.args["AccountID"]
     action: Action = "POST"
     allow(action, "io.cozy.triggers", {"worker": "konnector", "message": message})
+    konnector = here.apps.get("konnector", slug)
     trigger = here.jobs.triggers.create(NewTrigger("@cron", cron_of(slug, konnector.doc), "konnector", message, made_by=slug))
     if flag("ExecNow"):
         here.jobs.triggers.launch(trigger.id)

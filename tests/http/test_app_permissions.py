@@ -112,6 +112,17 @@ def test_links_are_found_by_their_codes_their_documents_and_their_types(stack: S
     assert local.ask("GET", "/data/io.cozy.test.things/one", other["attributes"]["codes"]["c"]).status_code == 200
 
 
+def test_who_may_not_is_not_told_what_is_there(stack: Stack):
+    local = Local(stack)
+    local.docs.put("io.cozy.accounts", {"_id": "mine", "account_type": "bank"})
+    local.docs.put("io.cozy.konnectors", {"_id": "io.cozy.konnectors/bank", "slug": "bank", "state": "ready"})
+    token = local.auth.cli_token("io.cozy.test.nothings")
+    for id in ("mine", "not-there"):
+        assert local.ask("POST", f"/accounts/bank/{id}/refresh", token).status_code == 403
+    for slug in ("bank", "not-there"):
+        assert local.ask("POST", f"/konnectors/{slug}/trigger", token).status_code == 403
+
+
 def test_a_link_ends_with_the_app_that_made_it(stack: Stack):
     local = Local(stack)
     token = local.install("notes", notes={"type": "io.cozy.notes"})
