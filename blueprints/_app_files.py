@@ -1,10 +1,11 @@
 """Files of an app over HTTP: packed ones where the browser takes them, ETags, ranges, immutable names (RFC 9110)."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from werkzeug.http import parse_range_header, quote_etag
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Request
 from werkzeug.wsgi import FileWrapper
 
 from cozyd.apps.bundles import Bundle, Coding, Entry
@@ -15,10 +16,26 @@ FOREVER, ASK_AGAIN = "max-age=31536000, immutable", "private, no-cache"
 _HASHED = re.compile(r"[^.]*\.(?:[0-9a-f]{10,}|immutable)\.")
 
 
-def send(request: Request, bundle: Bundle, name: str, policy: str) -> Response:
+class FileAnswer:
+    """An answer that is one file, as a WSGI application: werkzeug's `Response` costs as much as all the rest."""
+
+    __slots__ = ("_body", "_headers", "_status")
+
+    def __init__(self, status: str, headers: Mapping[str, str], body: Iterable[bytes] = ()) -> None:
+        self._status = status
+        self._headers = headers
+        self._body = body
+
+    def __call__(self, _: Any, start_response: Any) -> Iterable[bytes]:
+        """See PEP 3333."""
+        start_response(self._status, list(self._headers.items()))
+        return self._body
+
+
+def send(request: Request, bundle: Bundle, name: str, policy: Callable[[], str]) -> FileAnswer:
     """A file of a bundle, which has it.
 
-    :param policy: the Content-Security-Policy of what a browser may show as a page.
+    :param policy: gives the Content-Security-Policy of what a browser may show as a page.
     :raises RangeNotSatisfiable: no byte of the range exists.
     """
     entry = bundle.entries[name]
@@ -31,23 +48,23 @@ def send(request: Request, bundle: Bundle, name: str, policy: str) -> Response:
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-site",
     }
-    if etag in request.if_none_match:
-        return Response(status=304, headers=headers)
+    if "HTTP_IF_NONE_MATCH" in request.environ and etag in request.if_none_match:
+        return FileAnswer("304 Not Modified", headers)
     size = entry.sizes[coding]
     headers |= {"Content-Type": entry.type, "Accept-Ranges": "bytes"}
     if entry.type.startswith(("text/html", "image/svg", "application/xhtml", "text/xml", "application/xml")):
-        headers["Content-Security-Policy"] = policy
+        headers["Content-Security-Policy"] = policy()
     if coding:
         headers["Content-Encoding"] = coding
     start, stop = _range(request, size, quote_etag(etag))
-    status = 200
+    status = "200 OK"
     if (start, stop) != (0, size):
-        status = 206
+        status = "206 Partial Content"
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
     if request.method == "HEAD":
-        return Response(status=status, headers=headers)
-    return Response(_content(request, bundle, name, coding, start, stop), status, headers=headers, direct_passthrough=True)
+        return FileAnswer(status, headers)
+    return FileAnswer(status, headers, _content(request, bundle, name, coding, start, stop))
 
 
 def is_immutable(name: str) -> bool:
@@ -57,7 +74,7 @@ def is_immutable(name: str) -> bool:
 
 def _coding(request: Request, entry: Entry) -> Coding:
     """The smallest coding that the browser takes."""
-    accepted = request.headers.get("Accept-Encoding", "") if len(entry.sizes) > 1 else ""
+    accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "") if len(entry.sizes) > 1 else ""
     if "br" in entry.sizes and re.search(r"\bbr\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted):
         return "br"
     if "gzip" in entry.sizes and re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted):
@@ -67,7 +84,7 @@ def _coding(request: Request, entry: Entry) -> Coding:
 
 def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
     """The bytes to send: from, up to. Several ranges, or an If-Range that does not hold, give all."""
-    asked, condition = request.headers.get("Range"), request.headers.get("If-Range")
+    asked, condition = request.environ.get("HTTP_RANGE"), request.environ.get("HTTP_IF_RANGE")
     if not asked or (condition and condition != etag):
         return 0, size
     parsed = parse_range_header(asked)

@@ -5,7 +5,7 @@ carries the app's token, which lives with her session. Files are those of the in
 """
 
 import mimetypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -27,6 +27,8 @@ mimetypes.add_type("application/manifest+json", ".webmanifest")
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 ROBOTS = "User-agent: *\nDisallow: /\n"
 CODE = "session_code"
+MOST_READ = 1024
+_READ: dict[tuple[str, str], Mapping[str, Route]] = {}
 
 
 def create_apps_app() -> App:
@@ -39,7 +41,7 @@ def create_apps_app() -> App:
         try:
             if refused is not None:
                 raise refused
-            response = Visit(instance, str(environ["cozyd.slug"]), request).answer()
+            response: App = Visit(instance, str(environ["cozyd.slug"]), request).answer()
         except CozyError as error:
             response = _app_pages.refusal(instance, request, error)
         except HTTPException as error:
@@ -58,20 +60,20 @@ class Visit:
         self.request = request
         self.host = instance.app_host(slug)
 
-    def answer(self) -> Response:
+    def answer(self) -> App:
         """The page, the file, or the way there.
 
         :raises CozyError: there is none, or not for this visitor.
         """
         if self.request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(allow="GET, HEAD")
-        code = self.request.args.get(CODE)
+        code = self.request.args.get(CODE) if self.request.environ.get("QUERY_STRING") else None
         if code is not None:
             return self._let_in(code)
         if not self.instance.doc.get("onboarding_finished"):
             return _to(self.instance.url("/"))
         app = self._app()
-        found = match(routes_of(app.doc), self.request.path)
+        found = match(_routes(app), self.request.path)
         if found is None:
             raise NotFound("Page not found")
         bundle = self.instance.apps.bundle(app)
@@ -85,7 +87,7 @@ class Visit:
             raise Unauthorized("You must be logged in to access this file")
         if name not in bundle.entries:
             raise NotFound("Asset not found")
-        return _app_files.send(self.request, bundle, name, _app_pages.policy_of(self.instance, self.request.scheme))
+        return _app_files.send(self.request, bundle, name, lambda: _app_pages.policy_of(self.instance, self.request.scheme))
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -131,6 +133,17 @@ class Visit:
         if name not in bundle.entries:
             raise NotFound("Page not found")
         return locked(self.instance, self.request) or _app_pages.index(self.instance, self.request, app, bundle, name, session_id)
+
+
+def _routes(app: Stored) -> Mapping[str, Route]:
+    """The routes of an app's document, read once for each revision."""
+    key = (app.ref.id, app.rev)
+    found = _READ.get(key)
+    if found is None:
+        if len(_READ) >= MOST_READ:
+            _READ.clear()
+        found = _READ[key] = routes_of(app.doc)
+    return found
 
 
 def _to(target: str, status: int = 302) -> Response:

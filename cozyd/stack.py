@@ -59,7 +59,7 @@ log = logging.getLogger("cozyd.stack")
 
 GLOBAL = "global"
 _SLUG = re.compile(r"[a-z0-9-]{1,63}")
-KEPT_INSTANCES = 256
+KEPT_INSTANCES, KEPT_APP_HOSTS = 256, 4096
 JOBS_GRACE = 8.0
 """Seconds that running jobs get to end when the process stops; two more are left to give them back."""
 APPS_KEPT = timedelta(days=1)
@@ -105,6 +105,7 @@ class Stack:
         self.drivers = self._chosen(table, locks, cache, new_id, outbound)
         self.tenancy = Tenancy(config, self._records, self._backend, self.drivers, self.instance, self._forget)
         self._hosts: dict[str, str] = {}
+        self._app_hosts: dict[str, tuple[str, str]] = {}
         self._recent: OrderedDict[str, Instance] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[str, Instance] = weakref.WeakValueDictionary()
 
@@ -228,6 +229,25 @@ class Stack:
             raise NotFound("Instance not found")
         return instance, slug
 
+    def locate_any(self, host: str) -> tuple[Instance, str]:
+        """The instance that answers on a host, and the slug of the app that it is for; empty on the host of the instance itself.
+
+        :raises NotFound, Gone: as `locate` and `locate_app`.
+        """
+        known = self._app_hosts.get(host)
+        if known is not None:
+            return self._instance(known[0]), known[1]
+        try:
+            return self.locate(host), ""
+        except NotFound:
+            instance, slug = self.locate_app(host)
+        if not self.shared:
+            with self._lock:
+                if len(self._app_hosts) >= KEPT_APP_HOSTS:  # anybody may ask for any name below a domain
+                    self._app_hosts.clear()
+                self._app_hosts[host] = (instance.domain, slug)
+        return instance, slug
+
     # -- life of an instance ----------------------------------------------------------------------------------------
 
     def create(self, domain: str, wanted: NewInstance | None = None, *, passphrase: str | None = None, **options: Any) -> Instance:
@@ -239,7 +259,10 @@ class Stack:
         """
         if wanted is None:
             wanted = NewInstance(passphrase=None if passphrase is None else NewPassphrase(passphrase), **options)
-        return self.tenancy.create(domain, wanted)
+        made = self.tenancy.create(domain, wanted)
+        with self._lock:
+            self._app_hosts.clear()  # one of them may be the new instance's own
+        return made
 
     def modify(self, domain: str, **changes: Any) -> Instance:
         """Change the record of an instance: see `Tenancy.modify`."""
@@ -265,6 +288,7 @@ class Stack:
         """Host names have changed; one of them, or what it named, is not known here any more."""
         with self._lock:
             self._hosts.clear()
+            self._app_hosts.clear()
             self._recent.pop(domain, None)
             self._alive.pop(domain, None)
 
@@ -302,6 +326,7 @@ class Stack:
             self._records.put(ref.doctype, {**record, "_id": ref.id} | ({"_rev": known.rev} if known is not None else {}))
             with self._lock:
                 self._hosts.clear()
+                self._app_hosts.clear()
         log.info("instance %s restored", record["domain"])
         instance = self._instance(record["domain"])
         instance.search.close()

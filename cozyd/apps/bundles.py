@@ -68,9 +68,9 @@ class Bundle:
     folder: Path
     entries: Mapping[str, Entry]
 
-    def path(self, name: str, coding: Coding = "") -> Path:
-        """Where a file lies that `entries` has."""
-        return self.folder / "packed" / (name + SUFFIXES[coding]) if coding else self.folder / "files" / name
+    def path(self, name: str, coding: Coding = "") -> str:
+        """Where a file lies that `entries` has; a text, as a `Path` takes a tenth of a request to make."""
+        return f"{self.folder}/packed/{name}{SUFFIXES[coding]}" if coding else f"{self.folder}/files/{name}"
 
     def read(self, name: str) -> bytes:
         """A file's content.
@@ -79,7 +79,7 @@ class Bundle:
         """
         if name not in self.entries:
             raise NotFound("There is no such file")
-        return self.path(name).read_bytes()
+        return Path(self.path(name)).read_bytes()
 
 
 class Bundles:

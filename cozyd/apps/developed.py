@@ -14,9 +14,9 @@ class FolderBundle(Bundle):
     :ivar digest: changes whenever a file does.
     """
 
-    def path(self, name: str, coding: Coding = "") -> Path:  # noqa: ARG002  # nothing is packed here
+    def path(self, name: str, coding: Coding = "") -> str:  # noqa: ARG002  # nothing is packed here
         """See `Bundle.path`."""
-        return self.folder / name
+        return f"{self.folder}/{name}"
 
 
 def bundle_of(folder: Path) -> FolderBundle:

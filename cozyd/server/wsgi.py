@@ -15,7 +15,7 @@ from blueprints import app_hosts, uploads
 from cozyd import jsons
 from cozyd.auth.values import Credentials
 from cozyd.config import Limits
-from cozyd.errors import Blocked, CozyError, Forbidden, Gone, NotFound, QuotaExceeded, TermsNotSigned
+from cozyd.errors import Blocked, CozyError, Forbidden, Gone, QuotaExceeded, TermsNotSigned
 from cozyd.files import File, Files
 from cozyd.instance import Instance
 from cozyd.permissions import FILES, Action, Principal
@@ -127,12 +127,10 @@ class Front:
 
     def _locate(self, environ: Environ) -> Instance:
         """The instance of the Host; `cozyd.slug` is set where it is a host of one of her apps."""
-        host: str = environ.get("HTTP_HOST", "")
-        try:
-            return self._stack.locate(host)
-        except NotFound:
-            instance, environ["cozyd.slug"] = self._stack.locate_app(host)
-            return instance
+        instance, slug = self._stack.locate_any(environ.get("HTTP_HOST", ""))
+        if slug:
+            environ["cozyd.slug"] = slug
+        return instance
 
     def limit(self, path: str) -> int:
         """The largest body a path takes, in bytes; from memory, on the server's main loop."""
