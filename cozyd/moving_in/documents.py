@@ -1,6 +1,7 @@
 """An instance's documents: copied revision by revision, then compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,8 @@ from cozyd.moving_in.contents import Content
 from cozyd.moving_in.sources import Source, Trouble
 from cozyd.moving_in.tree import Tree
 from cozyd.permissions import FILES
+from cozyd.pim import groups
+from cozyd.pim.record import CONTACTS, GROUPS
 
 BATCH = 200
 MADE = frozenset(f"_design/{one.name}" for one in doctypes.PROJECTIONS if one.view)
@@ -70,9 +73,19 @@ class Documents:
             return
         missing = self._target.missing_revs(doctype, _revs(docs))
         wanted = [doc for doc in docs if doc["_id"] in missing]
-        for doc, answer in zip(wanted, self._target.graft(doctype, wanted) if wanted else (), strict=True):
+        private = groups.names_of(wanted, self._groups) if doctype == CONTACTS and wanted else None
+        answers = self._target.graft(doctype, wanted, private=private) if wanted else ()
+        for doc, answer in zip(wanted, answers, strict=True):
             if isinstance(answer, CozyError):
                 yield Trouble("refused", f"{doctype} {doc['_id']}", answer.detail)
+
+    @cached_property
+    def _groups(self) -> Mapping[str, Doc]:
+        """The groups that contacts name, by id: phones see their names in cards."""
+        if GROUPS not in self._source.doctypes(self._prefix):
+            return {}
+        leaves = self._source.leaves(self._prefix, GROUPS)
+        return {one["_id"]: one for one in leaves if not isinstance(one, Trouble) and one.get("_deleted") is not True}
 
     def _copy_locals(self, doctype: str) -> None:
         for local in self._source.locals(self._prefix, doctype):

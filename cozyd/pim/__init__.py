@@ -163,10 +163,11 @@ class Pim:
             return self._linking.of_group(collection.id, ref.id, parsed)
         if ref.doctype != CONTACTS:
             return (), {}
+        before: Map = known.private if known is not None else {}
         if known is None:
             self._linking.waiting_for(uid, body)
-        made, names = self._linking.of_card(collection.id, parsed, body)
-        people = self._linking.of_related(collection.id, parsed, body, known.private if known is not None else {})
+        made, names = self._linking.of_card(collection.id, parsed, body, before)
+        people = self._linking.of_related(collection.id, parsed, body, before)
         picture = photo.read(parsed)
         self.photos.check_room(picture, known)
         body |= noted(body, picture)

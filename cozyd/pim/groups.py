@@ -122,6 +122,21 @@ def _names(ids: Sequence[str], look: Look) -> dict[str, str | None]:
     return {id: served_name(group) for id, group in zip(ids, look.get_many(GROUPS, ids), strict=True)}
 
 
+def names_of(contacts: Iterable[Map], groups: Mapping[str, Map]) -> dict[str, Map]:
+    """Private data for contacts that come from a store without any: the names of their groups, by the contacts' ids.
+
+    :param groups: documents by id.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for contact in contacts:
+        for id in ids_of(contact) if contact.get("_deleted") is not True else ():
+            group = groups.get(id, {})
+            name = folded(text_of(group.get("name"))) if group.get("trashed") is not True else ""
+            if name:
+                found.setdefault(contact["_id"], {})[id] = name
+    return {id: {"groups": names} for id, names in found.items()}
+
+
 def ripple(changes: Sequence[Change], look: Look) -> list[Write]:
     """What else changes with contacts and groups: names in members' cards, members in groups' cards."""
     return _Ripple(changes, look).writes()

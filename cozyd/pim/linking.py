@@ -26,10 +26,11 @@ class Linking:
         self._new_id = new_id
         self._now = now
 
-    def of_card(self, book: str, card: Component, body: Doc) -> tuple[list[Write], Mapping[str, Any]]:
+    def of_card(self, book: str, card: Component, body: Doc, private: Map) -> tuple[list[Write], Mapping[str, Any]]:
         """Link a contact with the groups that its CATEGORIES name; `body` is changed.
 
         :param book: where it is: one that has its groups as cards has words in CATEGORIES.
+        :param private: the contact's private data so far.
         :returns: groups to be made, and the names for the contact's private data.
         """
         words, plain = vcard.categories(card), {folded(text_of(one)) for one in look(body, "metadata.card.categories") or ()}
@@ -53,7 +54,10 @@ class Linking:
             else:
                 made.append(self._new(word))
                 linked[made[-1].ref.id] = word
-        kept = [item for item in data if item.get("_id") in linked or _stays(groups.get(text_of(item.get("_id"))), words)]
+        told = private.get("groups") or {}
+        kept = [
+            item for item in data if item.get("_id") in linked or not told.get(item.get("_id")) or _stays(groups.get(item["_id"]), words)
+        ]
         there = {item.get("_id") for item in kept}
         kept += [{"_id": id, "_type": GROUPS} for id in linked if id not in there]
         if kept or data:
@@ -135,7 +139,7 @@ class Linking:
 
 
 def _stays(group: Stored | None, words: Sequence[str]) -> bool:
-    """Whether a card that does not name a group leaves its contact in it.
+    """Whether a card that does not name a group any more leaves its contact in it; one whose name it never had is left in any case.
 
     Its book has no names in cards, or it is trashed; or the group came as a card, and nothing is named: devices that know groups as
     cards often send a contact without its CATEGORIES (decisions/0065).

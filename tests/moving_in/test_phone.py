@@ -58,6 +58,17 @@ def test_every_live_contact_is_listed_and_has_a_card(phone: Phone):
     people = [card for card in cards if "X-ADDRESSBOOKSERVER-KIND" not in card and "KIND:group" not in card]
     assert len(people) == len(contacts)
     assert all(card.startswith("BEGIN:VCARD") and "FN" in card for card in cards)
+    groups = {id: doc["name"] for id, doc in live("io.cozy.contacts.groups").items() if not doc.get("trashed")}
+    named = {
+        id: sorted(groups[one["_id"]] for one in doc.get("relationships", {}).get("groups", {}).get("data", []) if one["_id"] in groups)
+        for id, doc in contacts.items()
+    }
+    assert any(named.values())
+    told = {}
+    for card in people:
+        lines = dict(re.findall(r"^(UID|CATEGORIES):(.*)\r$", card.replace("\r\n ", ""), re.MULTILINE))
+        told[lines["UID"].replace("\\", "")] = sorted(lines["CATEGORIES"].split(",")) if "CATEGORIES" in lines else []
+    assert told == named
 
 
 def test_every_live_event_and_task_is_listed_and_has_a_text(phone: Phone):

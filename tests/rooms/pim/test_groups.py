@@ -257,6 +257,18 @@ def test_a_phone_that_knows_no_categories_takes_nobody_out_of_a_groups_card(alic
     assert lines(alice, "ada.vcf", "CATEGORIES") == ["Family"]
 
 
+def test_a_phone_takes_nobody_out_of_a_group_it_was_never_told_of(alice: Instance):
+    """Documents of another store have no private data: of those that moved in by a store of its own nobody has named the groups."""
+    group = alice.docs.put(GROUPS, {"name": "Family"}).ref
+    made = alice.docs.put(CONTACTS, {"name": {"givenName": "Eve"}, **in_groups(group.id)})
+    alice.docs.commit([Write(made.ref, patch={}, rev=made.rev, private={"groups": {group.id: None}})])
+    put(alice, f"{made.ref.id}.vcf", served(alice, f"{made.ref.id}.vcf").replace("Eve", "Eva").encode())
+    assert ids_of(contact(alice, f"{made.ref.id}.vcf")) == [group.id]
+    assert lines(alice, f"{made.ref.id}.vcf", "CATEGORIES") == ["Family"]
+    put(alice, f"{made.ref.id}.vcf", card(made.ref.id))
+    assert ids_of(contact(alice, f"{made.ref.id}.vcf")) == []
+
+
 def test_groups_of_apps_are_no_cards(alice: Instance):
     alice.docs.put(GROUPS, {"name": "Family"})
     assert not [row for row in alice.pim.rows(alice.pim.collection("contacts")) if row.ref.doctype == GROUPS]
