@@ -16,10 +16,13 @@ from werkzeug.routing import MapAdapter, RequestRedirect
 
 from blueprints import _blocked, _errors, _pages
 from blueprints._request import ErrorShape, Service
-from cozyd.errors import Blocked, CozyError, TermsNotSigned, Unauthorized
+from cozyd.errors import Blocked, CozyError, Forbidden, TermsNotSigned, Unauthorized
 from cozyd.stack import Stack
 
 log = logging.getLogger("cozyd.http")
+
+REFUSALS_LOGGED = 100
+"""Of one instance in an hour: a log is not filled by who knocks at everything."""
 
 SERVICES = (
     "apps",
@@ -171,12 +174,22 @@ def _after(response: Response) -> Response:
 def _domain_error(error: CozyError) -> Response:
     if isinstance(error, Blocked | TermsNotSigned):
         return _blocked.answer(error)
+    if isinstance(error, Forbidden):
+        _note_refusal()
     shape = _shape()
     if shape == "page" and isinstance(error, Unauthorized) and request.method == "GET" and "html" in request.headers.get("Accept", "html"):
         answer = Response(status=303)
         answer.headers["Location"] = f"{request.host_url}auth/login?redirect={quote(request.url, safe='')}"
         return answer
     return _errors.write(error, shape, _pages.error_page)
+
+
+def _note_refusal() -> None:
+    """Somebody known asked for what it may not do: the log says who and what, of each instance so often in an hour and no more."""
+    environ = request.environ
+    who, instance = environ.get("cozyd.principal"), environ.get("cozyd.instance")
+    if who is not None and instance is not None and instance.counts("refusals logged", 3600) <= REFUSALS_LOGGED:
+        log.info("refused: %s %s for %s %s", request.method, "/".join(request.path.split("/")[:3]), who.kind, who.id or "-")
 
 
 def _http_error(error: HTTPException) -> Response:

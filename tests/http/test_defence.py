@@ -1,6 +1,7 @@
 """What guards the account: constant work, limits that cannot shut the owner out, headers of every page, mails that tell her."""
 
 import hashlib
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from argon2 import PasswordHasher
 
-from blueprints import create_app
+from blueprints import REFUSALS_LOGGED, create_app
 from blueprints._request import Service
 from cozyd.auth import Credentials
 from cozyd.stack import Stack
@@ -199,6 +200,16 @@ def test_a_form_of_another_origin_changes_nothing(home: Home, path: str):
 # -- pages ----------------------------------------------------------------------------------------------------------------
 
 STRICT = ("default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'")
+
+
+def test_a_refused_request_is_logged_with_who_asked_and_not_without_end(home: Home, caplog: pytest.LogCaptureFixture):
+    asked = home.token("io.cozy.test.nothings")
+    with caplog.at_level(logging.INFO, "cozyd.http"):
+        for _ in range(REFUSALS_LOGGED + 20):
+            assert home.browser().get("/data/io.cozy.contacts/_all_docs?x=secret", **asked).status == 403
+        assert home.browser().get("/data/io.cozy.contacts/_all_docs").status == 401
+    lines = [record.getMessage() for record in caplog.records if record.name == "cozyd.http"]
+    assert lines == ["refused: GET /data/io.cozy.contacts for cli -"] * REFUSALS_LOGGED
 
 
 def test_every_page_has_its_headers(home: Home, stack: Stack):
