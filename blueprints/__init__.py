@@ -106,7 +106,10 @@ class _Application(Flask):
         return _before()
 
     def process_response(self, response: Response) -> Response:
-        """What is the same for each answer."""
+        """What a service adds to its answers, and what is the same for each."""
+        rule = request.url_rule
+        for add in self.after_request_funcs.get(rule.endpoint.partition(".")[0], ()) if rule is not None else ():
+            response = cast(Response, add(response))
         return _after(response)
 
     def do_teardown_request(self, exc: BaseException | None = None) -> None:

@@ -84,7 +84,7 @@ def test_type_and_origin_are_noted(blobs: SwiftBlobs, seen: Any):
     copied = seen.head_object(f"cozy-v3-{AREA}", UUID_KEY)
     assert copied["content-type"] == "image/png"
     assert copied["x-object-meta-copied-from"] == ID
-    assert copied["x-object-meta-creation-name"] == "%C3%A9t%C3%A9 100%25.png"
+    assert copied["x-object-meta-creation-name"] == "été 100%.png", "as its client decodes it"
     assert copied["x-object-meta-created-at"] == "2026-01-02T03:04:05Z"
     assert copied["etag"] == hashlib.md5(b"x").hexdigest()
 
