@@ -1,13 +1,15 @@
 """Pages of apps: the index with its values, the headers that isolate it, and what is said when there is none."""
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from werkzeug.wrappers import Request, Response
 
-from blueprints import _pages
+from blueprints import _pages, _warnings
 from cozyd import jsons
 from cozyd.apps.bundles import Bundle
 from cozyd.apps.manifest import localised
@@ -36,6 +38,8 @@ def index(instance: Instance, request: Request, app: Stored, bundle: Bundle, nam
     if instance.apps.is_developed(str(app.doc["slug"])):
         headers["X-Cozyd-Stamp"] = bundle.digest
         text = _reloading(text, instance.domain, bundle.digest)
+    if session_id is not None:
+        text = _warned(instance, text)
     template = _template(bundle.digest, name, text) if len(text) <= LARGEST_PAGE else None
     if template is None:
         return Response(text, headers=headers)
@@ -46,6 +50,30 @@ def _reloading(page: bytes, domain: str, stamp: str) -> bytes:
     """A page that is loaded again when a file of its app has changed."""
     script = f'<script src="//{domain}{_pages.asset_url("scripts/reload.js")}" data-stamp="{stamp}" defer></script>'
     return page.replace(b"</head>", script.encode() + b"</head>", 1)
+
+
+def _warned(instance: Instance, page: bytes) -> bytes:
+    """A page with what its owner has to do, for the bar of official apps."""
+    tags = "".join(
+        '<meta name="user-action-required"'
+        + "".join(f' data-{name}="{html.escape(str(one[name]))}"' for name in ("title", "code", "detail"))
+        + (f' data-links="{html.escape(one["links"]["self"])}"' if "self" in one.get("links", {}) else "")
+        + ">"
+        for one in _warnings.listed(instance)
+    )
+    return page.replace(b"</head>", tags.replace("{{", "&#123;&#123;").encode() + b"</head>", 1) if tags else page
+
+
+def moved(instance: Instance, request: Request, slug: str, to: str) -> Response:
+    """A public page of a cloud that has moved leads to the same page there."""
+    parts = urlsplit(to)
+    name, dot, rest = parts.netloc.partition(".")
+    is_flat = instance.settings.document().get("moved_to_subdomain_type") == "flat"
+    host = f"{name}-{slug}{dot}{rest}" if is_flat else f"{slug}.{parts.netloc}"
+    there = urlunsplit((parts.scheme or "https", host, request.path, request.query_string.decode("latin-1"), ""))
+    words = {"title": "Moved", "detail": "This cloud has moved to a new address.", "home": html.escape(there)}
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": CSP, "X-Content-Type-Options": "nosniff"}
+    return Response(PAGE.format(**words), 410, headers=headers, content_type="text/html; charset=utf-8")
 
 
 @lru_cache(maxsize=128)
@@ -166,4 +194,7 @@ def _framers(instance: Instance, request: Request, app: Stored) -> list[str]:
     """The origin of the app whose intent this page was opened for."""
     wanted = request.args.get("intent")
     origin = instance.apps.framer(wanted, str(app.doc["slug"])) if wanted else None
-    return [f"{request.scheme}://{instance.app_host(origin)}"] if origin else []
+    if not origin:
+        return []
+    own, named = f"{request.scheme}://{instance.app_host(origin)}", instance.client_origin(origin)
+    return [own] if named == instance.app_url(origin, "") or re.search(r"[\s;,]", named) else [own, named]

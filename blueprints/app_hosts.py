@@ -27,6 +27,8 @@ mimetypes.add_type("application/manifest+json", ".webmanifest")
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 ROBOTS = "User-agent: *\nDisallow: /\n"
 CODE = "session_code"
+STORE, REPLACED = "store", ("collect", "onboarding")
+"""`collect` became part of `home`, `onboarding` of the server."""
 MOST_READ = 1024
 _READ: dict[tuple[str, str], Mapping[str, Route]] = {}
 
@@ -72,7 +74,10 @@ class Visit:
             return self._let_in(code)
         if not self.instance.doc.get("onboarding_finished"):
             return _to(self.instance.url("/"))
-        app = self._app()
+        try:
+            app = self._app()
+        except NotFound:
+            return self._instead()
         found = match(_routes(app), self.request.path)
         if found is None:
             raise NotFound("Page not found")
@@ -91,11 +96,22 @@ class Visit:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _app(self) -> Stored:
+    def _instead(self) -> Response:
+        """Where an app that is not installed leads: old ones to her start, what a registry has to its page in the store.
+
+        :raises NotFound: nowhere.
+        """
+        if self.slug in REPLACED:
+            return _to(self.instance.url("/"), 301)
         try:
-            app = self.instance.apps.get("webapp", self.slug)
-        except NotFound:
+            self.instance.apps.registries.app(self.slug)
+            self.instance.apps.get("webapp", STORE)
+        except CozyError:
             raise NotFound("The application is not installed") from None
+        return _to(self.instance.app_url(STORE, f"/#/discover/{self.slug}"), 307)
+
+    def _app(self) -> Stored:
+        app = self.instance.apps.get("webapp", self.slug)
         if app.doc.get("state") not in ("ready", "installed"):
             raise Unavailable("The application is not ready", retry_after=5)
         return app
@@ -128,6 +144,9 @@ class Visit:
             query = self.request.query_string.decode("latin-1")
             target = f"{self._here()}{'?' + query if query else ''}"
             return _to(self.instance.url(f"/auth/login?{urlencode({'redirect': target})}"), 302)
+        moved_to = self.instance.settings.moved_to() if session_id is None else None
+        if moved_to:
+            return _app_pages.moved(self.instance, self.request, self.slug, moved_to)
         if session_id is not None:
             self.instance.apps.look_for_update(app)
         if name not in bundle.entries:

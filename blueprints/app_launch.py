@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request
 
-from blueprints import _app_pages, _jsonapi
+from blueprints import _app_pages, _jsonapi, _warnings
 from blueprints._jobs import trigger_resource
 from blueprints._request import SESSION_COOKIE, Service, allow, asks, body_bytes, credentials, flag, instance, principal
 from cozyd import jsons
@@ -33,8 +33,12 @@ def open_app(slug: str) -> Response:
     app = here.apps.get("webapp", slug)
     cookie = request.cookies.get(SESSION_COOKIE) or here.auth.open_session(credentials(), long_run=True)
     token = here.auth.app_token(slug, session_id=here.auth.sessions.id_of(cookie))
+    warnings = jsons.dump(_warnings.listed(here)).decode()
     shown = dict(_app_pages.texts_of(here, app, token, is_logged_in=True))
-    shown |= {"Cookie": f"{SESSION_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax", "Warnings": "[]"}
+    shown |= {
+        "Cookie": f"{SESSION_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax",
+        "Warnings": warnings,
+    }
     return _jsonapi.answer(_jsonapi.resource("io.cozy.apps.open", slug, shown, links={"self": f"/apps/{slug}/open"}))
 
 

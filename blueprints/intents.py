@@ -56,7 +56,7 @@ def _text(given: Mapping[str, Any], name: str) -> str:
 def _resource(found: Stored) -> _jsonapi.Resource:
     shown = {name: value for name, value in found.doc.items() if name not in ("_id", "_rev")}
     slug = str(shown["client"]).rpartition("/")[2]
-    shown["client"] = instance().app_url(slug, "")
+    shown["client"] = instance().client_origin(slug)
     links = {"self": f"/intents/{found.ref.id}"}
     rights = instance().auth.sets.of_app("app", slug)
     if rights is not None:

@@ -23,7 +23,7 @@ from cozyd.descriptions.validation import Check
 from cozyd.documents import Documents
 from cozyd.documents.doctype import Doctype
 from cozyd.documents.store import Batch, Change, Doc, DocumentStore, Ref, Write
-from cozyd.errors import Conflict, NotFound
+from cozyd.errors import Conflict, CozyError, NotFound
 from cozyd.files import Files
 from cozyd.files.ancestry import Ancestry
 from cozyd.files.blobs import BlobStore
@@ -421,6 +421,15 @@ class Instance:
     def app_url(self, slug: str, path: str = "/") -> str:
         """An address on an app's host."""
         return f"{self._drivers.scheme}://{self.app_host(slug)}{path}"
+
+    def client_origin(self, slug: str) -> str:
+        """The origin of an app that began an intent: its host, or where the flag says that its manifest names (`client_url_flag`)."""
+        try:
+            flag = self.apps.get("webapp", slug).doc.get("client_url_flag")
+        except CozyError:
+            flag = None
+        found = self.settings.flags().values.get(flag) if isinstance(flag, str) and flag else None
+        return found.rstrip("/") if isinstance(found, str) and found.startswith(("https://", "http://")) else self.app_url(slug, "")
 
     @property
     def apps_base(self) -> str:
