@@ -54,6 +54,7 @@ class Pim:
         self._now = now
         self._new_id = new_id
         self._linking = Linking(docs, new_id, now)
+        self.name_groups = self._linking.name_groups
         self.photos = Photos(docs, now, usage)
         known = Collections(docs, self._hold, new_id)
         self.feeds = Feeds(docs, known, secret, now)

@@ -17,7 +17,7 @@ from cozyd.pim.fields import items_of, look, text_of
 from cozyd.pim.record import BOOKS, CONTACTS, DEFAULT_BOOK, GROUPS, record_of
 from cozyd.pim.related import bare
 
-MEMBERS, WAITING = "group-members", "group-waiting"
+MEMBERS, WAITING, UNNAMED = "group-members", "group-waiting", "group-unnamed"
 
 
 class Look(Protocol):
@@ -127,13 +127,12 @@ def names_of(contacts: Iterable[Map], groups: Mapping[str, Map]) -> dict[str, Ma
 
     :param groups: documents by id.
     """
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, str | None]] = {}
     for contact in contacts:
         for id in ids_of(contact) if contact.get("_deleted") is not True else ():
             group = groups.get(id, {})
             name = folded(text_of(group.get("name"))) if group.get("trashed") is not True else ""
-            if name:
-                found.setdefault(contact["_id"], {})[id] = name
+            found.setdefault(contact["_id"], {})[id] = name or None
     return {id: {"groups": names} for id, names in found.items()}
 
 
@@ -258,7 +257,14 @@ def _waiting(stored: Stored) -> Iterable[tuple[Key, Any]]:
     return [((uid,), None) for uid in stored.private.get("waiting") or ()]
 
 
+def _unnamed(stored: Stored) -> Iterable[tuple[Key, Any]]:
+    """A contact whose groups nobody has named: it was written by another program, into a store that is opened in place."""
+    names = stored.private.get("groups") or {}
+    return (((stored.ref.id,), None),) if any(id not in names for id in ids_of(stored.doc)) else ()
+
+
 PROJECTIONS = (
     Projection(MEMBERS, of={CONTACTS: _memberships}, reads=frozenset(("relationships",))),
     Projection(WAITING, of={GROUPS: _waiting}),
+    Projection(UNNAMED, of={CONTACTS: _unnamed}, depth=0),
 )

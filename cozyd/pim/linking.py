@@ -6,16 +6,19 @@ from datetime import datetime
 from typing import Any
 
 from cozyd.documents import Documents
-from cozyd.documents.store import Doc, Map, Ref, Stored, Write
+from cozyd.documents.store import Change, Doc, Map, Ref, Stored, Write
 from cozyd.errors import NotFound
 from cozyd.pim import groupcards, related, vcard
 from cozyd.pim.content import Component
 from cozyd.pim.fields import items_of, look, place, text_of
-from cozyd.pim.groups import MEMBERS, WAITING, folded, has_cards, ids_of, is_card, served_name, with_group
+from cozyd.pim.groups import MEMBERS, UNNAMED, WAITING, folded, has_cards, ids_of, is_card, served_name, with_group
 from cozyd.pim.record import BOOKS, CONTACTS, GROUPS
 from cozyd.pim.related import bare
 from cozyd.pim.rows import DAV_UID
 from cozyd.pim.times import utc_text
+
+SLICE = 500
+"""Contacts of one go."""
 
 
 class Linking:
@@ -113,6 +116,14 @@ class Linking:
 
     def _has_cards(self, book: str) -> bool:
         return has_cards(self._docs.get_many(BOOKS, [book])[0])
+
+    def name_groups(self) -> None:
+        """Have contacts that came without private data name their groups to phones; each is a revision more."""
+        while rows := self._docs.rows(UNNAMED, limit=SLICE):
+            found = [one for one in self._docs.get_many(CONTACTS, [row.ref.id for row in rows]) if one is not None]
+            done = self._docs.commit_each([Write(one.ref, patch={"relationships": one.doc["relationships"]}, rev=one.rev) for one in found])
+            if not any(isinstance(one, Change) for one in done):
+                return  # somebody is at them: another time
 
     def unlinked(self, group: str) -> list[Write]:
         """The writes that take everybody out of a group."""

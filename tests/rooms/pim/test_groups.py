@@ -269,6 +269,21 @@ def test_a_phone_takes_nobody_out_of_a_group_it_was_never_told_of(alice: Instanc
     assert ids_of(contact(alice, f"{made.ref.id}.vcf")) == []
 
 
+def test_contacts_of_a_store_that_was_opened_in_place_name_their_groups_once_they_were_looked_after(tmp_path: Path):
+    stack = open_stack(tmp_path / "other", Clock())
+    alice = stack.create("alice.example.org", passphrase=None)
+    store = stack.documents.open(alice.prefix)
+    family = alice.docs.put(GROUPS, {"name": "Family"}).ref
+    store.graft(CONTACTS, [{"_id": f"c{number}", "_rev": "1-a", "name": {"givenName": "x"}, **in_groups(family.id)} for number in range(3)])
+    assert lines(alice, "c1.vcf", "CATEGORIES") == []
+    alice.pim.name_groups()
+    assert [lines(alice, f"c{number}.vcf", "CATEGORIES") for number in range(3)] == [["Family"]] * 3
+    seq = alice.docs.info(CONTACTS).seq
+    alice.pim.name_groups()
+    assert alice.docs.info(CONTACTS).seq == seq
+    stack.close()
+
+
 def test_groups_of_apps_are_no_cards(alice: Instance):
     alice.docs.put(GROUPS, {"name": "Family"})
     assert not [row for row in alice.pim.rows(alice.pim.collection("contacts")) if row.ref.doctype == GROUPS]
