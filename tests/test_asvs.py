@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROWS = re.findall(r"^\| (\d+\.\d+\.\d+) \| (.+?) \| (.+?) \| (.*?) \|$", (ROOT / "docs" / "asvs.md").read_text(), flags=re.MULTILINE)
+ROWS = re.findall(r"^\| (\d+\.\d+\.\d+) \| (.+?) \| (.+?) \|(?: (.+?))? \|$", (ROOT / "docs" / "asvs.md").read_text(), flags=re.MULTILINE)
 
 
 SECTIONS = (
