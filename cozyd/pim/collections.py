@@ -157,9 +157,9 @@ class Collections:
     def remove(self, collection: Collection) -> None:
         """Remove a collection with all that is in it.
 
-        :raises Forbidden: it is one of the two that always are.
+        :raises Forbidden: it is one of the two that always are, or has what a konnector has brought.
         """
-        if collection.id in (DEFAULT_BOOK, DEFAULT_CALENDAR):
+        if collection.id in (DEFAULT_BOOK, DEFAULT_CALENDAR) or self._brought(collection.id):
             raise Forbidden("This collection cannot be removed", source="need-privileges")
         stored = self._docs.get_many(DOCTYPE[collection.kind], [collection.id])[0]
         with self._hold(collection.id):

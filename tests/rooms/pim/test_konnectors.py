@@ -72,13 +72,15 @@ def test_what_was_moved_in_without_its_calendar_has_one_too(alice: Instance):
     alice.pim.change(alice.pim.collection("konnector-b2"), {"name": "Sports", "color": "#ff0000"})
     renamed = alice.docs.get(Ref(CALENDARS, "konnector-b2")).doc
     assert (renamed["name"], renamed["readOnly"], renamed["source"]) == ("Sports", True, {"type": "konnector", "account": "b2"})
-    alice.pim.remove(alice.pim.collection("konnector-a1"))
-    assert not alice.pim.has("konnector-a1")
     assert not alice.pim.has("konnector-nobody")
 
 
-def test_a_calendar_that_was_removed_comes_back_with_the_next_event(alice: Instance):
-    alice.docs.put(EVENTS, lesson("a1", "Maths"))
+def test_a_calendar_stays_while_there_is_something_of_the_konnector_in_it(alice: Instance):
+    maths = alice.docs.put(EVENTS, lesson("a1", "Maths"))
+    with pytest.raises(Forbidden):
+        alice.pim.remove(alice.pim.collection("konnector-a1"))
+    assert labels(alice, "konnector-a1") == ["Maths"]
+    alice.docs.delete(maths.ref, maths.rev)
     alice.pim.remove(alice.pim.collection("konnector-a1"))
     assert not alice.pim.has("konnector-a1")
     alice.docs.put(EVENTS, lesson("a1", "Latin"))
