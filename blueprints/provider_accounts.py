@@ -25,15 +25,22 @@ STATE_FOR = 900.0
 @service.get("/<type>/start", access=by_secret)
 def start(type: str) -> Response:
     """Send the owner to the provider."""
-    if logged_in() is None and not instance().auth.take_session_code(request.args.get("session_code", "")):
-        raise Forbidden("You are not logged in")
-    provider = _provider(type)
-    slug = check_slug(request.args.get("slug") or "home")
-    kept = {"type": type, "slug": slug, "state": request.args.get("state", "")[:2000]}
-    state = secrets.token_urlsafe(24)
-    stack().drivers.cache.set(_key(state), jsons.dump(kept), STATE_FOR)
+    _check_owner()
+    provider, state = _provider(type), _new_state(type)
     scope, nonce = request.args.get("scope", ""), request.args.get("nonce", "")
     return redirect(provider.start(_redirect_uri(provider), state, scope=scope, nonce=nonce), 303)
+
+
+@service.get("/<type>/<id>/manage", access=by_secret)
+def manage(type: str, id: str) -> Response:
+    """Send the owner to the provider's page where she manages a connection."""
+    return _to_page("manage", type, id)
+
+
+@service.get("/<type>/<id>/reconnect", access=by_secret)
+def reconnect(type: str, id: str) -> Response:
+    """Send the owner to the provider's page where she signs in again."""
+    return _to_page("reconnect", type, id)
 
 
 @service.get("/<type>/redirect", access=public)
@@ -41,6 +48,9 @@ def land(type: str) -> Response:
     """The provider sends her back; its state is good once."""
     kept = _taken(request.args.get("state", ""), type)
     target = instance().app_url(kept["slug"])
+    if kept.get("manages"):
+        named = {name: request.args[name][:200] for name in ("connection_id", "connection_deleted", "error") if request.args.get(name)}
+        return redirect(f"{target}?{urlencode({'state': kept['state']} | named)}", 303)
     if request.args.get("error"):
         return redirect(f"{target}?{urlencode({'error': request.args['error'][:100], 'state': kept['state']})}", 303)
     provider, code = _provider(type), request.args.get("code", "")
@@ -71,6 +81,34 @@ def refresh(type: str, id: str) -> Response:
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _check_owner() -> None:
+    """:raises Forbidden: it is not her."""
+    if logged_in() is None and not instance().auth.take_session_code(request.args.get("session_code", "")):
+        raise Forbidden("You are not logged in")
+
+
+def _new_state(type: str, *, manages: bool = False) -> str:
+    """A state that the provider sends back, good once.
+
+    :param manages: she comes back without a code, to an account that is there.
+    """
+    slug = check_slug(request.args.get("slug") or "home")
+    kept = {"type": type, "slug": slug, "state": request.args.get("state", "")[:2000], "manages": manages}
+    state = secrets.token_urlsafe(24)
+    stack().drivers.cache.set(_key(state), jsons.dump(kept), STATE_FOR)
+    return state
+
+
+def _to_page(name: str, type: str, id: str) -> Response:
+    _check_owner()
+    provider, account = _provider(type), instance().docs.get(Ref(ACCOUNTS, id))
+    if account.doc.get("account_type") != type:
+        raise NotFound("missing")
+    state, given = _new_state(type, manages=True), request.args
+    shown = {"code": given.get("code", ""), "connection": given.get("connection_id", "")}
+    return redirect(provider.page(name, _redirect_uri(provider), state, **shown), 303)
 
 
 def _provider(type: str) -> Provider:

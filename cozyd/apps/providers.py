@@ -19,6 +19,8 @@ LARGEST, WITHIN = 1 << 20, 15.0
 SECRET = "secret"  # noqa: S105
 """The grant mode of services that nobody signs in at: the operator's own secret opens them."""
 _TOKENS = ("access_token", "token_type", "refresh_token")
+BANKS = ("bi_webview", "bi_webview+secret", "bi_webauth", "bi_webauth+secret")
+"""Ways to sign in at providers of bank accounts: by pages of theirs, which name a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,23 @@ class Provider:
         asked |= {str(name): str(value) for name, value in extras.items()} if isinstance(extras, dict) else {}
         query = "&".join(part for part in (parts.query, urlencode(asked)) if part)
         return urlunsplit(parts._replace(query=query, fragment=""))
+
+    def page(self, name: str, redirect_uri: str, state: str, *, code: str, connection: str) -> str:
+        """Where the owner manages a connection (`manage`) or signs in again (`reconnect`), at providers of bank accounts.
+
+        :raises BadRequest: the provider has no such page.
+        """
+        parts = urlsplit(self.text(f"{name}_endpoint"))
+        if self.text("grant_mode") not in BANKS or parts.scheme not in ("http", "https"):
+            raise BadRequest("This account type has no such page")
+        asked = {
+            "client_id": self.text("client_id"),
+            "code": code,
+            "connection_id": connection,
+            "redirect_uri": redirect_uri,
+            "state": state,
+        }
+        return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, urlencode(asked)))), fragment=""))
 
     def exchange(self, outbound: Outbound, code: str, redirect_uri: str) -> Mapping[str, Any]:
         """What a code gives.

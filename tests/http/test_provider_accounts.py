@@ -41,6 +41,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, provider: Canary) -> Iterat
             "token_endpoint": f"{provider.base}/token",
             "extras": {"access_type": "offline"},
         },
+        "banks": {
+            "client_id": "cozyd",
+            "client_secret": "s3cret",
+            "grant_mode": "bi_webview",
+            "manage_endpoint": f"{provider.base}/manage?x=1",
+            "reconnect_endpoint": f"{provider.base}/reconnect",
+        },
         "inside": {
             "client_id": "a",
             "client_secret": "s3cret",
@@ -120,3 +127,20 @@ def test_only_the_owner_starts_and_only_what_is_known(owner: Visitor, cli: Clien
     assert owner.get("/accounts/bank/start?slug=../x").status == 422
     found: Any = cli.api("GET", "/data/io.cozy.account_types/_all_docs")
     assert found.status == 403
+
+
+@pytest.mark.parametrize("page", ["manage", "reconnect"])
+def test_she_manages_a_connection_at_its_provider_and_comes_back(server: Served, owner: Visitor, cli: Client, page: str):
+    account = cli.api("POST", "/data/io.cozy.accounts/", {"account_type": "banks"}).json["id"]
+    way = f"/accounts/banks/{account}/{page}?code=c&connection_id=7&state=mine&slug=drive"
+    assert cli.ask("GET", way).status == 403
+    there = urlsplit(owner.get(way).headers["Location"])
+    told = {name: values[0] for name, values in parse_qs(there.query).items()}
+    assert (there.path, told["client_id"], told["code"], told["connection_id"]) == (f"/{page}", "cozyd", "c", "7")
+    back = cli.ask("GET", f"/accounts/banks/redirect?state={told['state']}&connection_id=7&connection_deleted=true")
+    assert back.headers["Location"] == f"http://drive.{server.domain}/?state=mine&connection_id=7&connection_deleted=true"
+    assert cli.ask("GET", f"/accounts/banks/redirect?state={told['state']}").status == 400
+    assert owner.get(f"/accounts/bank/{account}/{page}").status == 404
+    assert owner.get(f"/accounts/banks/nobody/{page}").status == 404
+    other = cli.api("POST", "/data/io.cozy.accounts/", {"account_type": "bank"}).json["id"]
+    assert owner.get(f"/accounts/bank/{other}/{page}").status == 400
