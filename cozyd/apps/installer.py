@@ -27,6 +27,8 @@ PLATFORM = frozenset(
     ("banks", "contacts", "drive", "home", "notes", "passwords", "photos", "settings", "store", "coachco2", "mespapiers", "dataproxy")
 )
 """Apps of the platform itself: what they may do changes with it, without asking."""
+CERTIFIED = frozenset(("io.cozy.certified.carbon_copy", "io.cozy.certified.electronic_safe"))
+"""What a konnector may add without asking: it lets it mark files as the very ones that a service has."""
 DIGEST = "digest"
 _CHANGING = ("updated_at", "created_at", "services")
 
@@ -216,18 +218,20 @@ class Installer:
     def _waits(self, manifest: Manifest, old: Stored) -> bool:
         """Whether the update needs her consent: it may do something else, or its terms are others."""
         context = self._context()
-        if manifest.slug in PLATFORM or manifest.slug in (context.get("additional_platform_apps") or ()):
-            return False
         terms = old.doc.get("terms") or {}
         if manifest.terms["version"] and manifest.terms["version"] != str(terms.get("version") or ""):
             return True
-        if context.get("permissions_skip_verification") is True:
+        is_platform = manifest.slug in PLATFORM or manifest.slug in (context.get("additional_platform_apps") or ())
+        if is_platform or context.get("permissions_skip_verification") is True:
             return False
         try:
             before = set(_as_values(parse_set(old.doc.get("permissions") or {})))
         except CozyError:
             return True
-        return set(_as_values(manifest.rules)) != before
+        after = set(_as_values(manifest.rules))
+        if manifest.kind == "konnector":
+            after = {one for one in after if one in before or one[0] not in CERTIFIED}
+        return after != before
 
     def _postpone(self, fetched: Fetched, source: str, old: Stored) -> Stored:
         """Note the version that waits; what serves stays."""

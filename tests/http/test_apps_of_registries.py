@@ -1,8 +1,10 @@
 """Apps of registries look after themselves: newer versions, other files, files that are not here."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +149,25 @@ def test_an_intent_is_of_the_client_that_the_manifest_names_by_a_flag(alice: Ten
     framed = alice.ask("GET", f"/public?intent={made['data']['id']}", host=alice.instance.app_host("near"))
     policy = framed.headers["Content-Security-Policy"].partition("frame-ancestors ")[2].partition(";")[0]
     assert policy == f"'self' http://{alice.instance.app_host('near')} https://near.example.org"
+
+
+@pytest.mark.parametrize(
+    ("added", "terms", "waits"),
+    [
+        ({"type": "io.cozy.certified.carbon_copy"}, "", False),
+        ({"type": "io.cozy.contacts"}, "", True),
+        ({"type": "io.cozy.certified.electronic_safe"}, "2", True),
+    ],
+)
+def test_a_konnector_may_add_what_certifies_files_without_asking(
+    alice: Tenant, tmp_path: Path, added: dict[str, str], terms: str, waits: bool
+):
+    def published(version: str, **changes: Any) -> str:
+        text = json.dumps(apps.manifest(type="konnector", version=version, routes=None, **changes)).encode()
+        return apps.folder(tmp_path / version, {"manifest.konnector": text, "index.js": b""}).as_uri()
+
+    files = {"type": "io.cozy.files"}
+    alice.instance.apps.install(Order("konnector", "shop", published("1.0.0", permissions={"files": files})), lambda _: None)
+    changes = {"permissions": {"files": files, "more": added}, "terms": {"url": "https://example.org", "version": terms}}
+    alice.instance.apps.update(Order("konnector", "shop", published("2.0.0", **changes)), lambda _: None)
+    assert ("available_version" in alice.instance.apps.get("konnector", "shop").doc) is waits
