@@ -247,6 +247,8 @@ def test_a_client_that_was_never_let_in_is_removed_and_others_stay(days: Days):
 
 def test_upkeep_asks_for_the_registries_where_an_app_follows_one(days: Days):
     docs, jobs = days.instance.docs, days.instance.jobs
+    for came_along in days.instance.apps.list("webapp"):
+        docs.delete(came_along.ref, came_along.rev)
     for slug, source in {"pinned": "registry://pinned/1.0.0", "local": "file:///srv/local"}.items():
         docs.put("io.cozy.apps", {"_id": f"io.cozy.apps/{slug}", "slug": slug, "source": source})
     upkeep.run(days.instance, job())
