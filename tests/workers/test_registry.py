@@ -32,6 +32,7 @@ class Shop:
         )
         self.stack = Stack(config, TABLE, now=Clock())
         self.alice: Instance = self.stack.create("alice.localhost")
+        self._came_along = {str(app.doc["slug"]) for app in self.alice.apps.list("webapp")}
 
     def offer(self, slug: str, version: str, **manifest: Any) -> None:
         """Put a version into the registry."""
@@ -46,8 +47,9 @@ class Shop:
         registry.run(self.alice, Job({}, "id", "rev", "registry", None))
 
     def versions(self) -> dict[str, str]:
-        """Slug -> version of what is installed, but for what came with cozyd."""
-        return {str(app.doc["slug"]): str(app.doc["version"]) for app in self.alice.apps.list("webapp") if app.doc["slug"] != "home"}
+        """Slug -> version of what was installed from the registry."""
+        found = {str(app.doc["slug"]): str(app.doc["version"]) for app in self.alice.apps.list("webapp")}
+        return {slug: version for slug, version in found.items() if slug not in self._came_along}
 
 
 @pytest.fixture
