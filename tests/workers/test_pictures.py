@@ -212,7 +212,7 @@ def test_a_child_that_wants_too_much_memory_fails_alone():
     children = Children(200 << 20)
     try:
         with pytest.raises(Invalid, match=r"too much memory|cannot be read|crash"):
-            drawn(children, encoded(Image.new("RGB", (9_000, 9_000)), "PNG", compress_level=1), "image/png")
+            drawn(children, encoded(Image.new("RGB", (8_800, 8_800)), "PNG", compress_level=1), "image/png")
         assert drawn(children, photo())["tiny"]
     finally:
         children.close()
