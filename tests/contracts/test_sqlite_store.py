@@ -215,6 +215,21 @@ def test_who_is_told_of_a_commit_may_commit_something(lone: SqliteStore):
     assert lone.get(Ref(THINGS, "answer")).rev
 
 
+def test_who_is_told_may_commit_while_others_wait_for_the_writer(lone: SqliteStore):
+    waits = threading.Thread(target=commit(lone, Write(Ref(THINGS, "other"), body={})))
+
+    def answers(changes: Sequence[Change]) -> None:
+        if changes[0].new.ref.id == "d1":
+            waits.start()
+            eventually(lambda: lone._together._led)
+            lone.commit([Write(Ref(THINGS, "answer"), body={})])
+
+    lone.listen(answers)
+    lone.commit_each([Write(Ref(THINGS, "d1"), body={})])
+    waits.join(10)
+    assert [row.ref.id for row in lone.all(THINGS).rows] == ["answer", "d1", "other"]
+
+
 def test_commits_of_many_threads_are_all_there_with_their_totals(lone: SqliteStore):
     def work(number: int) -> None:
         for step in range(40):

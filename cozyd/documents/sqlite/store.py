@@ -333,7 +333,7 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[tuple[Transaction, list[Change]]]:
         """A write transaction; what it changed is told after it is durable, still under the writer's lock."""
-        with self._database.lock:
+        with self._together.writer():
             changes: list[Change] = []
             made: list[str] = []
             try:

@@ -88,17 +88,25 @@ class Together:
             raise commit.error
         return commit.changes
 
+    @contextmanager
+    def writer(self) -> Iterator[None]:
+        """Hold the writer's lock. What the thread commits inside, as one that is told of changes may, it does itself, at once."""
+        with self._lock:
+            before, self._leader = self._leader, threading.get_ident()
+            try:
+                yield
+            finally:
+                self._leader = before
+
     def _lead(self, own: Commit) -> None:
         """Do what waits, and have one who comes meanwhile do the rest."""
         commits: Sequence[Commit] = ()
         try:
-            with self._lock:
+            with self.writer():
                 with self._guard:
                     commits, self._waiting = self._waiting, []
-                self._leader = threading.get_ident()
                 self._write_all(commits)
         finally:
-            self._leader = 0
             with self._guard:
                 following = self._waiting[0] if self._waiting else None
                 self._led = following is not None
