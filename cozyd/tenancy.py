@@ -137,8 +137,11 @@ class Tenancy:
         if wanted.passphrase is not None:
             wanted.passphrase.check()
         named = {"public_name": domain.split(".", 1)[0].split(":", 1)[0]} | document | wanted.document()
+        hosts = [record["domain"], *record.get("domain_aliases", ()), *former_domains(record)]
+        self.check_free(hosts)  # what is refused is refused before anything is told
         yield "documents"
         with self.one_at_a_time():
+            self.check_free(hosts)
             self._make(record, named, wanted.passphrase)
         log.info("instance %s created", domain)
         instance = self._find(domain)
@@ -149,7 +152,6 @@ class Tenancy:
         return instance
 
     def _make(self, record: dict[str, Any], document: Mapping[str, Any], passphrase: NewPassphrase | None) -> None:
-        self.check_free([record["domain"], *record.get("domain_aliases", ()), *former_domains(record)])
         prefix = record["prefix"]
         self._backend.destroy(prefix)  # what an interrupted creation left behind
         self._destroy_contents(prefix)
