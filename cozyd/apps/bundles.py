@@ -27,7 +27,7 @@ from cozyd.files.blobs import BlobStore
 
 Coding = Literal["br", "gzip", ""]
 AREA = "apps-bundles"
-KEPT = 64
+KEPT, KEPT_KEYS = 64, 1024
 SUFFIXES: Mapping[Coding, str] = {"br": ".br", "gzip": ".gz"}
 WORTH_PACKING = 512
 _TEXTS = ("text/", "application/javascript", "application/json", "application/manifest+json", "image/svg+xml", "application/wasm")
@@ -93,6 +93,7 @@ class Bundles:
         self._folder = folder
         self._blobs = blobs
         self._kept: OrderedDict[str, Bundle] = OrderedDict()
+        self._by_key: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -103,25 +104,24 @@ class Bundles:
         with tempfile.TemporaryDirectory(dir=top, ignore_cleanup_errors=True) as name:
             yield Path(name)
 
-    def add(self, files: Path) -> Bundle:
-        """Take a folder of files; it is moved away."""
-        entries = {name: files / name for name in sorted(_names(files))}
-        digest = _digest(entries)
-        try:
-            known = self.get(digest)
-            os.utime(known.folder / "index.json")  # it is wanted: see `collect`
-            return known
-        except (NotFound, FileNotFoundError):
-            pass
-        with self.scratch() as scratch:
-            made = scratch / digest
-            made.mkdir()
-            os.rename(files, made / "files")
-            with self._blobs.new(AREA, f"{digest[:32]}/{digest}") as blob:
-                archive.pack(made / "files", blob)  # type: ignore[arg-type]  # it has `write`, which is all that is used
-                blob.seal()
-            self._finish(made, digest)
-        return self.get(digest)
+    def known(self, key: str) -> Bundle | None:
+        """The bundle that was added under a key; None: not by this process, or it is not here any more."""
+        with self._lock:
+            digest = self._by_key.get(key, "")
+        return self._wanted(digest) if digest else None
+
+    def add(self, files: Path, key: str = "") -> Bundle:
+        """Take a folder of files; it is moved away.
+
+        :param key: see `Fetched`: who asks for the same need not fetch it again.
+        """
+        made = self._added(files)
+        if key:
+            with self._lock:
+                self._by_key[key] = made.digest
+                while len(self._by_key) > KEPT_KEYS:
+                    self._by_key.popitem(last=False)
+        return made
 
     def get(self, digest: str) -> Bundle:
         """A bundle, fetched when another machine made it.
@@ -175,6 +175,31 @@ class Bundles:
         return len(unnamed)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _wanted(self, digest: str) -> Bundle | None:
+        """A bundle that is here, marked as wanted for `collect`."""
+        try:
+            known = self.get(digest)
+            os.utime(known.folder / "index.json")
+        except (NotFound, FileNotFoundError):
+            return None
+        return known
+
+    def _added(self, files: Path) -> Bundle:
+        entries = {name: files / name for name in sorted(_names(files))}
+        digest = _digest(entries)
+        known = self._wanted(digest)
+        if known is not None:
+            return known
+        with self.scratch() as scratch:
+            made = scratch / digest
+            made.mkdir()
+            os.rename(files, made / "files")
+            with self._blobs.new(AREA, f"{digest[:32]}/{digest}") as blob:
+                archive.pack(made / "files", blob)  # type: ignore[arg-type]  # it has `write`, which is all that is used
+                blob.seal()
+            self._finish(made, digest)
+        return self.get(digest)
 
     def _fetch(self, digest: str) -> None:
         if not digest:

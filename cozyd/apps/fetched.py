@@ -23,12 +23,14 @@ class Fetched:
     :param version: as it will be shown, with what makes it unique where the manifest's own does not.
     :param checksum: SHA-256 of the archive in hexadecimal, empty where there is none.
     :param fill: writes the files below a folder that is not there yet.
+    :param key: what names these very files before they are fetched; empty: nothing does.
     """
 
     manifest: Manifest
     version: str
     checksum: str
     fill: Callable[[Path], None]
+    key: str = ""
 
 
 class Fetch(Protocol):

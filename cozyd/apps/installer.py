@@ -7,9 +7,10 @@ happens before leaves what was there.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from cozyd.apps.bundles import Bundles
+from cozyd.apps.bundles import Bundle, Bundles
 from cozyd.apps.fetched import Fetched
 from cozyd.apps.manifest import DOCTYPES, Kind, Manifest, document
 from cozyd.apps.runs import Tell
@@ -153,12 +154,18 @@ class Installer:
                     return self._postpone(fetched, source, old)
                 state = self._document(order, fetched, source, old) | {"state": "upgrading" if old else "installing"}
                 tell(state)
-                files = scratch / "files"
-                fetched.fill(files)
-                return self._finish(order, fetched, source, old, self._bundles.add(files).digest)
+                return self._finish(order, fetched, source, old, self._files(fetched, scratch / "files").digest)
         except CozyError as error:
             tell(state | {"state": "errored", "error": error.detail})
             raise
+
+    def _files(self, fetched: Fetched, files: Path) -> Bundle:
+        """The files, fetched unless they are known from another instance's install."""
+        known = self._bundles.known(fetched.key) if fetched.key else None
+        if known is not None:
+            return known
+        fetched.fill(files)
+        return self._bundles.add(files, fetched.key)
 
     def _is_whole(self, old: Stored) -> bool:
         """Whether the files of what is installed are here."""

@@ -6,9 +6,10 @@
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,9 @@ class LocalRegistry:
     def _index(self) -> Mapping[str, Mapping[str, tuple[Path, dict[str, Any]]]]:
         """Slug -> version -> where it lies and its description."""
         with self._lock:
-            paths = sorted(self._folder.glob("*/*")) if self._folder.is_dir() else []
-            inside = (path for top in paths if top.name in archive.MANIFESTS for path in sorted(top.parent.rglob("*")))
-            seen = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in (*paths, *inside) if path.exists())
+            seen = tuple(_state(self._folder))
             if seen != self._seen:
-                self._known = self._read(paths)
+                self._known = self._read(sorted(self._folder.glob("*/*")) if self._folder.is_dir() else [])
                 self._seen = seen
             return self._known
 
@@ -168,6 +167,34 @@ class LocalRegistry:
     def _latest(versions: Mapping[str, tuple[Path, dict[str, Any]]], channel: Channel) -> dict[str, Any] | None:
         fitting = [described for version, (_, described) in versions.items() if is_in(version, channel)]
         return max(fitting, key=lambda one: order(one["version"], one["created_at"])) if fitting else None
+
+
+def _state(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """What tells whether a registry's folder has changed, cheap enough for each question."""
+    for slug in _entries(folder):
+        if slug.is_dir():
+            versions = list(_entries(slug.path))
+            deep = any(entry.name in archive.MANIFESTS for entry in versions)
+            yield from _states(versions, deep=deep)
+
+
+def _states(entries: Iterable["os.DirEntry[str]"], *, deep: bool) -> Iterator[tuple[str, int, int]]:
+    for entry in entries:
+        try:
+            state = entry.stat()
+        except FileNotFoundError:
+            continue  # it was removed while the folder is read
+        yield entry.path, state.st_mtime_ns, state.st_size
+        if deep and entry.is_dir():
+            yield from _states(_entries(entry.path), deep=True)
+
+
+def _entries(folder: Path | str) -> Sequence["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
 
 
 def _found_at(path: Path) -> tuple[Path, str]:

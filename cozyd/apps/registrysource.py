@@ -33,7 +33,8 @@ class RegistrySource:
             self._download(found, file)
             archive.unpack(file, target, prefix=str(found.get("tar_prefix") or "") or None)
 
-        return Fetched(checked, str(found.get("version") or checked.version), sha, fill)
+        key = f"{sha.lower()} {found.get('tar_prefix') or ''}"
+        return Fetched(checked, str(found.get("version") or checked.version), sha, fill, key)
 
     def _version(self, source: str) -> dict[str, Any]:
         parts = urlsplit(source)

@@ -52,3 +52,11 @@ def test_files_that_are_wanted_again_meanwhile_stay(bundles: Bundles):
     added(bundles, "back")
     assert bundles.collect(list, NOW) == 0
     assert bundles.get(digest).read("index.html")
+
+
+def test_files_are_known_by_what_named_them_while_they_are_here(bundles: Bundles):
+    with bundles.scratch() as scratch:
+        made = bundles.add(apps.folder(scratch / "files", name="named"), "a key")
+    assert (bundles.known("a key"), bundles.known("another")) == (made, None)
+    bundles.collect(list, NOW + timedelta(days=1))
+    assert bundles.known("a key") is None
