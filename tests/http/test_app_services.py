@@ -230,7 +230,7 @@ def intend(client: Client, **attributes: Any) -> Any:
 def test_an_intent_names_the_apps_that_serve_it(server: Served, store: Client, cli: Client, tmp_path: Path):
     source = apps.folder(tmp_path / "picker", intents=[{"action": "PICK", "type": ["io.cozy.files", "image/*"], "href": "/#/pick"}])
     Command(server.folder)("apps", "install", server.domain, "picker", str(source))
-    Command(server.folder)("apps", "install", server.domain, STORE, str(apps.folder(tmp_path / "store")))
+    Command(server.folder)("apps", "update", server.domain, STORE, str(apps.folder(tmp_path / "store")), "--accept")
     made = intend(store, action="pick", type="image/png", permissions=["GET"])
     assert made.status == 200
     shown = made.json["data"]
