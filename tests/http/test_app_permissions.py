@@ -93,9 +93,8 @@ def test_links_are_found_by_their_codes_their_documents_and_their_types(stack: S
         "files": {"type": "io.cozy.files", "verbs": ["GET", "PATCH"], "values": ["io.cozy.test.things/one"], "selector": "referenced_by"},
     }
     made = local.ask("POST", "/permissions?codes=a,b", token, {"data": {"attributes": {"permissions": rules}}}).get_json(force=True)["data"]
-    other = local.ask(
-        "POST", "/permissions?codes=c", token, {"data": {"attributes": {"permissions": {"t": {"type": "io.cozy.test.things"}}}}}
-    )
+    all_things = {"data": {"attributes": {"permissions": {"t": {"type": "io.cozy.test.things"}}}}}
+    other = local.ask("POST", "/permissions?codes=c", token, all_things).get_json(force=True)["data"]
     for kind in ("codes", "shortcodes"):
         for code in made["attributes"][kind].values():
             own = local.ask("GET", "/permissions/self", code).get_json(force=True)["data"]

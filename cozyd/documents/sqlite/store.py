@@ -18,7 +18,7 @@ from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
 from cozyd.documents.sqlite.snapshot import NO_DATABASE
 from cozyd.documents.sqlite.together import Together
-from cozyd.documents.sqlite.writing import Transaction
+from cozyd.documents.sqlite.writing import TRIGGERS, Transaction
 from cozyd.documents.store import (
     Batch,
     Change,
@@ -277,7 +277,7 @@ class SqliteStore:
                 content_table.edit(transaction.connection, contents)
             self._react(transaction, changes, react)
 
-        if any(write.ref.id.startswith("_design/") for write in batch):  # what it makes of indexes in memory is undone as a whole
+        if any(_is_alone(write.ref) for write in batch):
             with self._transaction() as (transaction, changes):
                 step(transaction, changes)
             return changes
@@ -545,6 +545,13 @@ def _rows(found: Sequence[Sequence[Any]], epoch: str) -> list[Row]:
         Row(tuple(key), Ref(doctype or "", id), rev or "", value, "" if seq is None else f"{seq}-{epoch}", bool(gone))
         for (_, id, rev, _, seq, gone, doctype), key, value in zip(found, keys, values, strict=True)
     ]
+
+
+def _is_alone(ref: Ref) -> bool:
+    """Whether a write shares its transaction with no other commit: what an index makes in memory is undone as a whole, and whoever
+    reacts to the next commit has to be able to read the triggers that are in force.
+    """
+    return ref.doctype == TRIGGERS or ref.id.startswith("_design/")
 
 
 def _attempt(step: Callable[[Any], Any], argument: Any) -> Any:

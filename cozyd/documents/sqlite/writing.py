@@ -61,9 +61,9 @@ class Transaction:
         return f"{seq}-{self._epoch}"
 
     def triggers_seq(self) -> Seq:
-        """The last sequence of io.cozy.triggers in this snapshot."""
-        row = self.connection.execute("SELECT seq, num FROM doctype WHERE name = ?", (TRIGGERS,)).fetchone()
-        return self.seq_text(max(row[0], self._counts.get(row[1], (0, 0, 0, 0))[3]) if row else 0)
+        """The last sequence of io.cozy.triggers before this transaction."""
+        row = self.connection.execute("SELECT seq FROM doctype WHERE name = ?", (TRIGGERS,)).fetchone()
+        return self.seq_text(row[0] if row else 0)
 
     def holds(self, ref: Ref, rev: str) -> bool:
         """Whether a document still has this revision."""

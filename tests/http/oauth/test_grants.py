@@ -88,19 +88,6 @@ def test_agreeing_leads_back_with_code_state_and_issuer(app: Application):
     assert (query["state"], query["iss"]) == (["s1"], [f"http://{app.served.domain}"])
 
 
-def test_of_a_client_that_is_one_too_many_the_owner_is_told(served: Served, owner: Visitor):
-    served.cli("features", "set", served.domain, '{"cozy.oauthclients.max": 0}')
-    try:
-        assert Application(owner, client_name="One too many").agree().status == 302
-    finally:
-        served.cli("features", "set", served.domain, '{"cozy.oauthclients.max": null}')
-    reader = with_token(served, served.token("io.cozy.notifications"))
-    rows = reader.api("GET", "/data/io.cozy.notifications/_all_docs?include_docs=true").json["rows"]
-    told = [row["doc"] for row in rows if "source_id" in row["doc"]]
-    assert [doc["source_id"] for doc in told] == ["cozy/stack/settings/oauth-clients/"]
-    assert "One too many" in told[0]["message"]
-
-
 def test_refusing_leads_back_with_an_error_state_and_issuer(app: Application):
     link = re.search(r'<a class="btn" href="([^"]+)"', app.page().body.decode())
     assert link is not None

@@ -95,6 +95,17 @@ def test_the_form_of_a_page_that_was_opened_before_lets_none_more_in_either(home
     assert b"Too many devices" in owner.post("/auth/authorize", fields | {"csrf_token": field(page, "csrf_token")}).body
 
 
+def test_of_an_app_of_ours_that_is_one_too_many_she_is_told(home: Home):
+    home.instance.amend(context="few")
+    owner = home.owner()
+    assert agree(owner, client(home)).status == 302
+    ours = home.instance.auth.clients.note(client(home, client_name="One too many"), flagship=True)
+    assert agree(owner, ours).status == 302, "an app of ours is let in all the same"
+    told = [stored.doc for stored in home.instance.docs.all("io.cozy.notifications").rows if "source_id" in stored.doc]
+    assert [doc["source_id"] for doc in told] == ["cozy/stack/settings/oauth-clients/"]
+    assert "One too many" in told[0]["message"]
+
+
 # -- given up, trusted, made with the cloud -------------------------------------------------------------------------------
 
 
