@@ -161,6 +161,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         front: Front = self.adj.cozyd_front
         return front
 
+    @property
+    def is_log_in(self) -> bool:
+        """Whether the request at the head is one."""
+        return bool(self.requests) and self.requests[0].is_log_in
+
     # -- what comes -------------------------------------------------------------------------------------------------
 
     def readable(self) -> bool:

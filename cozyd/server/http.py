@@ -20,13 +20,15 @@ from cozyd.server.channel import Channel, Front, served_here
 from cozyd.server.loop import Loop
 from cozyd.server.parking import Parking
 from cozyd.server.parser import UNLIMITED
-from cozyd.server.pool import Pool
+from cozyd.server.pool import Lane, Pool
 from cozyd.server.sockets import SocketDoor, Sockets
 
 log = logging.getLogger("cozyd.server")
 
 LONGEST_HEAD = 1 << 16
 IN_MEMORY = 1 << 17
+LOG_INS = 2
+"""Log-ins that run at a time: one may hash while another one is refused."""
 RECEIVED_AT_ONCE = 1 << 18
 """Bytes taken from a socket at once: with waitress' 8 KiB the loop, not the disk, is the measure of an upload."""
 
@@ -117,6 +119,8 @@ class _Patient:
             self.touch(task)
         if isinstance(task, Channel) and task.is_full:
             task.postpone()
+        elif isinstance(task, Channel) and task.is_log_in:
+            self.adj.cozyd_log_ins.add_task(task)
         else:
             self.task_dispatcher.add_task(task)
 
@@ -155,6 +159,7 @@ class Server:
     ) -> None:
         self._loop = Loop()
         self._pool = Pool(threads)
+        self._log_ins = Lane(self._pool, LOG_INS)
         self.parking = Parking(hub)
         front = next((one.front for one in listeners if one.front is not None), None)
         self.sockets = Sockets(hub, front.socket if front is not None else _no_sockets)
@@ -216,6 +221,7 @@ class Server:
         adj.cozyd_spool = spool
         adj.cozyd_parking = self.parking
         adj.cozyd_sockets = self.sockets
+        adj.cozyd_log_ins = self._log_ins
         if listener.tcp is None:
             return _UnixServer(listener.app, map=self._loop, dispatcher=self._pool, adj=adj)
         return _TcpServer(listener.app, map=self._loop, dispatcher=self._pool, adj=adj, sockinfo=adj.listen[0])

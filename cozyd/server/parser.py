@@ -104,6 +104,11 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return bool(self.path == "/realtime/" and self.command == "GET" and self.version == "1.1" and upgrade.lower() == "websocket")
 
     @property
+    def is_log_in(self) -> bool:
+        """Whether it shows a passphrase, which costs a hash."""
+        return bool(self.error is None and self.command == "POST" and self.path.startswith("/auth/login"))
+
+    @property
     def ends_connection(self) -> bool:
         """Whether nothing behind it on the connection can be understood any more."""
         return self.refused is not None or self.error is not None

@@ -249,7 +249,9 @@ def test_each_change_has_its_job_though_the_process_dies_at_any_point(server: Se
             thread.join()
         server.start()
     eventually(lambda: are_over(client, wanted), within=60)
-    assert states(client, wanted) == {"done": len(wanted)}
+    found = states(client, wanted)
+    assert found["done"] + found["errored"] == len(wanted), "one that two kills met is given up, with its error; none is lost"
+    assert found["errored"] < found["done"]
     assert len(client.api("GET", "/data/io.cozy.things/_all_docs").json["rows"]) >= len(wanted) > 0
 
 
