@@ -69,6 +69,9 @@ class Front(Protocol):
     def held_from(self, path: str) -> int:
         """How large a body waits until its sender is known, in bytes. On the main loop."""
 
+    def is_log_in(self, method: str, path: str) -> bool:
+        """Whether a request shows a passphrase, which costs a hash: few of them run at a time. On the main loop."""
+
     def welcome(self, environ: dict[str, Any]) -> Buffer | None:
         """Whether a large body may come, and where it goes; None: into a temporary file. On a task thread, before the body.
 

@@ -29,6 +29,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.largest = UNLIMITED
         self.room: int | None = None
         self.held_from = 0
+        self.is_log_in = False
         self.refused: CozyError | None = None
         self.parked: Parked | None = None
         self.answered_head = False
@@ -49,6 +50,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             return
         path = "/" + self.path.lstrip("/")
         self.largest, self.held_from = front.limit(path), front.held_from(path)
+        self.is_log_in = front.is_log_in(self.command, path)
         if self.content_length > self.largest:
             self._refuse_as_too_large()
 
@@ -102,11 +104,6 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         """Whether it opens a WebSocket."""
         upgrade: str = self.headers.get("UPGRADE", "")
         return bool(self.path == "/realtime/" and self.command == "GET" and self.version == "1.1" and upgrade.lower() == "websocket")
-
-    @property
-    def is_log_in(self) -> bool:
-        """Whether it shows a passphrase, which costs a hash."""
-        return bool(self.error is None and self.command == "POST" and self.path.startswith("/auth/login"))
 
     @property
     def ends_connection(self) -> bool:

@@ -146,6 +146,10 @@ class Front:
         """How large a body waits until its sender is known: no stranger's reaches a disk; a content is written once where it stays."""
         return HELD_CONTENT if path.startswith((*UPLOADS, "/sync/")) else HELD
 
+    def is_log_in(self, method: str, path: str) -> bool:
+        """Whether a request shows a passphrase."""
+        return method == "POST" and path.startswith("/auth/login")
+
     def welcome(self, environ: Environ) -> Buffer | None:
         """Whether a large body may come: its sender is known, may write there, and has room for it.
 
