@@ -270,7 +270,7 @@ def test_a_job_that_kills_its_process_is_parked_with_its_error(server: Server, c
         assert server.process is not None
         server.process.wait(20)
         server.kill()
-        server.start()
+        server.launch()  # which the job may kill before it answers
     eventually(lambda: are_over(client, [job]))
     attributes = client.api("GET", f"/jobs/{job}").json["data"]["attributes"]
     assert (attributes["state"], attributes["error"]) == ("errored", "The job was interrupted while it ran")

@@ -93,15 +93,20 @@ class Served:
         reach = reach or ("--contacts", "--calendars", "--files")
         return self.cli("passwords", "add", domain or self.domain, name, *reach).strip().splitlines()[-1].strip()
 
-    def start(self, *, within: float = 20) -> float:
-        """Start the server; seconds until `/status` answered."""
-        began = time.monotonic()
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the server and wait for nothing: the process, which may end before it answers."""
         self._log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
         self.process = subprocess.Popen(
             [*self.program, self.command, *self.options], env=self.environ, stdout=self._log, stderr=self._log, start_new_session=True
         )
+        return self.process
+
+    def start(self, *, within: float = 20) -> float:
+        """Start the server; seconds until `/status` answered."""
+        began = time.monotonic()
+        process = self.launch()
         while not self._answers():
-            if self.process.poll() is not None or time.monotonic() - began > within:
+            if process.poll() is not None or time.monotonic() - began > within:
                 self.kill()  # else it goes on for ever behind the test that has given up
                 raise RuntimeError(f"the server did not start: {self.log()[-3000:]}")
             time.sleep(0.01)
