@@ -9,50 +9,52 @@ from flask import Response
 from blueprints import _jsonapi
 from blueprints._jsonapi import Resource
 from cozyd import jsons
-from cozyd.documents.store import Row
-from cozyd.files import Dir, File, Files, Node, Version
+from cozyd.documents.store import Row, Stored
+from cozyd.files import Dir, Files, Node, Version
 from cozyd.files.tree import VERSIONS
 from cozyd.permissions import FILES, ROOT_DIR
 
 PAGE = 30
 FORMATS = ("tiny", "small", "medium", "large")
-_HIDDEN = frozenset(("_id", "_rev", "internal_vfs_id"))
-_HIDDEN_OF_FILES = _HIDDEN | {"referenced_by"}
-_LEFT_OUT_WHEN_EMPTY = frozenset(("tags", "metadata", "cozyMetadata", "not_synchronized_on", "restore_path", "referenced_by"))
+_LEFT_OUT_WHEN_EMPTY = ("tags", "metadata", "cozyMetadata", "not_synchronized_on", "restore_path", "referenced_by")
+_PICTURED = ("image", "pdf")
 
 
-def short(files: Files, node: Node, *, empty: list[Any] | None = None, path: str | None = None) -> Resource:
-    """A node as it stands in lists and after its creation.
+def short(files: Files, stored: Stored, *, empty: list[Any] | None = None, path: str | None = None) -> Resource:
+    """A folder or file as it stands in lists and after its creation. Lists make them by the thousand.
 
+    :param stored: its document.
     :param empty: what stands for an empty list of references; the reference answers null or [].
     :param path: of a file, where lists show it.
     """
-    hidden = _HIDDEN_OF_FILES if isinstance(node, File) else _HIDDEN
-    attributes = {
-        name: value for name, value in node.stored.doc.items() if name not in hidden and (value or name not in _LEFT_OUT_WHEN_EMPTY)
-    }
+    id, attributes = stored.ref.id, jsons.load_object(stored.text)
+    is_file = attributes.get("type") != "directory"
+    references = attributes.get("referenced_by") or empty
+    attributes.pop("internal_vfs_id", None)
+    for name in _LEFT_OUT_WHEN_EMPTY:
+        if name in attributes and not attributes[name]:
+            del attributes[name]
+    if is_file:
+        attributes.pop("referenced_by", None)
     if path is not None:
         attributes["path"] = path
-    found = {"type": FILES, "id": node.id, "attributes": attributes, "meta": {"rev": node.rev}}
-    return found | {"links": links(files, node), "relationships": relationships(node, empty=empty)}
+    self = f"/files/{id}"
+    links, relationships = {"self": self}, _references(self, references)
+    if is_file:
+        relationships["parent"] = _parent(attributes["dir_id"])
+        if attributes.get("class") in _PICTURED:
+            secret = files.links.thumbnail(id)
+            links |= {format: f"{self}/thumbnails/{secret}/{format}" for format in FORMATS}
+    found = {"type": FILES, "id": id, "attributes": attributes, "meta": {"rev": stored.rev}}
+    return found | {"links": links, "relationships": relationships}
 
 
-def links(files: Files, node: Node) -> dict[str, str]:
-    """Where a node is, and the thumbnails of an image or PDF."""
-    self = f"/files/{node.id}"
-    if not isinstance(node, File) or node.stored.doc.get("class") not in ("image", "pdf"):
-        return {"self": self}
-    secret = files.links.thumbnail(node.id)
-    return {"self": self} | {format: f"{self}/thumbnails/{secret}/{format}" for format in FORMATS}
+def _references(self: str, references: list[Any] | None) -> dict[str, Any]:
+    return {"referenced_by": {"links": {"self": f"{self}/relationships/references"}, "data": references}}
 
 
-def relationships(node: Node, *, empty: list[Any] | None = None) -> dict[str, Any]:
-    """What every view of a node tells of its neighbours."""
-    references = {"links": {"self": f"/files/{node.id}/relationships/references"}, "data": node.stored.doc.get("referenced_by") or empty}
-    found: dict[str, Any] = {"referenced_by": references}
-    if isinstance(node, File):
-        found["parent"] = {"links": {"related": f"/files/{node.parent}"}, "data": identifier(node.parent)}
-    return found
+def _parent(id: str) -> Resource:
+    return {"links": {"related": f"/files/{id}"}, "data": identifier(id)}
 
 
 def version(version: Version) -> Resource:
@@ -64,22 +66,21 @@ def version(version: Version) -> Resource:
 def with_children(files: Files, dir: Dir, page: "Page", *, empty: list[Any] | None = None) -> Response:
     """A folder with a page of its children."""
     rows, more = page.rows(files, dir)
-    nodes = files.named(rows)
-    found = short(files, dir, empty=empty)
+    found = short(files, dir.stored, empty=empty)
     self = f"/files/{dir.id}"
     contents: dict[str, Any] = {"self": f"{self}/relationships/contents"}
     if more:
         contents["next"] = f"{self}/relationships/contents?{page.next(rows[-1])}"
     found["relationships"] |= {
         "parent": {"links": {"self": f"/files/{dir.parent}"}, "data": identifier(dir.parent)} if dir.parent else {"data": None},
-        "contents": {"meta": {"count": files.count(dir)}, "links": contents, "data": [identifier(node.id) for node in nodes]},
+        "contents": {"meta": {"count": files.count(dir)}, "links": contents, "data": [identifier(row.ref.id) for row in rows]},
         "not_synchronized_on": {
             "links": {"self": f"{self}/relationships/not_synchronized_on"},
             "data": dir.stored.doc.get("not_synchronized_on") or empty,
         },
     }
     top = {"next": f"{self}?{page.next(rows[-1])}"} if more else {}
-    return _jsonapi.answer(found, included=[short(files, node) for node in nodes], links=top)
+    return _jsonapi.answer(found, included=_listed(files, rows), links=top)
 
 
 def contents(files: Files, dir: Dir, page: "Page", address: str) -> Response:
@@ -89,7 +90,11 @@ def contents(files: Files, dir: Dir, page: "Page", address: str) -> Response:
     """
     rows, more = page.rows(files, dir)
     links = {"next": f"{address}?{page.next(rows[-1])}"} if more else {}
-    return _jsonapi.answer([short(files, node) for node in files.named(rows)], links=links, meta={"count": files.count(dir)})
+    return _jsonapi.answer(_listed(files, rows), links=links, meta={"count": files.count(dir)})
+
+
+def _listed(files: Files, rows: Sequence[Row]) -> list[Resource]:
+    return [short(files, row.stored) for row in rows if row.stored is not None]
 
 
 def file(
@@ -105,7 +110,7 @@ def file(
 
     :param versions: its earlier contents, where they are told.
     """
-    found = short(files, node, empty=empty)
+    found = short(files, node.stored, empty=empty)
     if not versions:
         return _jsonapi.answer(found, status=status, links=links)
     found["relationships"]["old_versions"] = {"data": [{"id": one.id, "type": VERSIONS} for one in versions]}
@@ -131,7 +136,7 @@ class Page:
 
     def rows(self, files: Files, dir: Dir) -> tuple[Sequence[Row], bool]:
         """The rows of the page, and whether there are more."""
-        return self.cut(files.rows(dir, after=self.after, skip=self.skip, limit=self.limit + 1))
+        return self.cut(files.rows(dir, after=self.after, skip=self.skip, limit=self.limit + 1, docs=True))
 
     def cut(self, rows: Sequence[Row]) -> tuple[Sequence[Row], bool]:
         """A page of rows that has perhaps one more, and whether it has."""

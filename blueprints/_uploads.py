@@ -15,6 +15,7 @@ from blueprints._request import flag
 from cozyd import jsons
 from cozyd.errors import BadRequest, Invalid, PreconditionFailed
 from cozyd.files import Dir, File
+from cozyd.files.contents import SMALL
 from cozyd.files.kinds import DEFAULT_MIME, guess_mime
 from cozyd.files.tree import write_time
 
@@ -39,6 +40,12 @@ def received(home: Dir, name: str, fields: Mapping[str, Any], *, replaces: File 
         files().discard(blob)
         raise PreconditionFailed("The length differs from what was declared", source="Content-Length")
     return files().put(home, name, blob, replaces=replaces, fields=fields, author=author(), exact=exact)
+
+
+def is_small() -> bool:
+    """Whether the body is known to be so small that it has come as a whole already."""
+    length = request.content_length
+    return length is not None and length <= SMALL
 
 
 def _declared() -> int | None:

@@ -64,7 +64,7 @@ def _with_page(asked: Doc) -> Doc:
 def _found(node: Node, query: Query) -> _jsonapi.Resource:
     fields = query.fields
     path = files().path(node) if isinstance(node, Dir) or fields is None or "path" in fields else None
-    resource = _files_json.short(files(), node, path=path)
+    resource = _files_json.short(files(), node.stored, path=path)
     if fields is None:
         return resource
     attributes = resource["attributes"]
@@ -81,7 +81,7 @@ def all_docs() -> Response:
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise BadRequest("keys must be an array of ids", source="keys")
     nodes = [node for node in files().get_many(keys) if node is not None and node.id != TRASH_DIR]
-    data = [_files_json.short(files(), node, path=files().path(node)) for node in nodes]
+    data = [_files_json.short(files(), node.stored, path=files().path(node)) for node in nodes]
     return _jsonapi.answer(data, meta={"count": len(data)})
 
 

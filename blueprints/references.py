@@ -160,7 +160,7 @@ def _list(reference: Reference, field: Field) -> Response:
     nodes = files().named(rows) if request.args.get("include") == "files" else None
     return _jsonapi.answer(
         [_files_json.identifier(row.ref.id) for row in rows],
-        included=None if nodes is None else [_files_json.short(files(), node) for node in nodes],
+        included=None if nodes is None else [_files_json.short(files(), node.stored) for node in nodes],
         links=links,
         meta={"count": count},
     )

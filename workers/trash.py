@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from cozyd.files.tree import TRASH_DIR, read_time
+from cozyd.files.tree import TRASH_DIR, node_of, read_time
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
 
@@ -16,10 +16,10 @@ def run(instance: Instance, _job: Job) -> None:
         return
     limit = instance.now() - timedelta(days=days)
     files = instance.files
-    rows = files.rows(files.dir(TRASH_DIR), limit=PAGE)
+    rows = files.rows(files.dir(TRASH_DIR), limit=PAGE, docs=True)
     while rows:
-        for node in files.named(rows):
+        for node in [node_of(row.stored) for row in rows if row.stored is not None]:
             trashed = (node.stored.doc.get("cozyMetadata") or {}).get("trashedAt") or node.stored.doc.get("updated_at", "")
             if read_time(str(trashed)) < limit:
                 files.erase(node)
-        rows = files.rows(files.dir(TRASH_DIR), after=(rows[-1].key, rows[-1].ref.id), limit=PAGE)
+        rows = files.rows(files.dir(TRASH_DIR), after=(rows[-1].key, rows[-1].ref.id), limit=PAGE, docs=True)

@@ -184,7 +184,7 @@ class Projection:
 class Row(NamedTuple):
     """One row of a projection; `seq` and `gone` only of a feed. A gone row whose doctype was dropped has no doctype and rev.
 
-    A tuple, as listings make them by the thousand.
+    A tuple, as listings make them by the thousand. `stored` is its document, where the reader asked for documents.
     """
 
     key: Key
@@ -193,6 +193,7 @@ class Row(NamedTuple):
     value: Any = None
     seq: str = ""
     gone: bool = False
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +330,7 @@ class DocumentStore(Protocol):
         limit: int | None = None,
         descending: bool = False,
         sieve: Sequence[str] = (),
+        docs: bool = False,
     ) -> Sequence[Row]:
         """Rows of a projection whose key starts with `prefix`, by key then id.
 
@@ -337,6 +339,7 @@ class DocumentStore(Protocol):
         :param since: of a feed: rows changed after this seq, gone ones included, each key once, by seq.
         :param sieve: lower-case ASCII texts without quotes and backslashes. A row may be left out when its value's JSON is ASCII and
             has none of them in it, compared without case; no other may. A driver may let all through.
+        :param docs: have each row that is not gone bring its document.
         :raises SeqGone: `since` is of a lost future.
         """
 

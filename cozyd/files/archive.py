@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 from cozyd.errors import Unavailable
 from cozyd.files.blobs import Blob
 from cozyd.files.lookup import After, Lookup
-from cozyd.files.tree import Dir, File, Node, numbered_name, read_time
+from cozyd.files.tree import Dir, File, Node, node_of, numbered_name, read_time
 
 BLOCK = 1 << 18
 _PAGE = 500
@@ -99,8 +99,9 @@ def _below(lookup: Lookup, prefix: str, node: Node, own: str) -> Iterator[Entry]
 
 def _children(lookup: Lookup, dir: Dir) -> Iterator[tuple[Node, str]]:
     after: After | None = None
-    while rows := lookup.rows(dir, after=after, limit=_PAGE):
-        yield from ((node, node.name) for node in lookup.named(rows))
+    while rows := lookup.rows(dir, after=after, limit=_PAGE, docs=True):
+        nodes = [node_of(row.stored) for row in rows if row.stored is not None]
+        yield from ((node, node.name) for node in nodes)
         after = (rows[-1].key, rows[-1].ref.id)
 
 

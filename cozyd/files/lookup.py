@@ -151,21 +151,22 @@ class Lookup:
 
     # -- listings ---------------------------------------------------------------------------------------------------
 
-    def rows(self, dir: Dir, *, after: After | None = None, skip: int = 0, limit: int | None = None) -> Sequence[Row]:
-        """The children without their documents: folders first, then files, by name; the root hides the trash.
+    def rows(self, dir: Dir, *, after: After | None = None, skip: int = 0, limit: int | None = None, docs: bool = False) -> Sequence[Row]:
+        """The children, with their documents or without: folders first, then files, by name; the root hides the trash.
 
         Row values: {mtime, created} of folders, {size, mime, mtime, created, md5, executable} of files.
         """
         hidden = dir.id == ROOT_DIR
         wanted = None if limit is None else limit + skip * hidden + hidden
-        found = self._docs.rows(BY_NAME, (dir.id,), after=after, skip=0 if hidden else skip, limit=wanted)
+        found = self._docs.rows(BY_NAME, (dir.id,), after=after, skip=0 if hidden else skip, limit=wanted, docs=docs)
         if not hidden:
             return found
         return [row for row in found if row.ref.id != TRASH_DIR][skip:][:limit]
 
     def children(self, dir: Dir, *, after: After | None = None, skip: int = 0, limit: int | None = None) -> Sequence[Node]:
         """The children, as `rows` lists them."""
-        return self.named(self.rows(dir, after=after, skip=skip, limit=limit))
+        found = self.rows(dir, after=after, skip=skip, limit=limit, docs=True)
+        return [node_of(row.stored) for row in found if row.stored is not None]
 
     def named(self, rows: Sequence[Row]) -> Sequence[Node]:
         """The nodes of rows, in their order."""

@@ -44,6 +44,19 @@ class RowsContract:
         assert [row.key[1] for row in store.rows("by-name", ("r",), descending=True, limit=2)] == ["n9", "n8"]
         assert [row.key[1] for row in store.rows("by-name", start=("r", "n3"), end=("r", "n5"))] == ["n3", "n4", "n5"]
 
+    def test_rows_bring_their_documents_to_who_asks(self, store: DocumentStore):
+        one = put(store, FILES, "1", dir="r", name="b", size=5)
+        put(store, LENIENT_TYPE, "2", col="c", n=1)
+        row = store.rows("by-name", ("r",), docs=True)[0]
+        assert row.stored is not None
+        assert (row.value, row.stored.ref, row.stored.rev, row.stored.doc["name"]) == (5, one.ref, one.rev, "b")
+        since = store.total("members", ("c",)).seq
+        two = store.get(Ref(LENIENT_TYPE, "2"))
+        assert [row.stored.doc["n"] for row in store.rows("members", ("c",), docs=True) if row.stored is not None] == [1]
+        store.commit([Write(two.ref, rev=two.rev, deleted=True)])
+        gone = store.rows("members", ("c",), since=since, docs=True)[0]
+        assert gone.gone
+
     def test_a_sieve_lets_through_what_has_a_text_or_is_beyond_ascii(self, store: DocumentStore):
         for id, text in (("1", "Marie Curie"), ("2", "CURIE, Pierre"), ("3", "\u212aurie"), ("4", "Ada"), ("5", None)):
             put(store, LENIENT_TYPE, id, col="c", n=text)

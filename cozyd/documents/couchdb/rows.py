@@ -159,7 +159,7 @@ class Rows:
                 if len(values) == 1:
                     key = next(iter(values))
                 if key in values:
-                    found.append(Row(key, stored.ref, stored.rev, values[key]))
+                    found.append(Row(key, stored.ref, stored.rev, values[key], stored=stored))
         return found
 
     def _view_total(self, projection: Projection, prefix: Key) -> Total:

@@ -156,11 +156,22 @@ class CouchStore:
         limit: int | None = None,
         descending: bool = False,
         sieve: Sequence[str] = (),  # noqa: ARG002 - CouchDB cannot look into values: all come through
+        docs: bool = False,
     ) -> Sequence[Row]:
         """See `DocumentStore.rows`."""
-        return self._rows.read(
+        found = self._rows.read(
             projection, prefix, start=start, end=end, after=after, since=since, skip=skip, limit=limit, descending=descending
         )
+        return self._with_documents(found) if docs else found
+
+    def _with_documents(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Rows with the documents that did not come with them; one that is gone meanwhile has none."""
+        missing: dict[str, list[str]] = {}
+        for row in rows:
+            if row.stored is None and not row.gone:
+                missing.setdefault(row.ref.doctype, []).append(row.ref.id)
+        found = {one.ref: one for doctype, ids in missing.items() for one in self.get_many(doctype, ids) if one is not None}
+        return [row if row.ref not in found else row._replace(stored=found[row.ref]) for row in rows]
 
     def total(self, projection: str, prefix: Key = ()) -> Total:
         """See `DocumentStore.total`."""

@@ -15,13 +15,17 @@ PROJECTIONS_DOCTYPE = 0
 """`idx.doctype` of projections, which may span doctypes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
-    """One row to be: key bytes as stored, the key as JSON, its value as JSON."""
+    """One row to be, or one that is there: key bytes as stored, the key as JSON, its value as JSON."""
 
     key: bytes
     name: bytes | None
     value: bytes | None
+    parts: Key | None = field(default=None, compare=False)
+    """The key as it was told, where it need not be read again."""
+    amount: Any = field(default=None, compare=False)
+    """The value likewise."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,11 @@ class Table:
             return {} if values is None else {(key := collation.tuple_key(values)): Line(key, None, None)}
         assert self.projection is not None
         rows = self.projection.of[stored.ref.doctype](stored)
-        lines = (Line(self.encode(key), jsons.dump(list(key)), None if value is None else jsons.dump(value)) for key, value in rows)
-        return {line.key: line for line in lines}
+        lines = {}
+        for parts, value in rows:
+            at = self.encode(parts)
+            lines[at] = Line(at, jsons.dump(list(parts)), None if value is None else jsons.dump(value), parts, value)
+        return lines
 
 
 class Tables:
@@ -126,15 +133,17 @@ class Tally:
     deltas: dict[tuple[int, bytes], list[int | float]] = field(default_factory=dict)
     seqs: dict[tuple[int, bytes], int] = field(default_factory=dict)
 
-    def add(self, table: Table, name: bytes | None, value: bytes | None, sign: int, seq: int) -> None:
+    def add(self, table: Table, line: Line, sign: int, seq: int) -> None:
         """Count a row in or out under each prefix of its key."""
         projection = table.projection
-        if projection is None or name is None:
+        if projection is None or line.name is None:
             return
-        key = jsons.load(name)
-        amount = sign * jsons.load(value) if projection.reduce == "sum" and value is not None else 0
+        key = line.parts if line.parts is not None else jsons.load(line.name)
+        amount = 0
+        if projection.reduce == "sum" and line.value is not None:
+            amount = sign * (line.amount if line.amount is not None else jsons.load(line.value))
         for length in range(projection.depth + 1):
-            at = (table.num, table.encode(key[:length]))
+            at = (table.num, table.encode(key[:length]) if length else b"")
             delta = self.deltas.setdefault(at, [0, 0])
             delta[0] += sign
             delta[1] += amount
@@ -229,7 +238,7 @@ class Rows:
             if key not in wanted:
                 self._remove(table, id, doc, line, seq if feed else None)
             elif table.projection is not None:
-                self.tally.add(table, line.name, line.value, -1, seq)
+                self.tally.add(table, line, -1, seq)
         for key, line in wanted.items():
             if found.get(key) == line:
                 continue
@@ -239,7 +248,7 @@ class Rows:
                 "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
                 (table.num, key, id, doc, line.name, line.value, seq if feed else None),
             )
-            self.tally.add(table, line.name, line.value, 1, seq)
+            self.tally.add(table, line, 1, seq)
 
     def _remove(self, table: Table, id: str, doc: int, line: Line, seq: int | None) -> None:
         at = (table.num, line.key, id, doc)
@@ -248,7 +257,7 @@ class Rows:
         else:
             sql = "UPDATE entry SET gone = 1, value = NULL, seq = ? WHERE idx = ? AND key = ? AND id = ? AND doc = ?"
             self._connection.execute(sql, (seq, *at))
-        self.tally.add(table, line.name, line.value, -1, seq or 0)
+        self.tally.add(table, line, -1, seq or 0)
 
 
 def _looks_at(table: Table, changed: frozenset[str]) -> bool:

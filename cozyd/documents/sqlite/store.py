@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal
 from cozyd import jsons
 from cozyd.documents import edits, mango, revtree
 from cozyd.documents.revtree import Tree, next_local
-from cozyd.documents.sqlite import attached, snapshot, upkeep
+from cozyd.documents.sqlite import attached, projected, snapshot, upkeep
 from cozyd.documents.sqlite import contents as content_table
 from cozyd.documents.sqlite.database import Database
+from cozyd.documents.sqlite.projected import Bounds
 from cozyd.documents.sqlite.reading import FIRST, LAST, Reader
 from cozyd.documents.sqlite.rows import Tables
 from cozyd.documents.sqlite.snapshot import NO_DATABASE
@@ -43,7 +44,6 @@ from cozyd.errors import Conflict, Counted, CozyError, NotFound
 SOME_PAGES = 5000
 """How many free pages a dropped doctype gives back to the disk at once: the rest follows when the tenant rests, or by `tidy`."""
 BRANCHED = "SELECT num FROM doc INDEXED BY doc_branched WHERE doctype = ? AND leaves > 1"
-BEYOND_ASCII, HAS = "length(e.value) <> length(CAST(e.value AS TEXT))", "instr(lower(CAST(e.value AS TEXT)), ?) > 0"
 SCANNED_MUCH = (
     "The number of documents examined is high in proportion to the number of results returned. "
     "Consider adding a more specific index to improve this."
@@ -168,35 +168,14 @@ class SqliteStore:
         limit: int | None = None,
         descending: bool = False,
         sieve: Sequence[str] = (),
+        docs: bool = False,
     ) -> Sequence[Row]:
         """See `DocumentStore.rows`."""
         table = self._tables.projection(projection)
-        low = table.encode(prefix) if start is None else table.encode(start)
-        high = (table.encode(prefix) if end is None else table.encode(end)) + b"\xff"
-        by = "NOT INDEXED" if since is None else "INDEXED BY entry_by_seq"  # by key, or by seq, whatever the statistics say
-        where, values = ["e.idx = ?", "e.key >= ?", "e.key < ?"], [table.num, low, high]
-        if after is not None:
-            where.append(f"(e.key, e.id) {'<' if descending else '>'} (?, ?)")
-            values += [table.encode(after[0]), after[1]]
-        if sieve:
-            where.append(f"(e.value IS NULL OR {' OR '.join([BEYOND_ASCII, *[HAS] * len(sieve)])})")
-            values += sieve
+        bounds = Bounds(table, prefix, start=start, end=end, after=after, since=since, descending=descending, sieve=sieve)
         feed = table.projection is not None and table.projection.feed
         with self._database.reading(snapshot=feed) as connection:  # one statement is one state
-            last, epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone() if feed else (0, "")
-            if since is not None:
-                where.append("e.seq > ?")
-                values.append(snapshot.known_seq(connection, since, last, epoch))
-            else:
-                where.append("e.gone = 0")
-            order = "e.seq" if since is not None else "e.key DESC, e.id DESC" if descending else "e.key, e.id"
-            sql = (
-                "SELECT e.name, e.id, d.rev, e.value, e.seq, e.gone, t.name "  # noqa: S608
-                f"FROM entry e {by} LEFT JOIN doc d NOT INDEXED ON d.num = e.doc "
-                f"LEFT JOIN doctype t ON t.num = d.doctype WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
-            )
-            found = connection.execute(sql, (*values, -1 if limit is None else limit, skip)).fetchall()
-        return _rows(found, epoch)
+            return projected.read(connection, bounds, skip=skip, limit=limit, docs=docs, feed=feed)
 
     def total(self, projection: str, prefix: Key = ()) -> Total:
         """See `DocumentStore.total`."""
@@ -535,16 +514,6 @@ class SqliteStore:
                 row = connection.execute("SELECT num FROM doctype WHERE name = ?", (doctype,)).fetchone()
             num = row[0] if row else None
         return num
-
-
-def _rows(found: Sequence[Sequence[Any]], epoch: str) -> list[Row]:
-    """Rows of a projection; their keys and values are parsed at once, as there may be thousands."""
-    keys = jsons.load(b"[%b]" % b",".join([name for name, *_ in found]))
-    values = jsons.load(b"[%b]" % b",".join([b"null" if value is None else value for _, _, _, value, *_ in found]))
-    return [
-        Row(tuple(key), Ref(doctype or "", id), rev or "", value, "" if seq is None else f"{seq}-{epoch}", bool(gone))
-        for (_, id, rev, _, seq, gone, doctype), key, value in zip(found, keys, values, strict=True)
-    ]
 
 
 def _is_alone(ref: Ref) -> bool:

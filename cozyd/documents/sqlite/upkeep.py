@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 
 from cozyd import jsons
-from cozyd.documents.sqlite.rows import Table, Tables, Tally
+from cozyd.documents.sqlite.rows import Line, Table, Tables, Tally
 from cozyd.documents.sqlite.writing import Transaction
 from cozyd.documents.store import Ref, Stored
 
@@ -15,9 +15,9 @@ def drop(connection: sqlite3.Connection, tables: Tables, num: int) -> None:
     docs = "SELECT num FROM doc WHERE doctype = ?"
     tally = Tally()
     for table in tables.projections():
-        sql = f"SELECT name, value FROM entry WHERE idx = ? AND gone = 0 AND doc IN ({docs})"  # noqa: S608
-        for name, value in connection.execute(sql, (table.num, num)):
-            tally.add(table, name, value, -1, seq)
+        sql = f"SELECT key, name, value FROM entry WHERE idx = ? AND gone = 0 AND doc IN ({docs})"  # noqa: S608
+        for key, name, value in connection.execute(sql, (table.num, num)):
+            tally.add(table, Line(key, name, value), -1, seq)
     tally.flush(connection)
     connection.execute(
         f"UPDATE entry SET gone = 1, value = NULL, seq = ? WHERE seq IS NOT NULL AND gone = 0 AND doc IN ({docs})",  # noqa: S608

@@ -54,6 +54,8 @@ class Transaction:
         self._counts: dict[int, list[int]] = {}
         self._seq, self._epoch = connection.execute("SELECT seq, epoch FROM meta").fetchone()
         self._began = self._seq
+        self._triggers: Seq | None = None
+        self._last_num = 0
         self.made: list[str] = []
 
     def seq_text(self, seq: int) -> Seq:
@@ -62,8 +64,10 @@ class Transaction:
 
     def triggers_seq(self) -> Seq:
         """The last sequence of io.cozy.triggers before this transaction."""
-        row = self.connection.execute("SELECT seq FROM doctype WHERE name = ?", (TRIGGERS,)).fetchone()
-        return self.seq_text(row[0] if row else 0)
+        if self._triggers is None:
+            row = self.connection.execute("SELECT seq FROM doctype WHERE name = ?", (TRIGGERS,)).fetchone()
+            self._triggers = self.seq_text(row[0] if row else 0)
+        return self._triggers
 
     def holds(self, ref: Ref, rev: str) -> bool:
         """Whether a document still has this revision."""
@@ -347,8 +351,12 @@ class Transaction:
         self.connection.executemany("DELETE FROM rev WHERE doc = ? AND rev = ?", [(num, rev) for rev in gone if rev in before])
 
     def _next_num(self) -> int:
-        found = self.connection.execute("SELECT num FROM doc NOT INDEXED ORDER BY num DESC LIMIT 1").fetchone()
-        return int(found[0]) + 1 if found else 1
+        """The number of a new document: one more than any has or had in this transaction."""
+        if not self._last_num:
+            found = self.connection.execute("SELECT num FROM doc NOT INDEXED ORDER BY num DESC LIMIT 1").fetchone()
+            self._last_num = int(found[0]) if found else 0
+        self._last_num += 1
+        return self._last_num
 
     def _insert(self, num: int, doctype: int, stored: Stored, seq: int, *, leaves: int = 1) -> None:
         self.connection.execute(
