@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import apps, auth, blobs, devices, documents, files, jobs, photos, pim, queries, realtime, search, storm, tree
-from benchmarks.load import need, table, verdict
+from benchmarks.load import floor, line, need, table, verdict, wrk
 from tests.support.serving import Served
 
 IDLE_MB, IDLE_CPU, IDLE_SECONDS = 90, 0.5, 20
+ANSWER = 900
+USUAL_PACE = 5_000
+"""Answers a second that bare Flask makes, for one client, on the machines the bars in seconds were set for."""
 
 
 PARTS: dict[str, Callable[[Served, Path], None]] = {
@@ -36,6 +39,15 @@ SLOW = {"tree-scale", "scale"}
 """Run only when they are named: they take some minutes each."""
 
 
+def pace() -> None:
+    """Print how fast this machine is now: bars in seconds and per second are to be read beside it."""
+    with floor(ANSWER) as bare:
+        rate = wrk(f"{bare}/data/x/one", "", 1)
+    table(
+        "this machine", [line("bare Flask on waitress, one client", f"{rate:.0f}/s, {rate / USUAL_PACE:.2f} of the usual {USUAL_PACE:,}/s")]
+    )
+
+
 def idle_cpu(server: Served) -> float:
     """Processor time of a server nobody asks, in percent of one core."""
     before = server.cpu()
@@ -47,6 +59,7 @@ def main() -> None:
     """Run what is named, or all but the slow ones."""
     need("wrk")
     wanted = set(sys.argv[1:]) or {"memory", *PARTS} - SLOW
+    pace()
     with tempfile.TemporaryDirectory() as folder:
         server = Served(Path(folder) / "data").add_alice()
         first = server.start()

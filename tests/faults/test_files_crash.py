@@ -95,6 +95,8 @@ def kill_uploads(folder: Path, rounds: int, seed: int) -> int:
         slowest = max(slowest, server.start())
         acknowledged += uploaders.check()
         assert not list((server.folder / "blobs" / "tmp").glob("*/*"))
+        if number % 100 == 99:
+            print(f"{number + 1} kills, {acknowledged} acknowledged, slowest start {slowest:.2f} s", flush=True)
     server.stop()
     print(f"{rounds} kills, {acknowledged} acknowledged uploads, none lost, slowest start {slowest:.2f} s")
     fsck(server)

@@ -1,9 +1,9 @@
 """Rows of projections and Mango indexes, and their totals, kept in the document's own transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from cozyd import jsons
 from cozyd.documents import collation
@@ -11,6 +11,8 @@ from cozyd.documents.mango import Index, index_from_design
 from cozyd.documents.store import Key, Projection, Stored
 from cozyd.errors import Conflict
 
+T = TypeVar("T")
+_ROWS_AT_ONCE = 16
 PROJECTIONS_DOCTYPE = 0
 """`idx.doctype` of projections, which may span doctypes."""
 
@@ -154,11 +156,13 @@ class Tally:
         """Write the totals; those that are as before are left alone."""
         moved = {at: delta for at, delta in self.deltas.items() if delta[0] or delta[1] or at in self.seqs}
         rows = [(idx, prefix, *delta, self.seqs.get((idx, prefix), 0)) for (idx, prefix), delta in moved.items()]
-        connection.executemany(
-            "INSERT INTO total VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-            "count = count + excluded.count, sum = sum + excluded.sum, seq = max(seq, excluded.seq)",
-            rows,
-        )
+        for some in _in_pieces(rows):
+            values = ", ".join(["(?, ?, ?, ?, ?)"] * len(some))
+            connection.execute(
+                f"INSERT INTO total VALUES {values} ON CONFLICT DO UPDATE SET "  # noqa: S608
+                "count = count + excluded.count, sum = sum + excluded.sum, seq = max(seq, excluded.seq)",
+                [part for row in some for part in row],
+            )
 
 
 class Rows:
@@ -202,14 +206,14 @@ class Rows:
         found = self._found(doc, wanted) if old is not None else {}
         for table in tables:
             self._drop_taken(table, doc, wanted[table.num], strict=strict)
-        for table in tables:
-            self._write(table, ref.id, doc, found.get(table.num, {}), wanted[table.num], seq)
+        fresh = [row for table in tables for row in self._moved(table, ref.id, doc, found.get(table.num, {}), wanted[table.num], seq)]
+        self._insert(fresh)
 
     def add(self, table: Table, doc: int, stored: Stored, seq: int) -> None:
         """Write the rows of one document into a table that has none of it yet; taken unique ones are left out."""
         lines = table.lines(stored) if not stored.ref.id.startswith("_design/") else {}
         self._drop_taken(table, doc, lines, strict=False)
-        self._write(table, stored.ref.id, doc, {}, lines, seq)
+        self._insert(self._moved(table, stored.ref.id, doc, {}, lines, seq))
 
     def _found(self, doc: int, wanted: Mapping[int, Any]) -> dict[int, dict[bytes, Line]]:
         found: dict[int, dict[bytes, Line]] = {}
@@ -230,7 +234,10 @@ class Rows:
                     raise Conflict(f"{table.projection.name} is taken", source=table.projection.name)
                 del lines[key]
 
-    def _write(self, table: Table, id: str, doc: int, found: dict[bytes, Line], wanted: dict[bytes, Line], seq: int) -> None:
+    def _moved(
+        self, table: Table, id: str, doc: int, found: Mapping[bytes, Line], wanted: Mapping[bytes, Line], seq: int
+    ) -> list[tuple[Any, ...]]:
+        """Take out what is not as before, count, and tell the rows that are to be written."""
         feed = table.projection is not None and table.projection.feed
         for key, line in found.items():
             if key in wanted and wanted[key] == line:
@@ -239,16 +246,20 @@ class Rows:
                 self._remove(table, id, doc, line, seq if feed else None)
             elif table.projection is not None:
                 self.tally.add(table, line, -1, seq)
+        fresh = []
         for key, line in wanted.items():
             if found.get(key) == line:
                 continue
             if feed and key not in found:
                 self._connection.execute("DELETE FROM entry WHERE idx = ? AND key = ? AND gone = 1", (table.num, key))
-            self._connection.execute(
-                "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                (table.num, key, id, doc, line.name, line.value, seq if feed else None),
-            )
+            fresh.append((table.num, key, id, doc, line.name, line.value, seq if feed else None))
             self.tally.add(table, line, 1, seq)
+        return fresh
+
+    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        for some in _in_pieces(rows):
+            values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, 0)"] * len(some))
+            self._connection.execute(f"INSERT OR REPLACE INTO entry VALUES {values}", [part for row in some for part in row])  # noqa: S608
 
     def _remove(self, table: Table, id: str, doc: int, line: Line, seq: int | None) -> None:
         at = (table.num, line.key, id, doc)
@@ -258,6 +269,12 @@ class Rows:
             sql = "UPDATE entry SET gone = 1, value = NULL, seq = ? WHERE idx = ? AND key = ? AND id = ? AND doc = ?"
             self._connection.execute(sql, (seq, *at))
         self.tally.add(table, line, -1, seq or 0)
+
+
+def _in_pieces(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Rows that one statement writes: each statement lets other threads run, which costs more than a row."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[start : start + _ROWS_AT_ONCE]
 
 
 def _looks_at(table: Table, changed: frozenset[str]) -> bool:
