@@ -49,6 +49,7 @@ SERVICES = (
     "contacts",
     "feeds",
     "shares",
+    "sharings",
     "data",
     "file_lists",
     "files",

@@ -95,7 +95,8 @@ class Reactions:
             self._renew(seq)
         if not self._book:
             return ()
-        return [write for change in changes if change.seq for write in self._writes(change)]
+        told = [change for change in changes if change.seq and not change.new.ref.id.startswith("_design/")]  # an index is no data
+        return [write for change in told for write in self._writes(change)]
 
     def _renew(self, seq: str) -> None:
         """Read the triggers, which are as they were at this seq, or newer."""

@@ -76,12 +76,13 @@ class Session:
         return tuple(_forbidden(doctype, _source("SUBSCRIBE", doctype, id)) for doctype, id in lost)
 
     def deliver(self, changes: Sequence[Change]) -> Iterator[Change]:
-        """Those of a commit's changes that this client has subscribed to."""
+        """Those of a commit's changes that this client has subscribed to; clients take what is told for data, so an index is not."""
         if not self._types and not self._documents:
             return
         for change in changes:
             ref = change.new.ref
-            if ref.doctype in self._types or (ref.doctype, ref.id) in self._documents:
+            is_watched = ref.doctype in self._types or (ref.doctype, ref.id) in self._documents
+            if is_watched and not ref.id.startswith("_design/"):
                 yield change
 
     def tick(self, now: datetime) -> None:

@@ -34,7 +34,7 @@ KINDS = ("anonymous", "owner", "app", "client", "stranger", "link", "device", "c
 """`client` has the rules it needs, `stranger` is one without; `link` reads one document and one folder; `foreign` is of another tenant."""
 SCOPE = (
     "io.cozy.contacts io.cozy.files io.cozy.doctypes io.cozy.calendar.* io.cozy.settings io.cozy.sessions io.cozy.oauth.clients "
-    "io.cozy.jobs io.cozy.triggers io.cozy.apps io.cozy.konnectors io.cozy.accounts com.bitwarden.ciphers"
+    "io.cozy.jobs io.cozy.triggers io.cozy.apps io.cozy.konnectors io.cozy.accounts io.cozy.sharings com.bitwarden.ciphers"
 )
 ROOT = "io.cozy.files.root-dir"
 METHODS = ("GET", "HEAD", "PROPFIND", "REPORT", "OPTIONS", "POST", "MKCOL", "LOCK", "COPY", "MOVE", "PATCH", "PUT", "DELETE")

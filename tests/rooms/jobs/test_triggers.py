@@ -189,6 +189,12 @@ def test_a_replica_s_changes_and_batches_count_too(desk: Desk):
     assert len(desk.jobs(trigger)) == 3
 
 
+def test_an_index_is_no_change_that_a_trigger_fires_for(desk: Desk):
+    trigger = desk.make("@event", "io.cozy.todos")
+    desk.alice.docs.index("io.cozy.todos", ["name"], name="by-name")
+    assert desk.jobs(trigger) == []
+
+
 def test_a_new_trigger_counts_from_the_next_commit_on_and_a_deleted_one_no_more(desk: Desk):
     desk.alice.docs.put("io.cozy.todos", {})
     trigger = desk.make("@event", "io.cozy.todos")

@@ -105,6 +105,11 @@ def test_some_events_need_no_right_as_their_ids_cannot_be_guessed():
     assert told(session, change("io.cozy.auth.confirmations", "s")) == [("io.cozy.auth.confirmations", "s")]
 
 
+def test_an_index_that_an_app_makes_is_no_change_of_its_data():
+    session = begun(House(token=A), {"type": A})
+    assert told(session, change(A, "_design/by_name"), change(A, "x")) == [(A, "x")]
+
+
 def test_the_passphrase_s_event_needs_the_right_on_the_instance_s_settings():
     payload = {"type": "io.cozy.settings", "id": "io.cozy.settings.passphrase"}
     begun(House(token="io.cozy.settings:GET:io.cozy.settings.instance"), payload)
