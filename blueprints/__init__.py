@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, RequestRedirect
 
 from blueprints import _blocked, _errors, _pages
-from blueprints._request import ErrorShape, Service
+from blueprints._request import BY_COOKIE, ErrorShape, Service
 from cozyd.errors import Blocked, CozyError, Forbidden, TermsNotSigned, Unauthorized
 from cozyd.stack import Stack
 
@@ -183,7 +183,7 @@ def _after(response: Response) -> Response:
         response.headers.pop("Content-Type", None)
     environ = request.environ
     origin = environ.get("HTTP_ORIGIN")
-    if origin and not environ["PATH_INFO"].startswith("/auth/"):
+    if origin and BY_COOKIE not in environ and not environ["PATH_INFO"].startswith("/auth/"):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Credentials"] = "true"
         response.vary.add("Origin")

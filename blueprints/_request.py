@@ -24,6 +24,8 @@ from cozyd.permissions import Action, Principal
 ErrorShape = Literal["jsonapi", "data", "couchdb", "page", "oauth", "rights"]
 SESSION_COOKIE = "cozysessid"
 KNOWN_COOKIE = "cozyknown"
+BY_COOKIE = "cozyd.by-cookie"
+"""In the environ of a request that her session cookie alone opens: no other origin reads what it is answered."""
 _FLAT_LOCAL = re.compile(r"https?://[a-z0-9-]+\.localhost(:[0-9]+)?$")
 
 
@@ -158,6 +160,7 @@ def same_secret(left: str, right: str) -> bool:
 
 def _owner() -> None:
     found = logged_in()
+    request.environ[BY_COOKIE] = True
     if found is None:
         raise Unauthorized("You are not logged in")
     request.environ["cozyd.principal"] = found

@@ -121,6 +121,8 @@ def test_airbrake_reports_what_breaks(context: BrowserContext, server: Served, h
 
 def test_a_page_of_one_app_sees_nothing_of_another(context: BrowserContext, server: Served, hosts: dict[str, str]):
     page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
     page.goto(hosts["curious"] + "/")
     expect(page).to_have_title("curious", timeout=10_000)
     tried = page.evaluate(
@@ -137,6 +139,9 @@ def test_a_page_of_one_app_sees_nothing_of_another(context: BrowserContext, serv
             attempt('page', () => text(other + '/')),
             attempt('file', () => text(other + '/app.js')),
             attempt('api without a token', () => text(main + '/files/io.cozy.files.root-dir')),
+            attempt('devices', () => text(main + '/sync/')),
+            attempt('secret links', () => text(main + '/sync/links')),
+            attempt('reports', () => text(main + '/errors/notices')),
             attempt('frame', () => framed(other + '/')),
             attempt('cookie', () => document.cookie),
             attempt('inline', () => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s); return window.ran ? 'ran' : 'refused' }),
@@ -145,10 +150,21 @@ def test_a_page_of_one_app_sees_nothing_of_another(context: BrowserContext, serv
         [hosts["small"], f"http://{server.domain}"],
     )
     assert tried["page"] == tried["file"] == tried["inline"] == "refused"
+    assert tried["devices"] == tried["secret links"] == tried["reports"] == "refused"
     assert tried["cookie"] == ""
     assert "data-cozy" not in json.dumps(tried)
     assert "root-dir" not in tried["api without a token"]
     assert tried["frame"] in ("opaque", "refused", "")
+    refused = [text for text in said if "frame-ancestors" in text]  # of the app, or of the log-in page where the cookie is another site's
+    assert any(host in text for text in refused for host in (hosts["small"], server.domain)), said
+    page.reload()  # what may be framed is: its own page
+    own_frame = """url => new Promise(done => {
+      const frame = document.createElement('iframe')
+      frame.onload = () => done(frame.contentDocument.title)
+      frame.src = url
+      document.body.append(frame)
+    })"""
+    assert page.evaluate(own_frame, hosts["curious"] + "/") == "curious"
     own = json.loads(page.locator("body").get_attribute("data-cozy") or "{}")
     answer = page.evaluate(
         """async ([main, token]) => (await fetch(main + '/data/io.cozy.contacts/_all_docs', {credentials: 'include', headers: {Authorization: 'Bearer ' + token}})).status""",

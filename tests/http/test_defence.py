@@ -197,6 +197,24 @@ def test_a_form_of_another_origin_changes_nothing(home: Home, path: str):
         assert answer.status == 403, (path, headers, answer.status)
 
 
+def shown_to_her() -> list[str]:
+    """What her cookie alone opens."""
+    from blueprints import SERVICES, _services
+
+    tables = [(service, row) for name in SERVICES for service in _services(name) for row in service.table]
+    return sorted((service.url_prefix or "") + rule for service, (rule, methods, access) in tables if access == "owner" and "GET" in methods)
+
+
+@pytest.mark.parametrize("path", shown_to_her())
+def test_no_app_reads_the_pages_that_her_cookie_opens(home: Home, path: str):
+    """Hosts of apps are the same site, so the cookie travels with what their scripts ask: devices, secret links, reports of other apps."""
+    mine, others = home.owner(), {"Origin": f"http://drive.{home.host}", "Sec_Fetch_Site": "same-site"}
+    answer = mine.get(_filled(path), **others)
+    assert answer.status in (200, 400, 404), answer.status
+    assert answer.headers["Access-Control-Allow-Origin"] is None
+    assert answer.headers["Access-Control-Allow-Credentials"] is None
+
+
 # -- pages ----------------------------------------------------------------------------------------------------------------
 
 STRICT = ("default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'")
