@@ -1,6 +1,7 @@
 """`/accounts`: the owner signs in at a provider for a konnector (docs/http/accounts.md)."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,12 +10,12 @@ from flask import Response, request
 from blueprints import _jsonapi
 from blueprints._admin import stack
 from blueprints._answers import redirect
-from blueprints._request import Service, allow, asks, by_secret, instance, logged_in, public
+from blueprints._request import Service, allow, asks, by_secret, instance, logged_in, principal, public
 from cozyd import jsons
 from cozyd.accounts import ACCOUNTS
 from cozyd.apps.manifest import check_slug
-from cozyd.apps.providers import Provider, rest_of, tokens_of
-from cozyd.documents.store import Ref, Stored
+from cozyd.apps.providers import Provider, brought, rest_of, tokens_of
+from cozyd.documents.store import Query, Ref, Stored
 from cozyd.errors import BadRequest, Forbidden, NotFound
 
 service = Service("provider_accounts", __name__, url_prefix="/accounts")
@@ -27,8 +28,7 @@ def start(type: str) -> Response:
     """Send the owner to the provider."""
     _check_owner()
     provider, state = _provider(type), _new_state(type)
-    scope, nonce = request.args.get("scope", ""), request.args.get("nonce", "")
-    return redirect(provider.start(_redirect_uri(provider), state, scope=scope, nonce=nonce), 303)
+    return redirect(provider.start(_redirect_uri(provider), state, request.args), 303)
 
 
 @service.get("/<type>/<id>/manage", access=by_secret)
@@ -46,20 +46,12 @@ def reconnect(type: str, id: str) -> Response:
 @service.get("/<type>/redirect", access=public)
 def land(type: str) -> Response:
     """The provider sends her back; its state is good once."""
-    kept = _taken(request.args.get("state", ""), type)
-    target = instance().app_url(kept["slug"])
-    if kept.get("manages"):
-        named = {name: request.args[name][:200] for name in ("connection_id", "connection_deleted", "error") if request.args.get(name)}
-        return redirect(f"{target}?{urlencode({'state': kept['state']} | named)}", 303)
-    if request.args.get("error"):
-        return redirect(f"{target}?{urlencode({'error': request.args['error'][:100], 'state': kept['state']})}", 303)
-    provider, code = _provider(type), request.args.get("code", "")
-    if not code:
-        raise BadRequest("The provider sent no code", source="code")
-    answer = provider.exchange(stack().drivers.outbound, code, _redirect_uri(provider))
-    body: dict[str, Any] = {"account_type": type, "oauth": tokens_of(answer, stack().now()), "oauth_callback_results": rest_of(answer)}
-    made = instance().docs.put(ACCOUNTS, body)
-    return redirect(f"{target}?{urlencode({'account': made.ref.id, 'state': kept['state']})}", 303)
+    kept, given = _taken(request.args.get("state", ""), type), request.args
+    passed = {name: given[name][:200] for name in ("connection_id", "connection_deleted", "error") if given.get(name)}
+    if not kept.get("manages") and not passed.get("error"):
+        known = _connected(type, passed["connection_id"]) if "connection_id" in passed else None
+        passed["account"] = known or instance().docs.put(ACCOUNTS, _new_account(type)).ref.id
+    return redirect(f"{instance().app_url(kept['slug'])}?{urlencode({'state': kept['state']} | passed)}", 303)
 
 
 @service.post("/<type>/<id>/refresh", access=asks("GET"))
@@ -72,12 +64,14 @@ def refresh(type: str, id: str) -> Response:
         raise
     allow("GET", ACCOUNTS, found)
     opened = instance().account_secrets.open(found.doc)
-    token = (opened.get("oauth") or {}).get("refresh_token")
+    oauth = opened.get("oauth") or {}
+    token = oauth.get("refresh_token")
+    if opened.get("account_type") == type and "query" in oauth and principal().kind == "konnector":
+        return _shown(found, _provider(type).own())
     if opened.get("account_type") != type or not isinstance(token, str):
         raise BadRequest("This account cannot be refreshed")
     answer = _provider(type).refresh(stack().drivers.outbound, token)
-    oauth = opened["oauth"] | tokens_of(answer, stack().now())
-    return _shown(instance().docs.put(ACCOUNTS, opened | {"oauth": oauth}))
+    return _shown(instance().docs.put(ACCOUNTS, opened | {"oauth": oauth | tokens_of(answer, stack().now())}))
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
@@ -139,8 +133,40 @@ def _taken(state: str, type: str) -> dict[str, Any]:
     return kept
 
 
-def _shown(stored: Stored) -> Response:
-    opened = instance().account_secrets.open(stored.doc)
+def _new_account(type: str) -> dict[str, Any]:
+    """The account for what the provider sent her back with: a code, a token, or what the konnector asks with itself.
+
+    :raises BadRequest: with none of these.
+    """
+    provider, given = _provider(type), request.args
+    body: dict[str, Any] = {"account_type": type}
+    if given.get("access_token"):
+        return body | {"oauth": tokens_of(given, stack().now())}
+    if not provider.text("token_endpoint"):
+        return body | {"oauth": brought(given.to_dict(flat=False))}
+    if not given.get("code"):
+        raise BadRequest("The provider sent no code", source="code")
+    answer = provider.exchange(stack().drivers.outbound, given["code"], _redirect_uri(provider))
+    return body | {"oauth": tokens_of(answer, stack().now()), "oauth_callback_results": rest_of(answer)}
+
+
+def _connected(type: str, connection: str) -> str | None:
+    """The account that has a connection at a provider already; None: none has."""
+    try:
+        found = instance().docs.find(ACCOUNTS, Query({"account_type": type, "oauth.query.connection_id": [connection]}, limit=1)).rows
+    except NotFound:
+        return None
+    return found[0].ref.id if found else None
+
+
+def _shown(stored: Stored, own: Mapping[str, str] | None = None) -> Response:
+    """An account with its tokens.
+
+    :param own: what the operator has at the provider, for a konnector that asks there itself; never kept in the account.
+    """
+    opened = dict(instance().account_secrets.open(stored.doc))
+    if own:
+        opened["oauth"] = opened["oauth"] | own
     shown = {name: value for name, value in opened.items() if name not in ("_id", "_rev")}
     links = {"self": f"/data/{ACCOUNTS}/{stored.ref.id}"}
     return _jsonapi.answer(_jsonapi.resource(ACCOUNTS, stored.ref.id, shown, rev=stored.rev, links=links))

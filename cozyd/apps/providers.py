@@ -4,7 +4,7 @@ What is known of a provider (`account_types`) is the operator's; applications ne
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,20 @@ SECRET = "secret"  # noqa: S105
 _TOKENS = ("access_token", "token_type", "refresh_token")
 BANKS = ("bi_webview", "bi_webview+secret", "bi_webauth", "bi_webauth+secret")
 """Ways to sign in at providers of bank accounts: by pages of theirs, which name a connection."""
+BY_REDIRECT_URL = "token_redirect_url"
+_CODE, _TOKEN = {"response_type": "code"}, {"response_type": "token"}
+_ASKED: Mapping[str, Mapping[str, str]] = {
+    "authorization_code": _CODE,
+    "authorization_code+secret": _CODE,
+    "token": _TOKEN,
+    BY_REDIRECT_URL: _TOKEN,
+    **{bank: {} for bank in BANKS},
+}
+"""What each grant mode asks for."""
+_WEBVIEW = {"scope": "scope", "code": "token", "connector_ids": "id_connector", "connector_uuids": "connector_uuids"}
+_WEBAUTH = {name: name for name in ("scope", "token", "source", "id_connector", "id_connection")}
+_TOLD_BANKS: Mapping[str, Mapping[str, str]] = {bank: _WEBVIEW if bank.startswith("bi_webview") else _WEBAUTH for bank in BANKS}
+"""What pages of banks are told -> how the page that sends her calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +66,23 @@ class Provider:
         found = self.fields.get(name)
         return found if isinstance(found, str) else ""
 
-    def start(self, redirect_uri: str, state: str, *, scope: str = "", nonce: str = "") -> str:
+    def start(self, redirect_uri: str, state: str, given: Mapping[str, str]) -> str:
         """Where the owner is sent.
 
+        :param given: what the page that sends her adds: `scope`, `nonce`, and what providers of bank accounts want to know.
         :raises BadRequest: the provider has no such page.
         """
         parts = urlsplit(self.text("auth_endpoint"))
-        if parts.scheme not in ("http", "https"):
-            raise BadRequest("This account type has no page to sign in")
         grant = self.text("grant_mode") or "authorization_code"
-        asked = {"client_id": self.text("client_id"), "state": state, "response_type": "token" if grant == "token" else "code"}
+        if parts.scheme not in ("http", "https") or grant not in _ASKED:
+            raise BadRequest("This account type has no page to sign in")
+        asked = {"state": state, **_ASKED[grant]}
+        if grant != BY_REDIRECT_URL:
+            asked["client_id"] = self.text("client_id")
         if self.fields.get("skip_redirect_uri_on_authorize") is not True:
-            asked["redirect_uri"] = redirect_uri
-        asked |= {name: value for name, value in {"scope": scope, "nonce": nonce}.items() if value}
+            asked["redirect_url" if grant == BY_REDIRECT_URL else "redirect_uri"] = redirect_uri
+        told = _TOLD_BANKS.get(grant, {"scope": "scope", "nonce": "nonce"})
+        asked |= {name: given[source] for name, source in told.items() if given.get(source)}
         extras = self.fields.get("extras")
         asked |= {str(name): str(value) for name, value in extras.items()} if isinstance(extras, dict) else {}
         query = "&".join(part for part in (parts.query, urlencode(asked)) if part)
@@ -86,6 +104,10 @@ class Provider:
             "state": state,
         }
         return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, urlencode(asked)))), fragment=""))
+
+    def own(self) -> Mapping[str, str]:
+        """What the operator has at the provider."""
+        return {name: self.text(name) for name in ("client_id", "client_secret")}
 
     def exchange(self, outbound: Outbound, code: str, redirect_uri: str) -> Mapping[str, Any]:
         """What a code gives.
@@ -116,6 +138,11 @@ class Provider:
         if answer.status != 200:
             raise BadGateway(f"The provider answered {answer.status}")
         return _read(answer.body)
+
+
+def brought(given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What an account keeps of the address that a provider without tokens of its own sent her back to: the konnector asks there itself."""
+    return {"query": {name: [value[:2000] for value in values] for name, values in given.items() if name != "state"}}
 
 
 def tokens_of(answer: Mapping[str, Any], now: datetime) -> dict[str, Any]:

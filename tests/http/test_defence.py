@@ -202,7 +202,9 @@ def shown_to_her() -> list[str]:
     from blueprints import SERVICES, _services
 
     tables = [(service, row) for name in SERVICES for service in _services(name) for row in service.table]
-    return sorted((service.url_prefix or "") + rule for service, (rule, methods, access) in tables if access == "owner" and "GET" in methods)
+    return sorted(
+        (service.url_prefix or "") + rule for service, (rule, methods, access) in tables if access == "owner" and "GET" in methods
+    )
 
 
 @pytest.mark.parametrize("path", shown_to_her())

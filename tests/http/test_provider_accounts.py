@@ -45,9 +45,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, provider: Canary) -> Iterat
             "client_id": "cozyd",
             "client_secret": "s3cret",
             "grant_mode": "bi_webview",
+            "auth_endpoint": f"{provider.base}/connect",
             "manage_endpoint": f"{provider.base}/manage?x=1",
             "reconnect_endpoint": f"{provider.base}/reconnect",
         },
+        "webauth": {"client_id": "cozyd", "grant_mode": "bi_webauth+secret", "auth_endpoint": f"{provider.base}/auth"},
+        "shop": {"client_id": "cozyd", "grant_mode": "token", "auth_endpoint": f"{provider.base}/auth"},
+        "energy": {"client_id": "cozyd", "grant_mode": "token_redirect_url", "auth_endpoint": f"{provider.base}/auth"},
+        "odd": {"client_id": "cozyd", "grant_mode": "made_up", "auth_endpoint": f"{provider.base}/auth"},
         "inside": {
             "client_id": "a",
             "client_secret": "s3cret",
@@ -71,10 +76,10 @@ def cli(server: Served) -> Client:
     return Client(server, scope=("io.cozy.accounts",))
 
 
-def started(owner: Visitor, **query: str) -> dict[str, str]:
+def started(owner: Visitor, type: str = "bank", **query: str) -> dict[str, str]:
     """What the provider is told."""
     text = "&".join(f"{name}={quote(value)}" for name, value in query.items())
-    answer = owner.get(f"/accounts/bank/start?{text}")
+    answer = owner.get(f"/accounts/{type}/start?{text}")
     assert answer.status == 303, answer.body
     return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()}
 
@@ -119,6 +124,53 @@ def test_what_the_provider_refuses_makes_no_account(owner: Visitor, cli: Client)
     denied = cli.ask("GET", f"/accounts/bank/redirect?error=access_denied&state={told['state']}")
     assert (denied.status, "error=access_denied" in denied.headers["Location"]) == (303, True)
     assert len(cli.api("GET", "/data/io.cozy.accounts/_all_docs").json.get("rows", [])) == before
+
+
+BANKS = {"token": "t", "id_connector": "40", "connector_uuids": "u", "source": "s", "id_connection": "9"}
+
+
+@pytest.mark.parametrize(
+    ("type", "wanted"),
+    [
+        ("banks", {"client_id": "cozyd", "code": "t", "connector_ids": "40", "connector_uuids": "u", "redirect_uri": "@"}),
+        ("webauth", {"client_id": "cozyd", "token": "t", "source": "s", "id_connector": "40", "id_connection": "9", "redirect_uri": "@"}),
+        ("shop", {"client_id": "cozyd", "response_type": "token", "redirect_uri": "@"}),
+        ("energy", {"response_type": "token", "redirect_url": "@"}),
+    ],
+)
+def test_each_kind_of_provider_is_told_what_it_knows(server: Served, owner: Visitor, type: str, wanted: dict[str, str]):
+    told = started(owner, type, **BANKS)
+    here = f"http://{server.domain}/accounts/{type}/redirect"
+    assert told == {name: here if value == "@" else value for name, value in wanted.items()} | {"state": told["state"]}
+
+
+def test_a_kind_of_provider_that_is_not_known_has_no_page(owner: Visitor):
+    assert owner.get("/accounts/odd/start").status == 400
+
+
+def landed(cli: Client, type: str, **query: str) -> dict[str, str]:
+    """What the app is told when she comes back."""
+    back = cli.ask("GET", f"/accounts/{type}/redirect?" + "&".join(f"{name}={value}" for name, value in query.items()))
+    assert back.status == 303, back.body
+    return {name: values[0] for name, values in parse_qs(urlsplit(back.headers["Location"]).query).items()}
+
+
+def test_a_token_in_the_address_is_taken_with_its_state_alone(owner: Visitor, cli: Client):
+    assert cli.ask("GET", "/accounts/shop/redirect?access_token=stolen").status == 400
+    told = landed(cli, "shop", access_token="given", state=started(owner, "shop", state="mine")["state"])
+    account = cli.api("GET", f"/data/io.cozy.accounts/{told['account']}").json
+    assert (account["account_type"], told["state"]) == ("shop", "mine")
+    assert "given" not in json.dumps(account)
+
+
+def test_a_bank_s_connection_is_one_account_whose_konnector_gets_what_it_asks_with(owner: Visitor, cli: Client):
+    first = landed(cli, "banks", connection_id="7", code="c", state=started(owner, "banks", state="x")["state"])
+    assert (first["connection_id"], first["state"]) == ("7", "x")
+    account = cli.api("GET", f"/data/io.cozy.accounts/{first['account']}").json
+    assert account["oauth"]["query"] == {"connection_id": ["7"], "code": ["c"]}
+    again = landed(cli, "banks", connection_id="7", state=started(owner, "banks")["state"])
+    assert again["account"] == first["account"]
+    assert cli.api("POST", f"/accounts/banks/{first['account']}/refresh").status == 400
 
 
 def test_only_the_owner_starts_and_only_what_is_known(owner: Visitor, cli: Client):

@@ -1,7 +1,7 @@
 """What apps ask of sharings on each page: those that a cozy brought along when it moved in, and none else."""
 
+import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,10 +32,16 @@ def brought(alice: Tenant, id: str, *rules: dict[str, Any], **fields: Any) -> No
     alice.instance.docs.commit([Write(Ref("io.cozy.sharings", id), body=body)])
 
 
-def ids(alice: Tenant, path: str, **options: Any) -> list[str]:
-    answer = alice.cli("GET", path, scope=ALL, **options)
-    assert (answer.status_code, answer.json["meta"]["count"]) == (200, len(answer.json["data"]))
-    return sorted(one["id"] for one in answer.json["data"])
+def told(alice: Tenant, path: str) -> Any:
+    answer = alice.cli("GET", path, scope=ALL)
+    assert answer.status_code == 200, answer.text
+    return json.loads(answer.data)
+
+
+def ids(alice: Tenant, path: str) -> list[str]:
+    answer = told(alice, path)
+    assert answer["meta"]["count"] == len(answer["data"])
+    return sorted(one["id"] for one in answer["data"])
 
 
 def test_where_nothing_is_shared_the_lists_are_empty(alice: Tenant):
@@ -67,10 +73,10 @@ def test_what_is_in_a_sharing_is_named_unless_nobody_wants_to_know(alice: Tenant
     for id, removed in (("f1", False), ("f2", True)):
         infos = {"papers": {"rule": 0} | ({"removed": True} if removed else {}), "other": {"rule": 0}}
         alice.instance.docs.put("io.cozy.shared", {"_id": f"io.cozy.files/{id}", "infos": infos})
-    one = alice.cli("GET", "/sharings/papers", scope=ALL).json["data"]
+    one = told(alice, "/sharings/papers")["data"]
     assert one["relationships"]["shared_docs"]["data"] == [{"id": "f1", "type": "io.cozy.files"}]
     assert (one["links"]["self"], one["attributes"]["rules"]) == ("/sharings/papers", [FOLDER])
-    silent = alice.cli("GET", "/sharings/papers?shared_docs=false", scope=ALL).json["data"]
+    silent = told(alice, "/sharings/papers?shared_docs=false")["data"]
     assert silent["relationships"]["shared_docs"]["data"] is None
 
 
