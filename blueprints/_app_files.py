@@ -13,6 +13,7 @@ from cozyd.errors import RangeNotSatisfiable
 
 PIECE = 1 << 18
 FOREVER, ASK_AGAIN = "max-age=31536000, immutable", "private, no-cache"
+_BUILD = re.compile(r"[0-9a-f]{16,64}")
 _HASHED = re.compile(r"[^.]*\.(?:[0-9a-f]{10,}|immutable)\.")
 
 
@@ -43,7 +44,7 @@ def send(request: Request, bundle: Bundle, name: str, policy: Callable[[], str])
     etag = f"{entry.hash}-{coding}" if coding else entry.hash
     headers = {
         "ETag": quote_etag(etag),
-        "Cache-Control": FOREVER if is_immutable(name) else ASK_AGAIN,
+        "Cache-Control": FOREVER if is_immutable(name, request.environ.get("QUERY_STRING", "")) else ASK_AGAIN,
         "Vary": "Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-site",
@@ -67,9 +68,9 @@ def send(request: Request, bundle: Bundle, name: str, policy: Callable[[], str])
     return FileAnswer(status, headers, _content(request, bundle, name, coding, start, stop))
 
 
-def is_immutable(name: str) -> bool:
-    """Whether a name holds the hash of its content, so that it never has another."""
-    return _HASHED.match(name.rpartition("/")[2]) is not None
+def is_immutable(name: str, query: str = "") -> bool:
+    """Whether a name holds the hash of its content, so that it never has another; or the page asks with the hash of its whole build."""
+    return _HASHED.match(name.rpartition("/")[2]) is not None or _BUILD.fullmatch(query) is not None
 
 
 def _coding(request: Request, entry: Entry) -> Coding:

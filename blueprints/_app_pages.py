@@ -104,11 +104,12 @@ def texts_of(instance: Instance, app: Stored, token: str, *, is_logged_in: bool)
     subdomain = "flat" if instance.has_flat_apps else "nested"
     reports = {"host": instance.url("/errors"), "projectId": 1, "projectKey": key_of(str(instance.doc["oauth_secret"]), slug)}
     flags, capabilities = {"errors.airbrake": reports} | dict(instance.settings.flags().values), dict(instance.settings.capabilities())
+    is_tracked = str(instance.settings.document().get("tracking")).lower() == "true"
     data: dict[str, Any] = {
         "token": token,
         "domain": instance.domain,
         "subdomain": subdomain,
-        "tracking": False,
+        "tracking": is_tracked,
         "locale": locale,
         "isLoggedIn": is_logged_in,
         "app": shown,
@@ -121,7 +122,7 @@ def texts_of(instance: Instance, app: Stored, token: str, *, is_logged_in: bool)
         "Domain": instance.domain,
         "Locale": locale,
         "SubDomain": subdomain,
-        "Tracking": "false",
+        "Tracking": "true" if is_tracked else "false",
         "AppName": shown["name"],
         "AppNamePrefix": shown["prefix"],
         "AppEditor": shown["editor"],
@@ -155,7 +156,7 @@ def tags(domain: str) -> dict[str, str]:
 
 def policy_of(instance: Instance, scheme: str, framers: Sequence[str] = ()) -> str:
     """The Content-Security-Policy of an app's page."""
-    return policy(scheme, instance.domain, instance.apps_base, framers=framers)
+    return policy(scheme, instance.domain, instance.apps_base, framers=framers, allowed=instance.apps.allowed_origins)
 
 
 def page_headers(instance: Instance, request: Request, framers: Sequence[str]) -> dict[str, str]:

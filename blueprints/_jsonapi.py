@@ -51,16 +51,16 @@ def answer(
         document["links"] = links
     if meta is not None:
         document["meta"] = meta
-    return _packed(jsons.dump(document), status)
+    return packed(jsons.dump(document), status)
 
 
-def _packed(text: bytes, status: int) -> Response:
-    """A document, in gzip where the client takes it and it is worth it."""
+def packed(text: bytes, status: int = 200, *, type: str = MEDIA_TYPE) -> Response:
+    """JSON, in gzip where the client takes it and it is worth it."""
     headers = {"Vary": "Accept-Encoding"}
     if len(text) >= WORTH_PACKING and request.accept_encodings["gzip"]:
         text = gzip.compress(text, compresslevel=PACKING, mtime=0)
         headers["Content-Encoding"] = "gzip"
-    return Response(text, status, headers, content_type=MEDIA_TYPE)
+    return Response(text, status, headers, content_type=type)
 
 
 def error_object(error: CozyError) -> Resource:

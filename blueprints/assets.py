@@ -1,7 +1,10 @@
 """`/assets/*`, favicon, robots.txt (docs/http/status.md)."""
 
+import gzip
 import mimetypes
 import re
+from functools import lru_cache
+from pathlib import Path
 
 from flask import Response, request
 
@@ -15,6 +18,12 @@ service = Service("assets", __name__, errors="page")
 mimetypes.add_type("font/woff2", ".woff2")
 
 _HASHED = re.compile(r"(.+)\.([0-9a-f]{10})\.([a-z0-9]+)")
+
+
+@service.get("/assets/ext/<context>/<path:name>", access=public)
+def asset_of_context(context: str, name: str) -> Response:  # noqa: ARG001  # all contexts have the same files
+    """As `asset`: what clients ask of a context."""
+    return asset(name)
 
 
 @service.get("/assets/<path:name>", access=public)
@@ -56,11 +65,33 @@ def _sent(name: str) -> Response:
     if not is_ours:
         raise _missing()
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    answer = Response(path.read_bytes(), content_type="text/javascript" if kind.endswith("javascript") else kind)
-    answer.set_etag(_pages.asset_hash(str(path.relative_to(top))))
+    hashed, coding = _pages.asset_hash(str(path.relative_to(top))), _coding(kind)
+    data = _packed(path, hashed, coding) if coding else b""
+    answer = Response(data or path.read_bytes(), content_type="text/javascript" if kind.endswith("javascript") else kind)
+    if data:
+        answer.headers["Content-Encoding"] = coding
+    answer.set_etag(f"{hashed}-{coding}" if data else hashed)
+    answer.vary.add("Accept-Encoding")
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.vary.add("Origin")  # a font is asked for with an origin, a style sheet without: a kept answer must not do for both
     return answer
+
+
+def _coding(kind: str) -> str:
+    """How a file is packed for the browser; empty: it is not."""
+    if not kind.startswith(("text/", "image/svg")) and not kind.endswith("javascript"):
+        return ""
+    return next((coding for coding in ("br", "gzip") if request.accept_encodings[coding]), "")
+
+
+@lru_cache(maxsize=64)
+def _packed(path: Path, hashed: str, coding: str) -> bytes:  # noqa: ARG001  # a file with another content is another one
+    """A file packed, made once; empty where that is no less."""
+    import brotli
+
+    plain = path.read_bytes()
+    data: bytes = brotli.compress(plain) if coding == "br" else gzip.compress(plain, mtime=0)
+    return data if len(data) < len(plain) else b""
 
 
 def _missing() -> NotFound:

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Response, request
 
+from blueprints import _jsonapi
 from blueprints._request import Access, Service, allow, instance, logged_in, number, principal, public
 from cozyd import jsons
 from cozyd.apps.registry import Image
@@ -154,7 +155,7 @@ def _absolute(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(found: Any) -> Response:
-    return Response(jsons.dump(found), content_type="application/json")
+    return _jsonapi.packed(jsons.dump(found), type="application/json")
 
 
 def _image(found: Image, life: str) -> Response:

@@ -9,7 +9,7 @@ from flask import Response, request
 
 from blueprints import _jsonapi
 from blueprints._admin import stack
-from blueprints._request import Service, allow, asks, body_bytes, instance, principal, rule
+from blueprints._request import Service, allow, asks, body_bytes, instance, known, principal, rule
 from cozyd import jsons
 from cozyd.apps.remote import NOT_PASSED, TYPES, Filled, fill, parse
 from cozyd.documents.store import Ref
@@ -43,6 +43,16 @@ def doctypes() -> Response:
     folder = stack().config.apps.requests
     names = sorted(path.parent.name for path in folder.glob("*/request")) if folder.is_dir() else []
     return Response(jsons.dump(names), content_type=_jsonapi.MEDIA_TYPE)
+
+
+@service.get("/remote/assets/<name>", access=known)
+def remote_asset(name: str) -> Response:
+    """A file of another server that the operator named."""
+    named = dict(entry.partition("=")[::2] for entry in stack().config.apps.remote_assets.split())
+    if name not in named:
+        raise NotFound("Not Found", error="no_route")
+    _count()
+    return _passed(stack().drivers.outbound.request("GET", named[name], limit_bytes=LARGEST, timeout=WITHIN))
 
 
 @service.get("/proxy", access=asks("GET"))

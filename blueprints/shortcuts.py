@@ -7,10 +7,11 @@ from flask import Response, request
 
 from blueprints import _files, _files_json, _jsonapi
 from blueprints._answers import redirect
-from blueprints._request import Service, allow, asks, body, instance
+from blueprints._request import Service, allow, asks, body, instance, principal
 from cozyd import seeds
 from cozyd.documents.store import Query, Stored
-from cozyd.errors import BadRequest, Invalid, NotFound
+from cozyd.errors import BadRequest, Conflict, Invalid, NotFound
+from cozyd.files import File
 from cozyd.files.tree import check_name
 from cozyd.permissions import ROOT_DIR
 
@@ -50,6 +51,7 @@ def show(id: str) -> Response:
         raise BadRequest("This file is not a shortcut")
     with _files.files().read(file) as content:
         url = _url_of(content.read(LARGEST))
+    file = _seen(file)
     if "json" not in request.headers.get("Accept", ""):
         return redirect(url, 303)
     shown = {"name": file.name, "dir_id": file.parent, "url": url, "metadata": file.stored.doc.get("metadata") or {}}
@@ -74,6 +76,19 @@ def myself() -> Response:
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _seen(file: File) -> File:
+    """The file, which says from now on that she has looked at what is shared with her."""
+    metadata = file.stored.doc.get("metadata") or {}
+    sharing = metadata.get("sharing")
+    if not isinstance(sharing, dict) or sharing.get("status") == "seen" or principal().kind == "link":
+        return file
+    try:
+        changed = _files.files().patch(file, metadata={**metadata, "sharing": {**sharing, "status": "seen"}})
+    except Conflict:
+        return file  # somebody changes it at this moment: the next look will do
+    return changed if isinstance(changed, File) else file
 
 
 def _own_card() -> Stored | None:

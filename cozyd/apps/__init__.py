@@ -63,6 +63,7 @@ class Apps:
         self._cache = cache
         self._prefix = prefix
         self.registries = house.registries
+        self.allowed_origins = house.allowed_origins
         self.maintenance = house.maintenance
         self.intents = Intents(docs, lambda: self.list("webapp"), self._known, address)
         self._leaving = Leaving(docs, jobs, house.runs, lambda slug: self._installer.remove("konnector", slug))

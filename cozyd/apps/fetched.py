@@ -40,14 +40,16 @@ class Fetch(Protocol):
         """Find the app of a source; `scratch` is an empty folder that stays until the files are taken."""
 
 
-def download(outbound: Outbound, url: str, target: Path) -> str:
+def download(outbound: Outbound, url: str, target: Path, *, largest: int = archive.LARGEST_ARCHIVE) -> str:
     """Fetch an archive to a file; its SHA-256 in hexadecimal, of the bytes as they came.
 
+    :param largest: how many bytes are taken.
     :raises NotFound: there is none.
     :raises BadRequest: the server answers otherwise.
+    :raises TooLarge: there are more bytes.
     """
     whole = hashlib.sha256()
-    with outbound.stream("GET", url, limit_bytes=archive.LARGEST_ARCHIVE, timeout=DOWNLOAD_WITHIN) as incoming, open(target, "xb") as file:
+    with outbound.stream("GET", url, limit_bytes=largest, timeout=DOWNLOAD_WITHIN) as incoming, open(target, "xb") as file:
         if incoming.status == 404:
             raise NotFound("Application manifest is not reachable")
         if incoming.status != 200:

@@ -42,6 +42,7 @@ class AppsHouse:
     notices: Notices
     maintenance: Maintenance
     account_types: Path
+    allowed_origins: tuple[str, ...] = ()
     folders: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
@@ -59,7 +60,9 @@ class AppsHouse:
         runs = Runs()
         bundles, notices = Bundles(config.storage.path / "apps", blobs), Notices(config.storage.path / "errors.log")
         maintenance = Maintenance(common, registries, lambda: _ask_anew(registries, runs))
-        return cls(bundles, registries, sources, runs, notices, maintenance, config.apps.account_types)
+        return cls(
+            bundles, registries, sources, runs, notices, maintenance, config.apps.account_types, tuple(config.apps.allowed_origins.split())
+        )
 
 
 def _ask_anew(registries: Registries, runs: Runs) -> None:

@@ -18,8 +18,8 @@ from cozyd.outbound import Outbound
 
 log = logging.getLogger("cozyd.apps")
 
-LIST_FOR, VERSION_FOR, MISSING_FOR, STALE_FOR = 300.0, 30 * 86400.0, 60.0, 86400.0
-LARGEST_ANSWER, LARGEST_IMAGE = 8 << 20, 4 << 20
+LIST_FOR, VERSION_FOR, MISSING_FOR, STALE_FOR, IMAGE_FOR = 300.0, 30 * 86400.0, 60.0, 86400.0, 3600.0
+LARGEST_ANSWER, LARGEST_IMAGE, LARGEST_KEPT_IMAGE = 8 << 20, 4 << 20, 64 << 10
 ANSWER_WITHIN = 10.0
 PAGE, MOST_PAGES = 200, 25
 IMAGES = ("icon", "partnership_icon")
@@ -133,11 +133,18 @@ class RemoteRegistry:
     def image(self, slug: str, version: str, name: str) -> Image:
         """See `Registry.image`."""
         parts = [slug, *([version] if version else []), *name.split("/")]
-        path = "/".join(quote(part, safe="") for part in ["registry", *parts])
-        answer = self._outbound.request("GET", f"{self._url}/{path}", limit_bytes=LARGEST_IMAGE, timeout=ANSWER_WITHIN)
+        target = f"{self._url}/" + "/".join(quote(part, safe="") for part in ["registry", *parts])
+        known = self._cache.get(f"registry/{target}")
+        if known is not None:
+            kind, _, data = known.partition(b"\n")
+            return Image(kind.decode(), data)
+        answer = self._outbound.request("GET", target, limit_bytes=LARGEST_IMAGE, timeout=ANSWER_WITHIN)
         if answer.status != 200:
             raise NotFound("Not Found")
-        return Image(answer.headers.get("content-type", "application/octet-stream"), answer.body)
+        kind_of = answer.headers.get("content-type", "application/octet-stream").partition("\n")[0]
+        if len(answer.body) <= LARGEST_KEPT_IMAGE:
+            self._cache.set(f"registry/{target}", kind_of.encode() + b"\n" + answer.body, IMAGE_FOR)
+        return Image(kind_of, answer.body)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

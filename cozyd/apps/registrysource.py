@@ -58,7 +58,18 @@ class RegistrySource:
         if near is not None:
             file.write_bytes(near)
             return
-        size = str(found.get("size") or "")
-        if size.isdigit() and int(size) > archive.LARGEST_ARCHIVE:
+        said = str(found.get("size") or "")
+        size = int(said) if said.isdigit() and len(said) < 20 else None
+        if size is not None and size > archive.LARGEST_ARCHIVE:
             raise TooLarge("The archive is too large")
-        check_digest(download(self._outbound, found["url"], file), str(found["sha256"]))
+        try:
+            digest = download(self._outbound, found["url"], file, largest=archive.LARGEST_ARCHIVE if size is None else size)
+        except TooLarge:
+            raise _other_size() if size is not None else TooLarge("The archive is too large") from None
+        if size is not None and file.stat().st_size != size:
+            raise _other_size()
+        check_digest(digest, str(found["sha256"]))
+
+
+def _other_size() -> BadGateway:
+    return BadGateway("The archive has another size than its registry says")

@@ -199,6 +199,16 @@ class Apps:
     proxy: str = option(
         "", "Hosts that apps may fetch from by `/proxy`, separated by spaces: `api.example.org *.openstreetmap.org`. None: it is off."
     )
+    allowed_origins: str = option(
+        "",
+        "Origins that pages of apps may load from and talk to beside their own hosts, separated by spaces: `https://tile.example.org`.",
+        pattern=r"|(https?|wss?)://[A-Za-z0-9.*:\[\]-]+( (https?|wss?)://[A-Za-z0-9.*:\[\]-]+)*",
+    )
+    remote_assets: str = option(
+        "",
+        "Files of other servers that apps may read by `/remote/assets/<name>`, separated by spaces: `bank=https://example.org/bank.json`.",
+        pattern=r"|[A-Za-z0-9._-]+=https?://\S+( [A-Za-z0-9._-]+=https?://\S+)*",
+    )
     npm: str = option(
         "",
         "Address of the npm registry that `npm:` sources come from; without, the one that npm itself is set up for here.",

@@ -90,3 +90,24 @@ def test_two_processes_never_install_an_app_at_once(tmp_path: Path, redis_server
             assert client.ask("GET", PAGE, Host=f"tiny.{farm.domain}").body == b"<p>page</p>"
     finally:
         farm.stop()
+
+
+def test_what_one_process_installs_the_other_serves_at_once(tmp_path: Path, redis_server: RedisServer):
+    """Also where the other was asked for it before, and was told there is none; and it goes everywhere at once."""
+    farm = Farm(tmp_path / "data", redis_server)
+    host = f"tiny.{farm.domain}"
+    farm.start()
+    try:
+        here, there = Client(farm.a, scope=("io.cozy.apps",)), Client(farm.b, domain=farm.domain)
+        there.token = here.token
+        assert there.ask("GET", PAGE, Host=host).status == 404
+        for text in (b"one", b"two"):
+            app = apps.folder(tmp_path / text.decode(), apps.files() | {"public/page.html": text})
+            method = "POST" if text == b"one" else "PUT"
+            told = events(here.api(method, f"/apps/tiny?Source={quote(app.as_uri(), safe='')}", **STREAM))
+            assert told[-1][1]["data"]["attributes"]["state"] == "ready"
+            assert there.ask("GET", PAGE, Host=host).body == text
+        assert here.api("DELETE", "/apps/tiny").status == 200
+        assert there.ask("GET", PAGE, Host=host).status == 404
+    finally:
+        farm.stop()

@@ -123,6 +123,15 @@ def test_the_index_has_what_the_app_needs(browser: Browser, hosts: dict[str, str
         assert browser.get(server.domain, link).status == 200
 
 
+def test_a_page_knows_whether_its_owner_may_be_counted(browser: Browser, hosts: dict[str, str], server: Served):
+    cli = Client(server, scope=("io.cozy.settings",))
+    assert data_of(browser.get(hosts["tiny"], "/"))["tracking"] is False
+    shown = cli.api("GET", "/settings/instance").json["data"]
+    shown["attributes"]["tracking"] = "true"
+    assert cli.api("PUT", "/settings/instance", {"data": shown}).status == 200
+    assert data_of(browser.get(hosts["tiny"], "/"))["tracking"] is True
+
+
 def test_the_token_works_with_the_cookie_of_the_main_host_and_no_other(
     browser: Browser, client: Client, hosts: dict[str, str], server: Served
 ):
@@ -276,6 +285,13 @@ def test_files_have_etags_and_ranges(browser: Browser, hosts: dict[str, str]):
     assert browser.get(host, "/data/numbers.bin", Range="bytes=0-1", If_Range='"other"').status == 200
     beyond = browser.get(host, "/data/numbers.bin", Range="bytes=256-")
     assert (beyond.status, beyond.headers["Content-Range"]) == (416, "bytes */256")
+
+
+def test_what_is_asked_for_with_the_hash_of_its_build_never_changes(browser: Browser, hosts: dict[str, str]):
+    cached = {
+        query: browser.get(hosts["tiny"], f"/plain.css{query}").headers["Cache-Control"] for query in ("?15a78b16df16457a", "?v=1", "")
+    }
+    assert cached == {"?15a78b16df16457a": "max-age=31536000, immutable", "?v=1": "private, no-cache", "": "private, no-cache"}
 
 
 def test_an_update_changes_etags(server: Served, browser: Browser, hosts: dict[str, str], tmp_path: Path):

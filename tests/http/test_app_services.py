@@ -1,5 +1,6 @@
 """What apps ask beside their documents: registries, intents, shortcuts, other servers, reports of errors."""
 
+import gzip
 import hashlib
 import json
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tests.support import apps
 from tests.support.canary import Asked, Canary
 from tests.support.client import Client
 from tests.support.command import Command
-from tests.support.serving import Served
+from tests.support.serving import Served, eventually
 
 STORE = "store"
 
@@ -92,6 +93,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, far: tuple[Canary, Far]) ->
         "COZYD_OUTBOUND_ALLOW": "127.0.0.1",
         "COZYD_APPS_REGISTRIES": f"local://{top / 'registry'} {far[0].base}",
         "COZYD_APPS_REQUESTS": str(top / "requests"),
+        "COZYD_APPS_REMOTE_ASSETS": f"bank={far[0].base}/bank.json gone=http://10.0.0.1/",
+        "COZYD_APPS_ALLOWED_ORIGINS": "https://tile.example.org wss://live.example.org",
         "COZYD_APPS_PROXY": "http://127.0.0.1 127.0.0.1 *.example.org",
     }
     with Served(top / "data", environ=environ).add_instances() as running:
@@ -166,6 +169,8 @@ def test_an_app_is_installed_from_a_registry_by_the_store(store: Client, cli: Cl
     [
         ({"sha256": "0" * 64}, 502),
         ({"size": str(1 << 40)}, 413),
+        ({"size": "17"}, 502),
+        ({"size": "999999"}, 502),
         ({"url": "http://10.0.0.1/x"}, 403),
         ({"url": "file:///etc/passwd"}, 400),
         ({"url": None}, 502),
@@ -201,6 +206,15 @@ def test_a_registry_that_is_away_is_answered_for_from_memory(store: Client, far:
     far[1].status = 503
     assert store.api("GET", "/registry/far").status == 200
     far[1].status = 200
+
+
+def test_lists_are_packed_and_pictures_asked_for_once(store: Client, cli: Client, far: tuple[Canary, Far]):
+    packed = store.api("GET", "/registry", Accept_Encoding="gzip")
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(packed.body))["data"] == store.api("GET", "/registry").json["data"]
+    pictures = [cli.api("GET", "/registry/far/icon").body for _ in range(3)]
+    assert pictures == [b"\x89PNG"] * 3
+    assert [asked.path for asked in far[0].asked].count("/registry/far/icon") == 1
 
 
 def test_images_load_by_the_cookie_or_a_right_and_run_nothing(store: Client, cli: Client):
@@ -286,6 +300,18 @@ def test_a_shortcut_leads_where_it_says(cli: Client):
     assert (gone.status, gone.headers["Location"]) == (303, "https://example.org/a?b=c#d")
 
 
+def test_a_shortcut_to_what_is_shared_is_seen_when_it_is_read(cli: Client):
+    made = shortcut(cli, name="New", url="https://example.org/", metadata={"sharing": {"status": "new"}, "kept": 1}).json["data"]
+    assert cli.api("GET", f"/files/{made['id']}").json["data"]["attributes"]["metadata"]["sharing"]["status"] == "new"
+
+    def known(path: str) -> Any:
+        metadata = cli.api("GET", f"{path}/{made['id']}").json["data"]["attributes"]["metadata"]
+        return metadata["sharing"]["status"], metadata["kept"]
+
+    eventually(lambda: known("/shortcuts") == ("seen", 1))
+    assert known("/files") == ("seen", 1)
+
+
 @pytest.mark.parametrize(
     "url",
     ["javascript:alert(1)", "", "data:text/html,x", "//example.org", "https://a b", "https://x\r\nSet-Cookie: a=b", "file:///etc/passwd"],
@@ -329,6 +355,27 @@ def test_a_request_is_sent_as_it_was_written_down(server: Served, cli: Client, f
     assert cli.api("GET", "/remote/io.cozy.contacts").status == 404
     assert cli.api("GET", "/remote/io.cozy.nothings").status == 403
     canary.reply = before
+
+
+def test_files_that_the_operator_names_are_read_by_apps(cli: Client, far: tuple[Canary, Far]):
+    canary, _ = far
+    before, canary.reply = canary.reply, lambda asked: (200, {"Content-Type": "application/json", "Set-Cookie": "a=b"}, b'{"bank":1}')
+    answer = cli.api("GET", "/remote/assets/bank")
+    assert (answer.status, answer.json, answer.headers["Set-Cookie"]) == (200, {"bank": 1}, None)
+    assert not {"authorization", "cookie"} & set(canary.asked[-1].headers)
+    assert cli.api("GET", "/remote/assets/gone").status == 403
+    assert cli.api("GET", "/remote/assets/nothing").status == 404
+    assert cli.ask("GET", "/remote/assets/bank").status == 401
+    canary.reply = before
+
+
+def test_pages_of_apps_load_from_where_the_operator_allows(server: Served, cli: Client, tmp_path: Path):
+    Command(server.folder)("apps", "install", server.domain, "map", str(apps.folder(tmp_path / "map")))
+    policy = cli.ask("GET", "/public", Host=f"map.{server.domain}").headers["Content-Security-Policy"]
+    parts = dict(part.partition(" ")[::2] for part in policy.split(";") if part)
+    for name in ("script-src", "img-src", "connect-src"):
+        assert parts[name].endswith(" https://tile.example.org wss://live.example.org"), parts[name]
+    assert (parts["object-src"], parts["frame-ancestors"]) == ("'none'", "'self'")
 
 
 def test_the_proxy_fetches_what_operator_and_manifest_allow(cli: Client, far: tuple[Canary, Far]):

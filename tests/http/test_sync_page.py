@@ -1,13 +1,16 @@
 """The connect page without script: its forms, Apple profiles, languages; and the bare address in a file manager."""
 
 import base64
+import gzip
 import json
 import plistlib
 import re
 from html import unescape
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+import brotli
 import pytest
 
 from blueprints._pages import asset_hash, asset_url
@@ -323,6 +326,22 @@ def test_what_the_pages_load_is_there(served: Served, owner: Visitor):
     assert any(".woff2" in one for one in loaded)
     for one in loaded:
         assert owner.get(one).status == 200, one
+
+
+@pytest.mark.parametrize(("accepted", "coding"), [("br, gzip", "br"), ("gzip", "gzip"), ("identity", ""), ("br;q=0", "")])
+def test_assets_are_packed_for_who_takes_them(served: Served, accepted: str, coding: str):
+    visitor, plain = Visitor(served), (folder("assets") / "styles" / "page.css").read_bytes()
+    answer = visitor.get("/assets/styles/page.css", Accept_Encoding=accepted)
+    unpack: Any = {"br": brotli.decompress, "gzip": gzip.decompress, "": bytes}[coding]
+    assert (unpack(answer.body), answer.headers["Content-Encoding"] or "") == (plain, coding)
+    assert {"Origin", "Accept-Encoding"} <= set(answer.headers["Vary"].split(", "))
+    assert visitor.get("/assets/styles/page.css", Accept_Encoding=accepted, If_None_Match=answer.headers["ETag"]).status == 304
+    assert visitor.get("/assets/fonts/inter.woff2", Accept_Encoding=accepted).headers["Content-Encoding"] is None
+
+
+def test_every_context_has_the_assets(served: Served):
+    assert Visitor(served).get("/assets/ext/default/styles/theme.css").body == (folder("assets") / "styles" / "theme.css").read_bytes()
+    assert Visitor(served).get("/assets/ext/default/nothing").status == 404
 
 
 @pytest.mark.parametrize(
