@@ -26,7 +26,7 @@ def free_port() -> int:
             return port
 
 
-def eventually(holds: Callable[[], bool], *, within: float = 10) -> None:
+def eventually(holds: Callable[[], bool], *, within: float = 30) -> None:
     """Wait until a condition holds.
 
     :raises AssertionError: it did not in time.
@@ -101,7 +101,7 @@ class Served:
         )
         return self.process
 
-    def start(self, *, within: float = 20) -> float:
+    def start(self, *, within: float = 60) -> float:
         """Start the server; seconds until `/status` answered."""
         began = time.monotonic()
         process = self.launch()
