@@ -10,13 +10,14 @@ from flask import Response, request
 
 from blueprints._admin import Steps, absolute_path, reported, stack
 from blueprints._request import Service, flag, public
+from cozyd.backends import open_blobs, open_documents
 from cozyd.errors import Invalid
 from cozyd.moving_in import Find, move_in, node_cozy
 from cozyd.moving_in.contents import SwiftContainer, find_tree
 from cozyd.moving_in.dumps import DumpFolder
 from cozyd.moving_in.sources import Source, StoreSource
 from cozyd.moving_in.way_back import write_tree
-from cozyd.stack import Stack, open_blobs, open_documents
+from cozyd.stack import Stack
 
 service = Service("admin_moving", __name__, url_prefix="/instances")
 

@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 from cozyd import doctypes
+from cozyd.backends import open_documents
 from cozyd.config import without_secrets
 from cozyd.documents.store import DocumentBackend, DocumentStore, Stored
 from cozyd.documents.transfer import Transfer
 from cozyd.errors import Conflict, Invalid, NotFound
 from cozyd.files.blobs import BlobStore
-from cozyd.stack import GLOBAL, Stack, open_documents
+from cozyd.stack import GLOBAL, Stack
 
 KINDS = ("couchdb", "sqlite")
 SQLITE = "sqlite:"

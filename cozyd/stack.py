@@ -14,46 +14,37 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any, Self
 
 from cozyd import doctypes
 from cozyd.apps.house import AppsHouse
 from cozyd.auth.attempts import Gate
 from cozyd.auth.passphrase import NewPassphrase
 from cozyd.auth.tokens import VerifiedTokens
-from cozyd.cache import Cache, LocalCache
-from cozyd.config import Config, ConfigError, secret_of
+from cozyd.backends import joined, open_blobs, open_boxes, open_broker, open_documents, open_redis, vapid_keys
+from cozyd.cache import Cache
+from cozyd.config import Config
 from cozyd.descriptions.validation import check_of
 from cozyd.documents import Documents
 from cozyd.documents.ids import RisingIds
-from cozyd.documents.sqlite import SqliteBackend
 from cozyd.documents.store import Doc, DocumentBackend, DocumentStore, Ref
 from cozyd.errors import Conflict, Gone, Locked, NotFound, Unavailable
 from cozyd.files import lock_name
-from cozyd.files.blobs import LocalBlobs
 from cozyd.files.parts import collect
 from cozyd.files.versions import Keeping
 from cozyd.instance import Drivers, Instance
-from cozyd.jobs.broker import Broker, LocalBroker, Run
+from cozyd.jobs.broker import Run
 from cozyd.jobs.patrol import Patrol
 from cozyd.jobs.runner import Runner
 from cozyd.jobs.scheduler import Scheduler
 from cozyd.jobs.worker import Table, queues_of
-from cozyd.locks import LocalLocks, Locks
-from cozyd.naclbox import NaclBoxes, read_key
+from cozyd.locks import Locks
 from cozyd.outbound import Outbound
 from cozyd.pim.pusher import Pusher
-from cozyd.realtime import Hub, LocalHub
 from cozyd.records import former_domains, to_unicode
 from cozyd.search.index import Index
 from cozyd.search.indexer import Indexer
 from cozyd.tenancy import NewInstance, Tenancy
-from cozyd.webpush import VapidKeys
-
-if TYPE_CHECKING:
-    from cozyd.files.s3 import S3Blobs
-    from cozyd.files.swift import SwiftBlobs
-    from cozyd.redis import RedisLink
 
 log = logging.getLogger("cozyd.stack")
 
@@ -64,8 +55,6 @@ JOBS_GRACE = 8.0
 """Seconds that running jobs get to end when the process stops; two more are left to give them back."""
 APPS_KEPT = timedelta(days=1)
 """How long files of apps stay that nothing names: an install of now may be about to."""
-SERVED_BESIDE = 2
-"""How many threads are never given to a file store that is far away, so that it cannot take them all by hanging."""
 
 
 def _utc_now() -> datetime:
@@ -89,8 +78,8 @@ class Stack:
         self.shared = bool(config.redis.url)
         """Whether other processes serve the same data."""
         self._folder_lock = _lock_folder(config.storage.path, shared=self.shared)
-        self._link = _redis(config.redis.url)
-        self.hub, locks, cache = _services(self._link)
+        self._link = open_redis(config.redis.url)
+        self.hub, locks, cache = joined(self._link)
         self._backend = open_documents(config, locks, config.storage.documents)
         self.blobs = open_blobs(config, config.storage.path / "blobs")
         new_id = RisingIds()
@@ -99,7 +88,7 @@ class Stack:
         self.apps = AppsHouse.open(config, self.blobs, outbound, cache, self._records)
         self.scheduler = Scheduler(self.instance, now)
         self.patrol = Patrol(self.instance, self.instances, self.scheduler.plan, shared=self.shared)
-        self.broker = _broker(self._link, self.patrol.go_round)
+        self.broker = open_broker(self._link, self.patrol.go_round)
         self.runner = Runner(table, self.instance, self.broker.replace)
         self.indexer = Indexer(self.instance)
         self.drivers = self._chosen(table, locks, cache, new_id, outbound)
@@ -122,7 +111,7 @@ class Stack:
             now=self.now,
             new_id=new_id,
             scheme=config.server.scheme,
-            vapid=_vapid(config),
+            vapid=vapid_keys(config),
             push_contact=config.push.contact,
             pusher=Pusher(),
             keeping=Keeping(config.files.versions, timedelta(seconds=config.files.versions_apart)),
@@ -143,7 +132,7 @@ class Stack:
             flat=config.server.subdomains == "flat",
             apps=self.apps,
             plan=self.scheduler.plan,
-            boxes=_boxes(config),
+            boxes=open_boxes(config),
         )
 
     @classmethod
@@ -433,99 +422,6 @@ class Stack:
         prefix = self._records.get(ref).doc["prefix"]
         store, amend = self._backend.open(prefix), partial(self.tenancy.amend, domain)
         return Instance(lambda: self._records.get(ref).doc, store, self.drivers, amend)
-
-
-def open_documents(config: Config, locks: Locks, address: str) -> DocumentBackend:
-    """The document store of an address.
-
-    :raises ConfigError: its password file cannot be used.
-    :raises Unavailable: its service is away, too old, or refuses what is needed; the text says what to do.
-    """
-    if address == "sqlite:":
-        folder, shared = config.storage.path / "documents", bool(config.redis.url)
-        return SqliteBackend(folder, doctypes.PROJECTIONS, lenient=doctypes.LENIENT, shared=shared)
-    from cozyd.documents.couchdb import CouchBackend
-
-    password = secret_of("storage.documents_password_file", config.storage.documents_password_file)
-    total = max(1, config.server.threads - SERVED_BESIDE)
-    made = CouchBackend(address, doctypes.PROJECTIONS, password=password, lenient=doctypes.LENIENT, locks=locks, total=total)
-    try:
-        made.probe()
-    except Unavailable:
-        made.close()
-        raise
-    return made
-
-
-def open_blobs(config: Config, folder: Path) -> "LocalBlobs | SwiftBlobs | S3Blobs":
-    """The blob store that is configured.
-
-    :param folder: for its contents, or its temporary files.
-    :raises ConfigError: its address or its password file cannot be used.
-    """
-    if config.storage.blobs == "file:":
-        return LocalBlobs(folder)
-    password = secret_of("storage.blobs_password_file", config.storage.blobs_password_file)
-    parallel = config.server.threads - SERVED_BESIDE
-    if config.storage.blobs.startswith("s3"):
-        from cozyd.files.s3 import S3Blobs
-
-        return S3Blobs(config.storage.blobs, folder / "tmp", password=password, parallel=parallel)
-    from cozyd.files.swift import SwiftBlobs
-
-    return SwiftBlobs(config.storage.blobs, folder / "tmp", password=password, parallel=parallel)
-
-
-def _boxes(config: Config) -> NaclBoxes | None:
-    """Boxes of a cozy-stack whose key files the operator gave.
-
-    :raises ConfigError: only one is given, or one cannot be used.
-    """
-    files = {"encryptor_key_file": config.accounts.encryptor_key_file, "decryptor_key_file": config.accounts.decryptor_key_file}
-    if not any(files.values()):
-        return None
-    if not all(files.values()):
-        raise ConfigError("accounts: encryptor_key_file and decryptor_key_file go together")
-    return NaclBoxes(*(read_key(f"accounts.{name}", file) for name, file in files.items()))
-
-
-def _vapid(config: Config) -> VapidKeys:
-    """The keys of push messages: those the operator names, else the data folder's."""
-    if config.push.key_file:
-        return VapidKeys(Path(config.push.key_file).expanduser(), given=True)
-    return VapidKeys(config.storage.path / "vapid.pem")
-
-
-def _redis(url: str) -> "RedisLink | None":
-    """The way to Redis; its library costs memory that only a farm needs."""
-    if not url:
-        return None
-    from cozyd.redis import RedisLink
-
-    return RedisLink(url)
-
-
-def _services(link: "RedisLink | None") -> tuple[Hub, Locks, Cache]:
-    """What joins processes: over Redis, or within this one."""
-    if link is None:
-        return LocalHub(), LocalLocks(), LocalCache()
-    from cozyd.cache.redis import RedisCache
-    from cozyd.locks.redis import RedisLocks
-    from cozyd.realtime.redis import RedisHub
-
-    return RedisHub(link), RedisLocks(link), RedisCache(link)
-
-
-def _broker(link: "RedisLink | None", lost: Callable[[], None]) -> Broker:
-    """What brings hints of jobs to threads: of this process, or of all.
-
-    :param lost: is told when hints may be lost.
-    """
-    if link is None:
-        return LocalBroker()
-    from cozyd.jobs.rq import RqBroker
-
-    return RqBroker(link, lost)
 
 
 def _lock_folder(path: Path, *, shared: bool) -> IO[str]:

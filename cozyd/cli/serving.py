@@ -157,7 +157,7 @@ def _findings(config: Config) -> Iterator[str]:
 def _blobs_findings(config: Config) -> Iterator[str]:
     if config.storage.blobs == "file:":
         return
-    from cozyd.stack import open_blobs
+    from cozyd.backends import open_blobs
 
     with tempfile.TemporaryDirectory() as folder:
         try:
