@@ -1,16 +1,18 @@
-"""Apps: a file of one beside waitress' bare file wrapper, the processor time of an index page, the memory of 200 hosts."""
+"""Apps: a file of one beside waitress' bare file wrapper, an index page, the memory of 200 hosts, `/status` beside 50 installs."""
 
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from werkzeug.test import Client
+from werkzeug.test import Client as WsgiClient
 
 from benchmarks.load import medians, table, verdict, wait_for, wrk
 from blueprints import create_app
@@ -20,11 +22,13 @@ from cozyd.config import Config, Storage
 from cozyd.server.wsgi import Front
 from cozyd.stack import Stack
 from tests.support import apps
+from tests.support.client import Client
 from tests.support.serving import Served, free_port
 
 SIZE = 100_000
 CONNECTIONS, PAGES, INSTANCES = 8, 500, 100
-ASSET, PAGE_MS, MEMORY_MB = 1.15, 2.0, 5.0
+INSTALLS = 50
+ASSET, PAGE_MS, MEMORY_MB, STATUS_S = 1.15, 2.0, 5.0, 0.1
 
 
 def measure(server: Served, folder: Path) -> None:
@@ -38,10 +42,17 @@ def measure(server: Served, folder: Path) -> None:
             partial(wrk, f"http://127.0.0.1:{server.port}/public/plain.bin", script, CONNECTIONS), partial(wrk, bare, "", CONNECTIONS)
         )
     page, memory = _in_process(folder, source)
+    waited = _beside_installs(server, source)
     rows = [
         ("a file of 100 kB", f"{theirs / ours:.2f} x the bare file wrapper", f"<= {ASSET}", verdict(theirs / ours <= ASSET)),
         ("an index page", f"{page:.2f} ms of processor time", f"<= {PAGE_MS} ms", verdict(page <= PAGE_MS)),
         ("200 hosts of 100 instances", f"{memory:.1f} MB more", f"<= {MEMORY_MB} MB", verdict(memory <= MEMORY_MB)),
+        (
+            f"/status beside {INSTALLS} installs",
+            f"{waited * 1000:.0f} ms at most",
+            f"<= {STATUS_S * 1000:.0f} ms",
+            verdict(waited <= STATUS_S),
+        ),
     ]
     table("apps", rows)
 
@@ -59,11 +70,28 @@ def floor(file: Path) -> Iterator[str]:
         process.wait()
 
 
+def _beside_installs(server: Served, source: Path) -> float:
+    """The longest that `/status` took while so many installs with event streams were under way, in seconds."""
+    client = Client(server, scope=("io.cozy.apps",))
+    with ThreadPoolExecutor(INSTALLS) as pool:
+        address = f"Source={quote(source.as_uri(), safe='')}"
+        installs = [
+            pool.submit(client.api, "POST", f"/apps/beside-{number}?{address}", Accept="text/event-stream") for number in range(INSTALLS)
+        ]
+        longest = 0.0
+        while not all(install.done() for install in installs):
+            began = time.perf_counter()
+            assert client.ask("GET", "/status").status == 200
+            longest = max(longest, time.perf_counter() - began)
+    assert all(b'"state":"ready"' in install.result().body for install in installs)
+    return longest
+
+
 def _in_process(folder: Path, source: Path) -> tuple[float, float]:
     """Milliseconds of processor time for an index page, and the megabytes that a hundred instances' two app hosts take."""
     stack = Stack(Config(storage=Storage(path=folder / "apps-bench")))
     try:
-        client = Client(Front(stack, create_app(stack).wsgi_app, {}, stack.config.limits), use_cookies=False)
+        client = WsgiClient(Front(stack, create_app(stack).wsgi_app, {}, stack.config.limits), use_cookies=False)
         domains = [f"i{number}.localhost" for number in range(INSTANCES)]
         cookies = [_prepared(stack, domain, source) for domain in domains]
         _page(client, "one", domains[0], cookies[0])
@@ -92,12 +120,12 @@ def _prepared(stack: Stack, domain: str, source: Path) -> dict[str, str]:
     return {slug: instance.auth.handover.cookie(session, instance.app_host(slug)) for slug in ("one", "two")}
 
 
-def _page(client: Client, slug: str, domain: str, cookies: dict[str, str]) -> None:
+def _page(client: WsgiClient, slug: str, domain: str, cookies: dict[str, str]) -> None:
     answer = _ask(client, f"{slug}.{domain}", "/", Cookie=f"cozysessid={cookies[slug]}")
     assert answer.status_code == 200, answer.status
 
 
-def _ask(client: Client, host: str, path: str, **headers: str) -> Any:
+def _ask(client: WsgiClient, host: str, path: str, **headers: str) -> Any:
     answer = client.get(path, headers={"Host": host, **headers}, buffered=True)
     answer.close()
     return answer

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from werkzeug.http import parse_range_header, quote_etag
-from werkzeug.wrappers import Request
+from werkzeug.http import parse_etags, parse_range_header, quote_etag
 from werkzeug.wsgi import FileWrapper
 
 from cozyd.apps.bundles import Bundle, Coding, Entry
 from cozyd.errors import RangeNotSatisfiable
 
+Environ = dict[str, Any]
 PIECE = 1 << 18
 FOREVER, ASK_AGAIN = "max-age=31536000, immutable", "private, no-cache"
 _BUILD = re.compile(r"[0-9a-f]{16,64}")
@@ -33,23 +33,23 @@ class FileAnswer:
         return self._body
 
 
-def send(request: Request, bundle: Bundle, name: str, policy: Callable[[], str]) -> FileAnswer:
+def send(environ: Environ, bundle: Bundle, name: str, policy: Callable[[], str]) -> FileAnswer:
     """A file of a bundle, which has it.
 
     :param policy: gives the Content-Security-Policy of what a browser may show as a page.
     :raises RangeNotSatisfiable: no byte of the range exists.
     """
     entry = bundle.entries[name]
-    coding = _coding(request, entry)
+    coding = _coding(environ, entry)
     etag = f"{entry.hash}-{coding}" if coding else entry.hash
     headers = {
         "ETag": quote_etag(etag),
-        "Cache-Control": FOREVER if is_immutable(name, request.environ.get("QUERY_STRING", "")) else ASK_AGAIN,
+        "Cache-Control": FOREVER if is_immutable(name, environ.get("QUERY_STRING", "")) else ASK_AGAIN,
         "Vary": "Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-site",
     }
-    if "HTTP_IF_NONE_MATCH" in request.environ and etag in request.if_none_match:
+    if "HTTP_IF_NONE_MATCH" in environ and etag in parse_etags(environ["HTTP_IF_NONE_MATCH"]):
         return FileAnswer("304 Not Modified", headers)
     size = entry.sizes[coding]
     headers |= {"Content-Type": entry.type, "Accept-Ranges": "bytes"}
@@ -57,15 +57,15 @@ def send(request: Request, bundle: Bundle, name: str, policy: Callable[[], str])
         headers["Content-Security-Policy"] = policy()
     if coding:
         headers["Content-Encoding"] = coding
-    start, stop = _range(request, size, quote_etag(etag))
+    start, stop = _range(environ, size, quote_etag(etag))
     status = "200 OK"
     if (start, stop) != (0, size):
         status = "206 Partial Content"
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
-    if request.method == "HEAD":
+    if environ["REQUEST_METHOD"] == "HEAD":
         return FileAnswer(status, headers)
-    return FileAnswer(status, headers, _content(request, bundle, name, coding, start, stop))
+    return FileAnswer(status, headers, _content(environ, bundle, name, coding, start, stop))
 
 
 def is_immutable(name: str, query: str = "") -> bool:
@@ -73,9 +73,9 @@ def is_immutable(name: str, query: str = "") -> bool:
     return _HASHED.match(name.rpartition("/")[2]) is not None or _BUILD.fullmatch(query) is not None
 
 
-def _coding(request: Request, entry: Entry) -> Coding:
+def _coding(environ: Environ, entry: Entry) -> Coding:
     """The smallest coding that the browser takes."""
-    accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "") if len(entry.sizes) > 1 else ""
+    accepted = environ.get("HTTP_ACCEPT_ENCODING", "") if len(entry.sizes) > 1 else ""
     if "br" in entry.sizes and re.search(r"\bbr\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted):
         return "br"
     if "gzip" in entry.sizes and re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted):
@@ -83,9 +83,9 @@ def _coding(request: Request, entry: Entry) -> Coding:
     return ""
 
 
-def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
+def _range(environ: Environ, size: int, etag: str) -> tuple[int, int]:
     """The bytes to send: from, up to. Several ranges, or an If-Range that does not hold, give all."""
-    asked, condition = request.environ.get("HTTP_RANGE"), request.environ.get("HTTP_IF_RANGE")
+    asked, condition = environ.get("HTTP_RANGE"), environ.get("HTTP_IF_RANGE")
     if not asked or (condition and condition != etag):
         return 0, size
     parsed = parse_range_header(asked)
@@ -97,11 +97,11 @@ def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
     return found
 
 
-def _content(request: Request, bundle: Bundle, name: str, coding: Coding, start: int, stop: int) -> Any:
+def _content(environ: Environ, bundle: Bundle, name: str, coding: Coding, start: int, stop: int) -> Any:
     file = open(bundle.path(name, coding), "rb")  # noqa: SIM115  # the server closes what it sends
     if (start, stop) != (0, bundle.entries[name].sizes[coding]):
         with file:
             file.seek(start)
             return [file.read(stop - start)]
-    wrapper = request.environ.get("wsgi.file_wrapper", FileWrapper)
+    wrapper = environ.get("wsgi.file_wrapper", FileWrapper)
     return wrapper(file, PIECE)

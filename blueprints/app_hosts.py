@@ -5,7 +5,9 @@ carries the app's token, which lives with her session. Files are those of the in
 """
 
 import mimetypes
+import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,6 +31,7 @@ ROBOTS = "User-agent: *\nDisallow: /\n"
 CODE = "session_code"
 STORE, REPLACED = "store", ("collect", "onboarding")
 """`collect` became part of `home`, `onboarding` of the server."""
+_COOKIE = re.compile(rf'(?:^|;)\s*{SESSION_COOKIE}="?([A-Za-z0-9_-]+)')
 MOST_READ = 1024
 _READ: dict[tuple[str, str], Mapping[str, Route]] = {}
 
@@ -37,15 +40,14 @@ def create_apps_app() -> App:
     """The application that answers on hosts of apps; `cozyd.instance` and `cozyd.slug` say whose."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        request = Request(environ)
         instance: Instance = environ["cozyd.instance"]
         refused: CozyError | None = environ.get("cozyd.refused")
         try:
             if refused is not None:
                 raise refused
-            response: App = Visit(instance, str(environ["cozyd.slug"]), request).answer()
+            response: App = Visit(instance, str(environ["cozyd.slug"]), environ).answer()
         except CozyError as error:
-            response = _app_pages.refusal(instance, request, error)
+            response = _app_pages.refusal(instance, Request(environ), error)
         except HTTPException as error:
             response = error.get_response(environ)
         return response(environ, start_response)
@@ -54,22 +56,28 @@ def create_apps_app() -> App:
 
 
 class Visit:
-    """One request on an app's host."""
+    """One request on an app's host; files are answered without werkzeug's `Request`, which costs as much as they do."""
 
-    def __init__(self, instance: Instance, slug: str, request: Request) -> None:
+    def __init__(self, instance: Instance, slug: str, environ: dict[str, Any]) -> None:
         self.instance = instance
         self.slug = slug
-        self.request = request
+        self.environ = environ
+        self.path: str = environ["PATH_INFO"].encode("latin-1").decode(errors="replace") or "/"
         self.host = instance.app_host(slug)
+
+    @cached_property
+    def request(self) -> Request:
+        """What is asked, as pages want to know it."""
+        return Request(self.environ)
 
     def answer(self) -> App:
         """The page, the file, or the way there.
 
         :raises CozyError: there is none, or not for this visitor.
         """
-        if self.request.method not in ("GET", "HEAD"):
+        if self.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise MethodNotAllowed(allow="GET, HEAD")
-        code = self.request.args.get(CODE) if self.request.environ.get("QUERY_STRING") else None
+        code = self.request.args.get(CODE) if CODE in self.environ.get("QUERY_STRING", "") else None
         if code is not None:
             return self._let_in(code)
         if not self.instance.doc.get("onboarding_finished"):
@@ -78,7 +86,7 @@ class Visit:
             app = self._app()
         except NotFound:
             return self._instead()
-        found = match(_routes(app), self.request.path)
+        found = match(_routes(app), self.path)
         if found is None:
             raise NotFound("Page not found")
         bundle = self.instance.apps.bundle(app)
@@ -92,7 +100,7 @@ class Visit:
             raise Unauthorized("You must be logged in to access this file")
         if name not in bundle.entries:
             raise NotFound("Asset not found")
-        return _app_files.send(self.request, bundle, name, lambda: _app_pages.policy_of(self.instance, self.request.scheme))
+        return _app_files.send(self.environ, bundle, name, lambda: _app_pages.policy_of(self.instance, self.environ["wsgi.url_scheme"]))
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -118,8 +126,8 @@ class Visit:
 
     def _session(self) -> str | None:
         """The session of the visitor's cookie, while it goes on."""
-        cookie = self.request.cookies.get(SESSION_COOKIE)
-        return self.instance.auth.app_session(cookie, self.host) if cookie else None
+        cookie = _COOKIE.search(self.environ.get("HTTP_COOKIE", ""))
+        return self.instance.auth.app_session(cookie[1], self.host) if cookie is not None else None
 
     def _let_in(self, code: str) -> Response:
         """Take a code from the address; one that is not for this host goes to the main one."""
@@ -136,7 +144,7 @@ class Visit:
         return let_in
 
     def _here(self) -> str:
-        return self.instance.app_url(self.slug, quote(self.request.path, safe="/%:@!$&'()*+,;=~"))
+        return self.instance.app_url(self.slug, quote(self.path, safe="/%:@!$&'()*+,;=~"))
 
     def _index(self, app: Stored, bundle: Bundle, route: Route, name: str) -> Response:
         session_id = self._session()

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from cozyd.cache import Cache
@@ -44,20 +45,29 @@ class Handover:
 
     def cookie(self, session_id: str, host: str) -> str:
         """The value of a host's cookie."""
-        key = base64.b64decode(self._record()["session_secret"])
-        raw = bytes.fromhex(session_id)
-        tag = hmac.digest(key, b"cozyappsessid" + raw + host.encode(), "sha256")
-        return base64.urlsafe_b64encode(raw + tag).decode().rstrip("=")
+        return _cookie(self._record()["session_secret"], session_id, host)
 
     def session_id(self, cookie: str, host: str) -> str | None:
         """The session of a host's cookie; None: it is forged, or of another host."""
-        try:
-            raw = base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
-        except ValueError:
-            return None
-        session_id = raw[:16].hex()
-        return session_id if len(raw) == 48 and hmac.compare_digest(cookie, self.cookie(session_id, host)) else None
+        return _session_id(self._record()["session_secret"], cookie, host)
 
     def _key(self, code: str, host: str) -> str:
         named = hashlib.sha256(f"{code}\0{host}".encode("utf-8", "replace")).hexdigest()
         return f"app-code/{self._record()['domain']}/{named}"
+
+
+def _cookie(secret: str, session_id: str, host: str) -> str:
+    raw = bytes.fromhex(session_id)
+    tag = hmac.digest(base64.b64decode(secret), b"cozyappsessid" + raw + host.encode(), "sha256")
+    return base64.urlsafe_b64encode(raw + tag).decode().rstrip("=")
+
+
+@lru_cache(maxsize=1024)
+def _session_id(secret: str, cookie: str, host: str) -> str | None:
+    """See `Handover.session_id`; remembered, as each file of a page comes with the same cookie."""
+    try:
+        raw = base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
+    except ValueError:
+        return None
+    session_id = raw[:16].hex()
+    return session_id if len(raw) == 48 and hmac.compare_digest(cookie, _cookie(secret, session_id, host)) else None
