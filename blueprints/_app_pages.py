@@ -147,7 +147,7 @@ def tags(domain: str) -> dict[str, str]:
     return {
         "CozyFonts": fonts,
         "ThemeCSS": theme,
-        "CozyBar": fonts + theme,
+        "CozyBar": f'{fonts}{theme}<link rel="stylesheet" href="{at("styles/bar.css")}"><script src="{at("scripts/bar.js")}"></script>',
         "CozyClientJS": "",
         "Favicon": f'<link rel="icon" href="{at("images/mark.svg")}" type="image/svg+xml">',
         "DefaultWallpaper": f"//{domain}{_pages.asset_url('images/default-wallpaper.svg')}",
