@@ -150,16 +150,18 @@ def _seen(slug: str) -> Stored:
 def _check_right(action: Action, source: str) -> None:
     """Who may change what is installed: the owner's own tools, and the store, from registries only.
 
-    So no app can have the server open a folder or an address of its choosing.
+    So no app can have the server open a folder or an address of its choosing. Where the context says so
+    (`allow_install_via_a_permission`), other apps and clients whose rights have it may what the store may.
     :raises Forbidden: somebody else.
     """
     who = principal()
     if who.everything:
         return
-    if who.kind not in ("cli", "app", "konnector") or (who.kind != "cli" and who.id != INSTALLER):
-        raise Forbidden
-    if who.kind != "cli" and not source.startswith("registry://"):
-        raise Forbidden
+    if who.kind != "cli":
+        is_store = who.kind in ("app", "konnector") and who.id == INSTALLER
+        is_allowed = who.kind in ("app", "konnector", "client") and instance().context.get("allow_install_via_a_permission") is True
+        if not (is_store or is_allowed) or not source.startswith("registry://"):
+            raise Forbidden
     allow(action, DOCTYPES[_kind()])
 
 

@@ -1,0 +1,197 @@
+"""What contexts allow of apps, what an install tells, and what applications are given to draw an app themselves; in this process."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cozyd.apps import Order
+from cozyd.apps.manifest import Kind
+from cozyd.auth import Credentials
+from cozyd.config import Apps
+from cozyd.documents.store import Change
+from cozyd.realtime import Park
+from tests.support import apps
+from tests.support.inprocess import Place, Tenant
+
+SCOPE = "io.cozy.apps io.cozy.apps.logs"
+FILES = {"files": {"type": "io.cozy.files"}}
+MORE = FILES | {"contacts": {"type": "io.cozy.contacts"}}
+CONTEXTS = {
+    "open": {"allow_install_via_a_permission": True},
+    "trusting": {"permissions_skip_verification": True},
+    "own": {"additional_platform_apps": ["tiny"]},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    top = tmp_path_factory.mktemp("rules")
+    apps.folder(top / "registry" / "near" / "1.0.0", slug="near", version="1.0.0")
+    place = Place(top / "data", contexts=CONTEXTS, apps=Apps(registries=f"local://{top / 'registry'}"))
+    yield place
+    place.stack.close()
+
+
+@pytest.fixture
+def alice(place: Place) -> Tenant:
+    return place.tenant(apps=())
+
+
+def installed(tenant: Tenant, folder: Path, *, kind: Kind = "webapp", acked: bool = False, **changes: Any) -> dict[str, Any]:
+    """Install or update `tiny`; its document."""
+    order = Order(kind, "tiny", apps.folder(folder, **changes).as_uri(), acked=acked)
+    room = tenant.instance.apps
+    work = room.update if any(app.doc["slug"] == "tiny" for app in room.list(kind)) else room.install
+    return dict(work(order, lambda _: None).doc)
+
+
+# -- who may install ------------------------------------------------------------------------------------------------------
+
+
+def is_let_in(tenant: Tenant, slug: str, source: str, scope: str = "io.cozy.apps") -> bool:
+    """Whether an app may have an app installed: then its request waits until the manifest is read."""
+    try:
+        answer = tenant.app("POST", f"/apps/near?Source={source}", slug=slug, scope=scope)
+    except Park:
+        return True
+    assert answer.status_code == 403, answer.text
+    return False
+
+
+def test_other_apps_install_where_the_context_says_so_and_from_registries_alone(place: Place, alice: Tenant):
+    trusted = place.tenant(apps=(), context="open")
+    assert is_let_in(alice, "store", "registry://near/stable")
+    assert not is_let_in(alice, "drive", "registry://near/stable")
+    assert is_let_in(trusted, "drive", "registry://near/stable")
+    assert not is_let_in(trusted, "drive", "registry://near/stable", scope="io.cozy.files")
+    assert not is_let_in(trusted, "drive", "registry://near/stable", scope="io.cozy.apps:POST:io.cozy.apps/near")
+    for source in ("file:///etc", "https://example.org/a.tgz", "git+https://example.org/x", "npm:x"):
+        assert not is_let_in(trusted, "drive", source)
+        assert not is_let_in(trusted, "store", source)
+
+
+def test_the_store_updates_only_with_the_registry_it_names(alice: Tenant, tmp_path: Path):
+    installed(alice, tmp_path / "tiny")
+    assert alice.app("PUT", "/apps/tiny", slug="store", scope="io.cozy.apps").status_code == 403
+    assert alice.app("PUT", "/apps/tiny?PermissionsAcked=true", slug="drive", scope="io.cozy.apps").status_code == 403
+
+
+# -- what waits for consent -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("context", "waits"), [("default", True), ("trusting", False), ("own", False)])
+def test_contexts_say_which_updates_wait_for_consent(place: Place, tmp_path: Path, context: str, waits: bool):
+    tenant = place.tenant(apps=(), context=context)
+    installed(tenant, tmp_path / "one", version="1.0.0", permissions=FILES)
+    now = installed(tenant, tmp_path / "two", version="2.0.0", permissions=MORE)
+    assert (now["version"][:5], now.get("available_version", "")[:5]) == (("1.0.0", "2.0.0") if waits else ("2.0.0", ""))
+
+
+def test_new_terms_wait_whatever_the_context_says_of_permissions(place: Place, tmp_path: Path):
+    tenant = place.tenant(apps=(), context="trusting")
+    installed(tenant, tmp_path / "one", version="1.0.0", terms={"url": "https://example.org", "version": "1"})
+    terms = {"url": "https://example.org", "version": "2"}
+    assert installed(tenant, tmp_path / "two", version="2.0.0", terms=terms)["version"][:5] == "1.0.0"
+    agreed = installed(tenant, tmp_path / "three", version="2.0.0", terms=terms, acked=True)
+    assert (agreed["version"][:5], agreed["terms"]["version"], "available_version" in agreed) == ("2.0.0", "2", False)
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_install_and_a_removal_are_told_as_they_happen(alice: Tenant, tmp_path: Path):
+    told: list[tuple[str, str, str]] = []
+
+    def hear(changes: Any) -> None:
+        for change in changes:
+            assert isinstance(change, Change)
+            if change.new.ref.doctype == "io.cozy.apps":
+                told.append((change.verb, change.new.ref.id, str(change.new.doc.get("state"))))
+
+    stop = alice.stack.hub.subscribe(alice.instance.prefix, hear)
+    run = alice.instance.apps.begin(Order("webapp", "tiny", apps.folder(tmp_path / "tiny").as_uri()), "key", update=False)
+    while not run.done:
+        alice.stack.apps.runs.rest(0.01)
+    alice.instance.apps.remove("webapp", "tiny")
+    stop()
+    states = [(verb, state) for verb, id, state in told if id == "io.cozy.apps/tiny"]
+    assert states[0] == ("UPDATED", "installing")
+    assert ("CREATED", "ready") in states
+    assert states[-1][0] == "DELETED"
+
+
+def test_lines_of_an_app_are_in_the_servers_log_under_its_own_name(alice: Tenant, caplog: pytest.LogCaptureFixture):
+    lines = [{"timestamp": "2026-01-01T00:00:00Z", "level": level, "msg": f"about {level}"} for level in ("warning", "error")]
+    with caplog.at_level(logging.DEBUG, "cozyd.apps"):
+        assert alice.app("POST", "/apps/other/logs?version=1.0.0", lines, slug="tiny", scope=SCOPE).status_code == 204
+    assert [record.getMessage() for record in caplog.records if "about" in record.getMessage()] == [
+        "tiny: about warning",
+        "tiny: about error",
+    ]
+    refused = alice.app("POST", "/apps/tiny/logs", [{"level": "loud", "msg": "x"}], slug="tiny", scope=SCOPE)
+    assert (refused.status_code, json.loads(refused.data)["errors"][0]["source"]) == (422, {"pointer": "/level"})
+    assert alice.app("POST", "/apps/tiny/logs", lines, slug="tiny", scope="io.cozy.files").status_code == 403
+    assert alice.app("POST", "/apps/tiny/logs", lines, slug="tiny", scope=SCOPE).status_code == 204
+
+
+def test_an_application_that_has_everything_draws_an_app_itself(alice: Tenant, tmp_path: Path):
+    installed(alice, tmp_path / "tiny")
+    clients = alice.instance.auth.clients
+    flagship = clients.note(clients.register({"redirect_uris": ["app://x"], "client_name": "F", "software_id": "f"}), flagship=True)
+    everything = alice.instance.auth.minted("access", flagship.id, "*")
+    answer = alice.ask("GET", "/apps/tiny/open", token=everything)
+    assert answer.status_code == 200, answer.text
+    found = json.loads(answer.data)["data"]
+    assert (found["type"], found["id"], found["links"]) == ("io.cozy.apps.open", "tiny", {"self": "/apps/tiny/open"})
+    wanted = "Cookie Token Domain SubDomain Tracking Locale AppEditor AppName AppNamePrefix AppSlug IconPath Flags Capabilities "
+    wanted += "CozyBar CozyFonts CozyClientJS ThemeCSS Favicon DefaultWallpaper Warnings"
+    assert set(wanted.split()) <= set(found["attributes"])
+    assert (found["attributes"]["Tracking"], found["attributes"]["AppSlug"], found["attributes"]["SubDomain"]) == (
+        "false",
+        "tiny",
+        "nested",
+    )
+    name, _, cookie = found["attributes"]["Cookie"].partition(";")[0].partition("=")
+    asked = alice.ask("GET", "/files/io.cozy.files.root-dir", token=found["attributes"]["Token"], cookie=cookie)
+    assert (name, asked.status_code) == ("cozysessid", 200)
+    assert alice.app("GET", "/apps/tiny/open", slug="tiny", scope="io.cozy.apps").status_code == 403
+
+
+def test_an_app_that_an_application_is_linked_to_stays(alice: Tenant, tmp_path: Path):
+    installed(alice, tmp_path / "tiny")
+    about = {"redirect_uris": ["app://x"], "client_name": "N", "software_id": "registry://tiny"}
+    client = alice.instance.auth.clients.register(about)
+    refused = alice.cli("DELETE", "/apps/tiny", scope="io.cozy.apps")
+    assert (refused.status_code, "linked OAuth client" in refused.text) == (400, True)
+    alice.instance.auth.clients.remove(client)
+    assert alice.cli("DELETE", "/apps/tiny", scope="io.cozy.apps").status_code == 200
+
+
+# -- hosts ----------------------------------------------------------------------------------------------------------------
+
+
+def test_before_her_first_steps_and_for_apps_of_old_the_way_leads_to_the_main_host(place: Place, alice: Tenant, tmp_path: Path):
+    installed(alice, tmp_path / "tiny")
+    for slug in ("collect", "onboarding"):
+        gone = alice.ask("GET", "/x", host=alice.instance.app_host(slug))
+        assert (gone.status_code, gone.headers["Location"]) == (301, alice.instance.url("/"))
+    alice.instance.amend(onboarding_finished=False)
+    host = alice.instance.app_host("tiny")
+    gone = alice.ask("GET", "/", host=host)
+    assert (gone.status_code, gone.headers["Location"]) == (302, alice.instance.url("/"))
+
+
+def test_an_icon_is_kept_for_good_by_whatever_version_its_address_names(alice: Tenant, tmp_path: Path):
+    installed(alice, tmp_path / "tiny")
+    plain = alice.cli("GET", "/apps/tiny/icon", scope="io.cozy.apps")
+    assert (plain.status_code, plain.headers["Cache-Control"]) == (200, "private, no-cache")
+    assert alice.cli("GET", "/apps/tiny/icon", scope="io.cozy.apps", If_None_Match=plain.headers["ETag"]).status_code == 304
+    named = alice.cli("GET", "/apps/tiny/icon/9.9.9", scope="io.cozy.apps")
+    assert (named.data, "immutable" in named.headers["Cache-Control"]) == (plain.data, True)
+    cookie = alice.instance.auth.open_session(Credentials(), long_run=True)
+    assert alice.ask("GET", "/apps/tiny/icon", cookie=cookie).data == plain.data
+    assert alice.ask("GET", "/apps/tiny/icon").status_code == 401
