@@ -52,7 +52,7 @@ class Documents:
         self._kept: dict[Ref, Stored] = {}
         self._kept_lock = threading.Lock()
         self._commits = 0
-        self._keeps = not store.shared
+        self.shared = store.shared
         store.listen(self._committed, self._forget)
         self.get_many, self.all, self.find = store.get_many, store.all, store.find
         self.rows, self.total, self.changes = store.rows, store.total, store.changes
@@ -187,7 +187,7 @@ class Documents:
             return known
         commits = self._commits
         stored = self._store.get(ref, rev)
-        if rev is None and self._keeps and len(stored.text) <= LARGEST_KEPT:
+        if rev is None and not self.shared and len(stored.text) <= LARGEST_KEPT:
             self._keep(stored, commits)
         return stored
 

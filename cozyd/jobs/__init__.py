@@ -39,6 +39,8 @@ HELD_AGAIN_AFTER = 2.0
 """Seconds after which a queued job is looked at again whose lease is held: by a run that is ending, or by a process that died."""
 LARGEST_ERROR = 4_000
 """Characters of an error's text that a job keeps."""
+FRESH, LARGEST_FRESH = 4_096, 2_048
+"""How many jobs are kept in memory until they begin, and the largest text, in bytes."""
 _INTERRUPTED = "The job was interrupted while it ran"
 _OF_A_BACKUP = "The job was open in a backup that was restored: whether it was done since is not known"
 
@@ -77,6 +79,7 @@ class Jobs:
         self._plan = plan
         together = Together(docs.commit_each)
         self.write, self.write_each = together.write, together.write_each
+        self._fresh: dict[str, Stored] = {}
         built_in = built_in_triggers(table)
         self.triggers = Triggers(docs, tenant, built_in, self, now)
         self.upkeep = Upkeep(docs, self.get, self.abandon, now)
@@ -179,7 +182,8 @@ class Jobs:
     def start_of(self, id: str) -> Start | None:
         """What takes a job to `running`, which is to be written by whoever holds its lease; None: it is not to be run now."""
         try:
-            job = self.get(id)
+            fresh = self._fresh.pop(id, None)
+            job = Job.of(fresh) if fresh is not None else self.get(id)
             worker = self._table.get(job.worker)
             if worker is None or job.state not in OPEN or (job.not_before is not None and job.not_before > self._now()):
                 return None
@@ -309,7 +313,14 @@ class Jobs:
             elif doctype == JOBS and change.verb != "DELETED" and b'"queued"' in change.new.text:
                 job = Job.of(change.new)
                 if job.state == "queued":
-                    self._wake(job, at=job.not_before)
+                    self._wake(job, at=job.not_before, queued=change.new)
+
+    def _remember(self, queued: Stored) -> None:
+        """Keep a job as it was queued, so that it need not be read to be begun. Should it change meanwhile, its beginning meets another
+        revision and it is looked at again.
+        """
+        if not self._docs.shared and len(self._fresh) < FRESH and len(queued.text) <= LARGEST_FRESH:
+            self._fresh[queued.ref.id] = Stored(queued.ref, queued.rev, queued.text, private=queued.private_text)
 
     def recall(self) -> int:
         """Give a hint of each open job; how many there are. For those whose hint was lost, or whose process died."""
@@ -327,13 +338,16 @@ class Jobs:
             if worker is not None and worker.once:
                 with suppress(Conflict):
                     self._end(job, JobFailed(_OF_A_BACKUP, again=False))
+        self._fresh.clear()
         self.recall()
         self._plan()
 
-    def _wake(self, job: Job, *, at: datetime | None) -> None:
+    def _wake(self, job: Job, *, at: datetime | None, queued: Stored | None = None) -> None:
         worker = self._table.get(job.worker)
         if worker is None or worker.run is None:
             return
+        if queued is not None:
+            self._remember(queued)
         wait = (at - self._now()).total_seconds() if at is not None else 0.0
         self._broker.wake(worker.queue, self._tenant["domain"], job.id, wait=max(0.0, wait), first=job.manual or worker.first)
 

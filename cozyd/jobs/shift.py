@@ -1,12 +1,13 @@
 """`Shift`: the jobs of one tenant that a thread does one behind the other (docs/jobs.md)."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cozyd.documents.store import Map, Ref, Stored, Write
+from cozyd.documents.store import Change, Map, Ref, Stored, Write
 from cozyd.errors import Conflict, CozyError, Locked, Unavailable
 from cozyd.files.tree import write_time
 from cozyd.jobs.job import JOBS, TRIES, Job
@@ -44,6 +45,7 @@ class Shift:
         self._jobs = jobs
         self._lease = ExitStack()
         self._end: Write | None = None
+        self._returned = False
 
     def __enter__(self) -> Self:
         return self
@@ -68,13 +70,17 @@ class Shift:
             if start is None:
                 return None
             end, self._end = self._end, None
-            answers = self._jobs.write_each([start.write, *([end] if end is not None else [])])
+            writes = [start.write, *([end] if end is not None else [])]
+            answers = self._jobs.write_each(writes, returns=True, returned=self._returned)
+            self._returned = True
             self._lease.close()
             self._lease = lease.pop_all()
-        for answer in answers:
-            if isinstance(answer, CozyError) and not isinstance(answer, Conflict):
-                raise answer
-        return None if isinstance(answers[0], CozyError) else start.job(answers[0].new)
+        _raise_unexpected(answers)
+        begun = answers[0]
+        if isinstance(begun, CozyError):
+            self._jobs.look_again(id)
+            return None
+        return start.job(begun.new)
 
     def end(self, job: Job, error: CozyError | None) -> None:
         """A run is over: see `Jobs.finish`. Ends that come too late count for nothing: it was cancelled, or thought dead and taken."""
@@ -87,5 +93,11 @@ class Shift:
     def _write_end(self) -> None:
         end, self._end = self._end, None
         if end is not None:
-            with suppress(Conflict):
-                self._jobs.write(end)
+            _raise_unexpected(self._jobs.write_each([end], returned=self._returned))
+
+
+def _raise_unexpected(answers: Sequence[Change | CozyError]) -> None:
+    """:raises CozyError: a write failed, other than by being too late."""
+    for answer in answers:
+        if isinstance(answer, CozyError) and not isinstance(answer, Conflict):
+            raise answer

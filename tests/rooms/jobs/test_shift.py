@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cozyd.documents.store import Ref
+from cozyd.documents.store import Ref, Write
 from cozyd.errors import Unavailable
 from cozyd.instance import Instance
 from cozyd.jobs.job import JOBS, Job
@@ -105,3 +105,42 @@ def test_when_the_store_was_away_both_jobs_come_again(shop: Workshop, line: Line
     eventually(lambda: are_ended(alice, ids))
     assert [alice.jobs.get(id).state for id in ids] == ["done"] * 3
     assert left[0] < 0
+
+
+def test_a_job_that_changes_while_it_is_about_to_begin_begins_a_little_later(shop: Workshop, line: Line, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("cozyd.jobs.HELD_AGAIN_AFTER", 0.01)
+    alice = shop.stack.create("alice.example")
+    shop.start()
+    start_of = alice.jobs.start_of
+    patched: list[Any] = []
+
+    def overtaken(id: str) -> Any:
+        start = start_of(id)
+        if not patched:
+            job = alice.jobs.get(id)
+            patched.append(alice.docs.commit([Write(job_ref(id), patch={"message": "other"}, rev=job.rev)]))
+        return start
+
+    monkeypatch.setattr(alice.jobs, "start_of", overtaken)
+    id = alice.jobs.push("line", "first").id
+    eventually(lambda: are_ended(alice, [id]))
+    assert (alice.jobs.get(id).state, alice.jobs.get(id).message) == ("done", "other")
+    assert line.ran == [(alice.domain, id)]
+
+
+def test_a_job_that_changed_in_the_queue_runs_as_it_is_now(shop: Workshop, line: Line, monkeypatch: pytest.MonkeyPatch):
+    alice = shop.stack.create("alice.example")
+    kept, other = alice.jobs.push("line", "kept").id, alice.jobs.push("line", "cancelled").id
+    alice.docs.commit([Write(job_ref(kept), patch={"message": "changed"}, rev=alice.jobs.get(kept).rev)])
+    alice.jobs.cancel(other)
+    seen: list[Any] = []
+    monkeypatch.setattr(line, "run", lambda _, job: seen.append(job.message))
+    monkeypatch.setattr(shop.stack.runner, "_table", {"line": Worker(line.run)})
+    shop.start()
+    eventually(lambda: are_ended(alice, [kept]))
+    assert seen == ["changed"]
+    assert alice.jobs.get(other).doc["error"] == "The job was cancelled"
+
+
+def job_ref(id: str) -> Ref:
+    return Ref(JOBS, id)
