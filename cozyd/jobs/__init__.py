@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from cozyd import jsons
@@ -152,15 +153,17 @@ class Jobs:
         return self._load([row.ref.id for row in rows[:LONGEST_QUEUE]])
 
     def open(self) -> Sequence[Job]:
-        """Every job that is queued or running, longest queued first in each of these states."""
+        """Every job that is queued or running, longest queued first of each worker."""
         return self._load([row.ref.id for state in OPEN for row in self._docs.rows(BY_STATE, (state,))])
 
     def last(self, states: Sequence[str], worker: str | None, most: int) -> Sequence[Job]:
         """The jobs that were pushed last, of some states; of one worker when it is named."""
-        prefixes = [(state,) if worker is None else (state, worker) for state in states]
+        keys = {*states, "queued"} if "running" in states else states
+        prefixes = [(state,) if worker is None else (state, worker) for state in keys]
         rows = [row for prefix in prefixes for row in self._docs.rows(BY_STATE, prefix)]
         rows.sort(key=lambda row: str(row.key[2]), reverse=True)
-        return self._load([row.ref.id for row in rows[:most]])
+        jobs = (job for start in range(0, len(rows), most) for job in self._load([row.ref.id for row in rows[start : start + most]]))
+        return list(islice((job for job in jobs if job.state in states), most))
 
     def _load(self, ids: Sequence[str]) -> Sequence[Job]:
         return [Job.of(stored) for stored in self._docs.get_many(JOBS, ids) if stored is not None]

@@ -113,7 +113,8 @@ class NewJob:
 
 def _by_state(stored: Stored) -> Iterable[tuple[Key, Any]]:
     doc = stored.doc
-    return (((doc.get("state"), doc.get("worker"), doc.get("queued_at")), None),) if doc.get("state") else ()
+    state = doc.get("state")
+    return ((("queued" if state == "running" else state, doc.get("worker"), doc.get("queued_at")), None),) if state else ()
 
 
 def _by_trigger(stored: Stored) -> Iterable[tuple[Key, Any]]:
@@ -122,12 +123,13 @@ def _by_trigger(stored: Stored) -> Iterable[tuple[Key, Any]]:
 
 
 PROJECTIONS = (
+    # A job that begins stays where it is, as who asks for open jobs asks for all of them; `running` is in files of former versions.
     Projection(
         BY_STATE,
         of={JOBS: _by_state},
         reads=frozenset(("state", "worker", "queued_at")),
         depth=0,
-        view="function (doc) { if (doc.state) { emit([doc.state, doc.worker, doc.queued_at]) } }",
+        view="function (doc) { if (doc.state) { emit([doc.state === 'running' ? 'queued' : doc.state, doc.worker, doc.queued_at]) } }",
     ),
     Projection(
         BY_TRIGGER,

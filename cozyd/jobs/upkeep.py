@@ -41,8 +41,8 @@ class Upkeep:
                     job = self._get(row.ref.id)
                 except NotFound:
                     continue
-                began = read_time(str(job.doc.get("queued_at" if state == "queued" else "started_at")))
-                if job.state == state and self._now() - began > FORGOTTEN_AFTER:
+                began = read_time(str(job.doc.get("queued_at" if job.state == "queued" else "started_at")))
+                if job.state in OPEN and self._now() - began > FORGOTTEN_AFTER:
                     count += self._abandon(job)
         return count
 
