@@ -133,8 +133,11 @@ def shared_id(share: str) -> str:
 
 
 def concerned(locate: Locate, domain: str, touched: Sequence[Touch]) -> Iterator[tuple[Subscriptions, Sequence[Touch]]]:
-    """The members who have what an owner has changed, and what of theirs it is."""
-    owner = locate(domain)
+    """The members who have what an owner has changed, and what of theirs it is; nobody, while she is still being made."""
+    try:
+        owner = locate(domain)
+    except NotFound:
+        return
     changed = {one.collection for one in touched}
     for one in given(owner):
         if one.collection not in changed:

@@ -22,7 +22,7 @@ from cozyd.auth import Auth
 from cozyd.cache import Cache
 from cozyd.documents import Documents
 from cozyd.documents.store import Change, Ref, Stored
-from cozyd.errors import BadRequest, CozyError, NotFound, Unavailable
+from cozyd.errors import BadRequest, Conflict, CozyError, NotFound, Unavailable
 from cozyd.jobs import Jobs
 from cozyd.locks import Locks
 
@@ -133,9 +133,7 @@ class Apps:
         known = self._house.runs.get(key)
         if known is not None:
             return known
-        check_slug(order.slug)
-        if order.source:
-            self._house.sources.check(order.source)
+        self._check(order)
         work = self._installer.update if update else self._installer.install
 
         def perform(tell: Tell) -> None:
@@ -149,15 +147,12 @@ class Apps:
 
     def install(self, order: Order, tell: Tell) -> Stored:
         """Install, in this thread."""
-        self._house.sources.check(order.source)
-        check_slug(order.slug)
+        self._check(order)
         return self._installer.install(order, tell)
 
     def update(self, order: Order, tell: Tell) -> Stored:
         """Update, in this thread."""
-        if order.source:
-            self._house.sources.check(order.source)
-        check_slug(order.slug)
+        self._check(order)
         return self._installer.update(order, tell)
 
     def remove(self, kind: Kind, slug: str) -> tuple[Stored, bool]:
@@ -229,6 +224,14 @@ class Apps:
         return str(doc.get("client", "")).removeprefix(f"{DOCTYPES['webapp']}/") if served else None
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _check(self, order: Order) -> None:
+        """:raises Invalid, Conflict: an order that cannot be carried out."""
+        check_slug(order.slug)
+        if order.source:
+            self._house.sources.check(order.source)
+        if order.kind == "webapp" and order.slug in self._house.folders:
+            raise Conflict("The app is served from the folder it is developed in: start the server without --appdir first")
 
     def _fetch_again(self, app: Stored) -> bool:
         """Have files that are not here fetched from its registry, at most every ten minutes; whether they are on their way."""

@@ -5,7 +5,7 @@ happens before leaves what was there.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,10 @@ class Installer:
         :raises CozyError: what went wrong with its source.
         """
         with self._held(order.slug):
-            if self.find(order.kind, order.slug) is not None:
+            known = self.find(order.kind, order.slug)
+            if known is not None and not _was_developed(known):
                 raise Conflict("Application is already installed")
-            return self._run(order, order.source, None, tell)
+            return self._run(order if known is None else replace(order, acked=True), order.source, known, tell)
 
     def update(self, order: Order, tell: Tell) -> Stored:
         """Update an app; new permissions or terms that nobody accepted wait, and the old version goes on.
@@ -119,7 +120,7 @@ class Installer:
         is_same = old is not None and all(old.doc.get(name) == value for name, value in body.items() if name not in _CHANGING)
         if old is not None and is_same:
             return old
-        return self._finish(order, fetched, source, old, "")
+        return self._finish(order, fetched, source, old, str(old.private.get(DIGEST) or "") if old is not None else "")
 
     def remove(self, kind: Kind, slug: str) -> Stored:
         """Remove an app; its last document.
@@ -246,6 +247,11 @@ class Installer:
             return old
         patch = {"available_version": fetched.version, "source": source}
         return self._docs.commit([Write(old.ref, patch=patch, rev=old.rev)])[0].made
+
+
+def _was_developed(app: Stored) -> bool:
+    """Whether an app was served from its developer's folder and never installed: it has a document and no files."""
+    return app.private.get(DIGEST) == ""
 
 
 def _is_same(fetched: Fetched, old: Stored, source: str, order: Order) -> bool:

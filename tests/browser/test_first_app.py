@@ -1,5 +1,6 @@
 """docs/first-app.md, followed to its end: made, tested, built, served from its folder, changed, installed."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from cozyd.packaged import folder
 from tests.browser.test_apps import CHROMIUM, HERE
 from tests.conftest import needs
+from tests.support.client import Client
 from tests.support.command import Command
 from tests.support.serving import PASSPHRASE, Served
 
@@ -47,8 +50,27 @@ def test_the_page_leads_to_an_app_that_works(tmp_path: Path):
         source.write_text(source.read_text().replace("A line to keep", "Another line"))
         expect(page.get_by_label("Another line")).to_be_visible(timeout=15_000)
         expect(page.get_by_role("listitem")).to_have_text(["buy milk"], timeout=10_000)
+        early = Command(tmp_path / "data")("apps", "install", server.domain, "hello", str(app / "build"))
+        assert (early.status, "without --appdir" in early.err) == (1, True), early.err
         browser.close()
-    assert Command(tmp_path / "data")("apps", "install", server.domain, "bye", str(app / "build")).status == 0
+    server.options = []
+    with server:
+        installed = Command(tmp_path / "data")("apps", "install", server.domain, "hello", str(app / "build"))
+        assert installed.status == 0, installed.err
+        page_of_it = Client(server).ask("GET", "/", Host=f"hello.{server.domain}")
+        assert (page_of_it.status, "/auth/login" in page_of_it.headers["Location"]) == (302, True)
+        assert Command(tmp_path / "data")("apps", "install", server.domain, "hello", str(app / "build")).status == 1
+
+
+def test_a_new_app_asks_npm_for_all_that_its_build_needs():
+    """What cozy-client leaves to whom uses it is not installed by npm on its own; the versions are those that are tested here."""
+    if not (HERE / "node_modules" / "cozy-client").exists():
+        pytest.skip("cozy-client is not installed: `make test` does it where node and npm are")
+    asked = json.loads((folder("starter") / "package.json").read_text())["dependencies"]
+    left = json.loads((HERE / "node_modules" / "cozy-client" / "package.json").read_text())["peerDependencies"]
+    tested = json.loads((HERE / "package.json").read_text())["dependencies"]
+    assert {name for name in left if not name.startswith("react-native")} <= set(asked)
+    assert {name: tested[name] for name in asked} == asked
 
 
 @pytest.mark.parametrize("name", ["Not a slug", "../x", "a.b"])

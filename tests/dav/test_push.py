@@ -260,6 +260,7 @@ def test_who_has_a_calendar_of_somebody_else_is_told_of_its_changes_until_it_is_
         assert f"/shared-{share}/{ada.pim.collection('family').token}<".encode() in message.text
         neighbours.revoke(stack.locate, ada, share)
         assert list(neighbours.concerned(stack.locate, "ada.localhost", [Touch("family", True, frozenset())])) == []
+        assert list(neighbours.concerned(stack.locate, "still.being.made", [Touch("family", True, frozenset())])) == []
     finally:
         stack.close()
 
