@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
@@ -337,6 +338,18 @@ def test_her_own_card_is_made_again(cli: Client):
     again = cli.api("POST", "/contacts/myself").json["data"]
     assert again["id"] != first["id"]
     assert again["attributes"]["fullname"] == first["attributes"]["fullname"]
+
+
+def test_her_own_card_stays_hers_whatever_a_phone_does_to_it(cli: Client):
+    mine = cli.api("POST", "/contacts/myself").json["data"]
+    listed = cli.dav("PROPFIND", "/sync/dav/me/contacts/", Depth="1").body.decode()
+    path = next(one for one in re.findall(r"<[^>]*href>([^<]+\.vcf)<", listed) if mine["id"] in one)
+    card = cli.dav("GET", path).body.decode()
+    assert cli.dav("PUT", path, card.replace("END:VCARD", "NOTE:edited\r\nEND:VCARD"), Content_Type="text/vcard").status in (201, 204)
+    changed = cli.api("GET", f"/data/io.cozy.contacts/{mine['id']}").json
+    assert (changed["me"], changed["note"]) == (True, "edited")
+    assert cli.dav("DELETE", path).status == 403
+    assert cli.api("GET", f"/data/io.cozy.contacts/{mine['id']}").json["me"] is True
 
 
 # -- other servers ----------------------------------------------------------------------------------------------------------

@@ -249,6 +249,7 @@ def test_fifty_installs_at_once_hold_no_thread(server: Served, cli: Client):
         assert cli.api("GET", "/apps/").json["meta"]["count"] < 50
         release.set()
         told = [answer.read() for answer in answers]
+    assert all(b": still working\r\n" in one for one in told)
     assert [events_of(one)[-1][1]["data"]["attributes"]["state"] for one in told] == ["ready"] * 50
     for number in range(50):
         assert cli.api("DELETE", f"/apps/many-{number}").status == 200

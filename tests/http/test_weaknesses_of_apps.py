@@ -30,6 +30,10 @@ class Far:
             return 500, {}, b""
         known = {"/registry": {"data": [], "meta": {"count": 0}}}
         path = asked.path.partition("?")[0]
+        if path == "/page":
+            return 200, {"Content-Type": "text/html"}, b"<script>"
+        if path == "/post":
+            return 200, {"Content-Type": "application/json", "Set-Cookie": "a=b"}, asked.body
         if path.startswith("/wiki"):
             return 200, {"Content-Type": "application/json"}, json.dumps({"key": asked.headers.get("x-key")}).encode()
         return (200, {}, json.dumps(known[path]).encode()) if path in known else (404, {}, b"{}")
@@ -47,6 +51,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, far: tuple[Canary, Far]) -> 
     top = tmp_path_factory.mktemp("weaknesses")
     (top / "requests" / "org.wiki").mkdir(parents=True)
     (top / "requests" / "org.wiki" / "request").write_text(f"GET {far[0].base}/wiki/{{{{page}}}}\nX-Key: {{{{secret_key}}}}\n")
+    for name, text in {
+        "org.page": f"GET {far[0].base}/page\n",
+        "org.post": f'POST {far[0].base}/post\nContent-Type: application/json\n\n{{"q": "{{{{json q}}}}", "h": "{{{{html h}}}}"}}',
+    }.items():
+        (top / "requests" / name).mkdir()
+        (top / "requests" / name / "request").write_text(text)
     configured = Apps(registries=far[0].base, requests=top / "requests", proxy="127.0.0.1 http://127.0.0.1 nowhere.invalid")
     place = Place(top / "data", apps=configured, outbound=Outbound(allow="127.0.0.1"))
     place.stack.drivers.common.put("io.cozy.remote.secrets", {"_id": "org.wiki"} | HELD)
@@ -79,6 +89,29 @@ def test_secrets_of_a_request_are_the_operator_s_whatever_the_caller_sends(alice
 def test_variables_of_a_path_are_escaped_once(alice: Tenant, far: tuple[Canary, Far]):
     assert asked_by_app(alice, "GET", "/remote/org.wiki?page=a%2Fb%20c").status_code == 200
     assert far[0].asked[-1].path == "/wiki/a%2Fb%20c"
+
+
+def test_a_body_is_filled_as_its_place_asks_and_the_other_verb_is_refused(alice: Tenant, far: tuple[Canary, Far]):
+    scope = "org.post org.page"
+    answer = alice.app("POST", "/remote/org.post", {"q": 'a"b\n', "h": "<b>"}, slug=SLUG, scope=scope)
+    assert (answer.status_code, json.loads(answer.data)) == (200, {"q": 'a"b\n', "h": "&lt;b&gt;"})
+    assert "Set-Cookie" not in answer.headers
+    for method, path in (("GET", "/remote/org.post"), ("POST", "/remote/org.page")):
+        assert alice.app(method, path, {} if method == "POST" else None, slug=SLUG, scope=scope).status_code == 405
+    bodies: tuple[Any, ...] = ([], {"q": 1}, {"q": "x"})
+    for wrong in bodies:
+        assert alice.app("POST", "/remote/org.post", wrong, slug=SLUG, scope=scope).status_code == 400
+
+
+def test_a_page_of_another_server_is_not_passed_on(alice: Tenant, far: tuple[Canary, Far]):
+    assert alice.app("GET", "/remote/org.page", slug=SLUG, scope="org.page").status_code == 502
+
+
+def test_who_asks_other_servers_too_often_waits(alice: Tenant, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("blueprints.remote.A_MINUTE", 2)
+    told = [asked_by_app(alice, "GET", "/remote/org.wiki?page=x").status_code for _ in range(4)]
+    assert told == [200, 200, 429, 429]
+    assert alice.app("GET", "/remote/org.wiki?page=x", slug="other", scope="org.wiki").status_code == 200
 
 
 def test_an_intent_is_answered_while_the_registries_are_away(alice: Tenant, far: tuple[Canary, Far]):
