@@ -105,9 +105,12 @@ def copy(source: Path, target: Path) -> None:
                 _write(target.joinpath(*parts), _counted(file, budget))
 
 
-def pack(folder: Path, out: IO[bytes]) -> None:
-    """Write a folder as tar.gz; the same files give the same bytes."""
-    with gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+def pack(folder: Path, out: IO[bytes], *, level: int = 9) -> None:
+    """Write a folder as tar.gz; the same files give the same bytes.
+
+    :param level: how hard it is packed, 1 to 9.
+    """
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=level, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             member = tarfile.TarInfo(str(path.relative_to(folder)))
             member.size, member.mode = path.stat().st_size, 0o640

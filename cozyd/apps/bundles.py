@@ -29,7 +29,8 @@ Coding = Literal["br", "gzip", ""]
 AREA = "apps-bundles"
 KEPT, KEPT_KEYS = 64, 1024
 SUFFIXES: Mapping[Coding, str] = {"br": ".br", "gzip": ".gz"}
-WORTH_PACKING = 512
+WORTH_PACKING, PACKING = 512, 3
+"""From how many bytes on a file is packed, and how hard the archive is: what it saves beyond is not worth a second of an install."""
 _TEXTS = ("text/", "application/javascript", "application/json", "application/manifest+json", "image/svg+xml", "application/wasm")
 _TYPES = {
     ".webmanifest": "application/manifest+json",
@@ -196,7 +197,7 @@ class Bundles:
             made.mkdir()
             os.rename(files, made / "files")
             with self._blobs.new(AREA, f"{digest[:32]}/{digest}") as blob:
-                archive.pack(made / "files", blob)  # type: ignore[arg-type]  # it has `write`, which is all that is used
+                archive.pack(made / "files", blob, level=PACKING)  # type: ignore[arg-type]  # it has `write`, which is all that is used
                 blob.seal()
             self._finish(made, digest)
         return self.get(digest)
