@@ -7,7 +7,21 @@ from typing import Any, TypeVar
 
 from cozyd.documents.doctype import Doctype
 from cozyd.documents.mango import Index, design_of
-from cozyd.documents.store import Batch, Change, ContentEdits, Doc, DocumentStore, Map, React, Ref, RowCount, Stale, Stored, Write
+from cozyd.documents.store import (
+    Batch,
+    Change,
+    ContentEdits,
+    Doc,
+    DocumentStore,
+    Map,
+    React,
+    Ref,
+    RowCount,
+    Stale,
+    Stored,
+    TotalLimit,
+    Write,
+)
 from cozyd.errors import Conflict, CozyError, Locked, NotFound
 
 TRIES = 3
@@ -71,12 +85,20 @@ class Documents:
         *,
         while_at: Sequence[tuple[Ref, str]] = (),
         while_counts: Sequence[RowCount] = (),
+        while_totals: Sequence[TotalLimit] = (),
         contents: ContentEdits | None = None,
     ) -> Sequence[Change]:
         """Write a batch, all or nothing: see `DocumentStore.commit`."""
         writes = [self._normal(write) for write in batch]
         return self._fresh(
-            lambda: self._store.commit(self._inform(writes), self._react, while_at=while_at, while_counts=while_counts, contents=contents)
+            lambda: self._store.commit(
+                self._inform(writes),
+                self._react,
+                while_at=while_at,
+                while_counts=while_counts,
+                while_totals=while_totals,
+                contents=contents,
+            )
         )
 
     def commit_each(self, batch: Batch) -> Sequence[Change | CozyError]:

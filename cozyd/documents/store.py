@@ -143,6 +143,8 @@ class ContentEdits:
 
 RowCount = tuple[str, Key, int]
 """How many rows a projection has under a key prefix."""
+TotalLimit = tuple[Sequence[str], int]
+"""Projections, and what the values of all their rows together may add up to."""
 Batch = Sequence[Write]
 React = Callable[[Sequence[Change], str], Batch]
 """Pure: the changes of a commit and the last seq of io.cozy.triggers in the same snapshot -> writes of the same commit."""
@@ -380,6 +382,7 @@ class DocumentStore(Protocol):
         *,
         while_at: Sequence[tuple[Ref, str]] = (),
         while_counts: Sequence[RowCount] = (),
+        while_totals: Sequence[TotalLimit] = (),
         contents: ContentEdits | None = None,
     ) -> Sequence[Change]:
         """Write a batch: all or nothing where the driver can. Doctypes are made on their first write.
@@ -389,6 +392,8 @@ class DocumentStore(Protocol):
         :param while_at: documents only read, which must still have these revisions.
         :param while_counts: what was counted, and must still be so (else `Counted`): nothing came there or went. Only where the driver is
             `atomic`.
+        :param while_totals: what must not add up to more once this is written (else `QuotaExceeded`), whoever writes at the same time.
+            Only where the driver is `atomic`.
         :param contents: belongs to the commit; only where the driver `holds_contents`.
         :raises Conflict: `refs` lists every stale one, `done` what was written (empty when atomic).
         :raises Invalid, BadRequest, TooLarge: a body that cannot be stored.

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from cozyd.documents import Documents
-from cozyd.documents.store import Change, ContentEdits, Doc, Ref, RowCount, Write
+from cozyd.documents.store import Change, ContentEdits, Doc, Ref, RowCount, TotalLimit, Write
 from cozyd.errors import BadRequest, Conflict, Counted, Invalid, NotFound
 from cozyd.files import metadata, seeds, tree
 from cozyd.files.blobs import Blob
@@ -23,6 +23,7 @@ from cozyd.files.lookup import NOT_FOUND, Lookup
 from cozyd.files.moves import Moves
 from cozyd.files.provenance import Author, Metadata
 from cozyd.files.references import References
+from cozyd.files.rows import USAGES
 from cozyd.files.subtree import TreeEdit
 from cozyd.files.thumbnails import PICTURED, Thumbnails, keys_of
 from cozyd.files.tree import TRASH_DIR, Dir, File, Node, Version, node_of, write_time
@@ -137,7 +138,8 @@ class Files(Lookup):
                 else:
                     batch, home, doomed = self._replacing(replaces, blob, fields or {}, author, exact=exact)
                 while_at = [(home.stored.ref, home.rev)]
-                stored = self._contents.commit(batch, while_at=while_at, made=[blob], doomed=doomed)[0].new
+                limits = self._limits()
+                stored = self._contents.commit(batch, while_at=while_at, while_totals=limits, made=[blob], doomed=doomed)[0].new
         except BaseException:
             if not resumable:
                 self.discard(blob)
@@ -145,17 +147,18 @@ class Files(Lookup):
         return _file(node_of(stored))
 
     def _put_at_once(self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None) -> File | None:
-        """Make a file without the lock, where the commit itself refuses a taken name and a folder that has changed: uploads that come
-        together are written together. None: it has to be tried under the lock, which alone guards a quota.
+        """Make a file without the lock, where the commit itself refuses a taken name, a folder that has changed and what does not fit:
+        uploads that come together are written together. None: it has to be tried under the lock.
         """
-        if not self._docs.atomic or self._quota() is not None:
+        if not self._docs.atomic:
             return None
         if self._locks.is_held(self._moving):  # else a large tree would never be looked through before something comes into it
             with self._locks.hold(self._moving, wait=30):
                 pass
         batch, home, _ = self._making(parent, tree.check_name(name), blob, fields, author, look=False)
         try:
-            stored = self._contents.commit(batch, while_at=[(home.stored.ref, home.rev)], made=[blob])[0].new
+            while_at = [(home.stored.ref, home.rev)]
+            stored = self._contents.commit(batch, while_at=while_at, while_totals=self._limits(), made=[blob])[0].new
         except Conflict:
             return None
         return _file(node_of(stored))
@@ -163,12 +166,12 @@ class Files(Lookup):
     def _making(
         self, parent: Dir, name: str, blob: Blob, fields: Mapping[str, Any], author: Author | None, *, look: bool = True
     ) -> _Prepared:
-        """:param look: for another of this name; else the commit does."""
+        """:param look: for another of this name, and for room; else the commit does."""
         home = self._moves.usable(parent.id)
         if look:
             self._moves.check_free(home, name)
+            self._room().check(blob.size)
         tree.check_depth(home.below(name))
-        self._room().check(blob.size)
         body = self._body(name, blob, fields) | {"name": name, "dir_id": home.id, "trashed": False}
         body["cozyMetadata"] = (author or self.author()).uploaded()
         return [Write(Ref(FILES, blob.key.partition("/")[0]), body=body)], home, []
@@ -413,8 +416,8 @@ class Files(Lookup):
                 batch = self._copies.writes(node, home, name, (made, edits), by, deep=deep, fields=fields or {})
                 clearing = self._clearing(replaces, by)
                 while_at = [(home.stored.ref, home.rev)]
-                writes = [*clearing.writes, *batch]
-                changed = self._contents.commit(writes, while_at=while_at, while_counts=clearing.counts, edits=edits)
+                writes, limits = [*clearing.writes, *batch], self._limits()
+                changed = self._contents.commit(writes, while_at=while_at, while_counts=clearing.counts, while_totals=limits, edits=edits)
                 return node_of(changed[len(clearing.writes)].new)
             except BaseException:
                 self._contents.drop(made)
@@ -456,6 +459,11 @@ class Files(Lookup):
     def _room(self, freed: Callable[[], int] = lambda: 0) -> Room:
         """How much is left; nothing is counted where there is no quota."""
         return Room(*self.usage(), freed=freed()) if self._quota() is not None else Room(0, None)
+
+    def _limits(self) -> Sequence[TotalLimit]:
+        """What a commit that brings bytes must not exceed: new files take no lock, so the room that was looked at may have gone."""
+        quota = self._quota()
+        return [] if quota is None else [(USAGES, quota)]
 
     def _held(self) -> AbstractContextManager[Lock]:
         return self._locks.hold(lock_name(self._area), wait=30)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from cozyd.documents import Documents
-from cozyd.documents.store import Batch, Change, ContentEdits, Ref, RowCount
+from cozyd.documents.store import Batch, Change, ContentEdits, Ref, RowCount, TotalLimit
 from cozyd.errors import CozyError, NotFound, RangeNotSatisfiable
 from cozyd.files.blobs import PIECE, Blob, BlobStore, NewBlob, Notes
 from cozyd.files.spool import Spool
@@ -79,6 +79,7 @@ class Contents:
         *,
         while_at: Sequence[tuple[Ref, str]] = (),
         while_counts: Sequence[RowCount] = (),
+        while_totals: Sequence[TotalLimit] = (),
         edits: ContentEdits | None = None,
         made: Sequence[Blob] = (),
         doomed: Sequence[str] = (),
@@ -93,7 +94,7 @@ class Contents:
         if self._beside:
             edits.removed += doomed
         kept = edits if self._beside else None
-        changes = self._docs.commit(batch, while_at=while_at, while_counts=while_counts, contents=kept)
+        changes = self._docs.commit(batch, while_at=while_at, while_counts=while_counts, while_totals=while_totals, contents=kept)
         self.drop(doomed)
         return changes
 

@@ -10,7 +10,7 @@ from cozyd.errors import NotFound
 from cozyd.files import tree
 from cozyd.files.blobs import Blob
 from cozyd.files.contents import Contents
-from cozyd.files.rows import BY_NAME, DISK_USAGE, NAMES, NOT_SYNCHRONIZED, PHOTOS_USAGE, VERSIONS_USAGE
+from cozyd.files.rows import BY_NAME, DISK_USAGE, NAMES, NOT_SYNCHRONIZED, USAGES, VERSIONS_USAGE
 from cozyd.files.subtree import Subtree
 from cozyd.files.tree import TRASH_DIR, Dir, File, Node, Reference, node_of
 from cozyd.permissions import FILES, ROOT_DIR
@@ -185,7 +185,7 @@ class Lookup:
 
     def usage(self) -> tuple[int, int | None]:
         """Bytes that files, versions and contacts' photos take, and the quota."""
-        return int(sum(self._docs.total(name).sum for name in (DISK_USAGE, VERSIONS_USAGE, PHOTOS_USAGE))), self._quota()
+        return int(sum(self._docs.total(name).sum for name in USAGES)), self._quota()
 
     def usages(self) -> tuple[int, int, int]:
         """Bytes of files, of their versions, and of the files in the trash (part of the first)."""

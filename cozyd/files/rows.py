@@ -13,6 +13,8 @@ DISK_USAGE = "disk-usage"
 VERSIONS_USAGE = "old-versions-disk-usage"
 PHOTOS_USAGE = "photos-disk-usage"
 """Of the pictures of contacts, which the quota counts too; its rows are those of `cozyd/pim/photos.py`."""
+USAGES = (DISK_USAGE, VERSIONS_USAGE, PHOTOS_USAGE)
+"""What the quota is compared with, all together."""
 REFERENCED = "referenced-by"
 REFERENCED_BY_TIME = "referenced-by-sorted-by-datetime"
 NOT_SYNCHRONIZED = "not-synchronized-on"

@@ -26,10 +26,16 @@ def _members(stored: Stored) -> Iterator[tuple[tuple[Any, ...], Any]]:
         yield (doc["col"], stored.private.get("href") or stored.ref.id), {"n": doc.get("n")}
 
 
+def _weights(stored: Stored) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if "weight" in stored.doc:
+        yield (stored.ref.id,), stored.doc["weight"]
+
+
 PROJECTIONS = (
     Projection("by-name", of={FILES: _names}, reads=frozenset(("dir", "name", "size"))),
     Projection("unique-names", of={FILES: _names}, reads=frozenset(("dir", "name", "size")), unique=True),
     Projection("sizes", of={FILES: _sizes}, reads=frozenset(("dir", "size")), reduce="sum"),
+    Projection("weights", of={LENIENT_TYPE: _weights}, reduce="sum", depth=0),
     Projection("members", of={LENIENT_TYPE: _members}, unique=True, feed=True),
 )
 LENIENT = frozenset((LENIENT_TYPE,))

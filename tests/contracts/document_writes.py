@@ -1,14 +1,15 @@
 """The contract of the document store: documents, private data, batches."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cozyd.documents.store import LARGEST_DOCUMENT, Change, ContentEdits, DocumentBackend, DocumentStore, Ref, Write
-from cozyd.errors import Conflict, CozyError, Invalid, NotFound, TooLarge
-from tests.contracts.document_values import FILES, THINGS, ids, put
+from cozyd.errors import Conflict, CozyError, Invalid, NotFound, QuotaExceeded, TooLarge
+from tests.contracts.document_values import FILES, LENIENT_TYPE, THINGS, ids, put
 
 
 class WritesContract:
@@ -405,3 +406,37 @@ class WritesContract:
             with pytest.raises(Conflict):
                 store.commit([mine], while_counts=[("by-name", ("d",), count)])
         store.commit([mine], while_counts=[("by-name", ("d",), 1), ("by-name", ("nowhere",), 0)])
+
+    def test_values_add_up_to_no_more_than_a_commit_allows(self, store: DocumentStore):
+        if not store.atomic:
+            pytest.skip("no commit is atomic here: a lock guards it")
+        kept = put(store, FILES, "a", dir="d", name="a", size=60)
+        for limit, projections in ((100, ["sizes"]), (160, ["sizes", "weights"])):
+            put(store, LENIENT_TYPE, f"weight-{limit}", weight=60)
+            with pytest.raises(QuotaExceeded):
+                store.commit([Write(Ref(FILES, "b"), body={"dir": "e", "name": "b", "size": 41})], while_totals=[(projections, limit)])
+        assert store.get_many(FILES, ["b"]) == [None]
+        assert store.total("sizes").sum == 60
+        smaller = Write(kept.ref, patch={"size": 10}, rev=kept.rev)
+        larger = Write(Ref(FILES, "b"), body={"dir": "e", "name": "b", "size": 90})
+        store.commit([larger, smaller], while_totals=[(["sizes"], 100), (["weights"], 120)])  # what a commit frees is free for it
+        assert (store.total("sizes").sum, store.total("weights").sum) == (100, 120)
+
+    def test_of_many_who_each_take_most_of_what_is_left_one_does(self, store: DocumentStore):
+        if not store.atomic:
+            pytest.skip("no commit is atomic here: a lock guards it")
+        start = threading.Barrier(20)
+
+        def take(number: int) -> bool:
+            start.wait()
+            try:
+                body = {"dir": f"d{number}", "name": "n", "size": 60}
+                store.commit([Write(Ref(FILES, f"{number}"), body=body)], while_totals=[(["sizes"], 100)])
+            except QuotaExceeded:
+                return False
+            return True
+
+        with ThreadPoolExecutor(20) as pool:
+            assert sorted(pool.map(take, range(20))) == [False] * 19 + [True]
+        assert (store.total("sizes").count, store.total("sizes").sum) == (1, 60)
+        assert list(store.check()) == []

@@ -35,6 +35,7 @@ from cozyd.documents.store import (
     RowCount,
     Stored,
     Total,
+    TotalLimit,
     Write,
 )
 from cozyd.errors import Conflict, CozyError, NotFound
@@ -235,6 +236,7 @@ class CouchStore:
         *,
         while_at: Sequence[tuple[Ref, str]] = (),
         while_counts: Sequence[RowCount] = (),  # noqa: ARG002 - no commit is atomic here: the lock of the files guards them
+        while_totals: Sequence[TotalLimit] = (),  # noqa: ARG002 - likewise
         contents: ContentEdits | None = None,
     ) -> Sequence[Change]:
         """See `DocumentStore.commit`."""

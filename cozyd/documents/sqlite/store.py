@@ -38,8 +38,9 @@ from cozyd.documents.store import (
     RowCount,
     Stored,
     Total,
+    TotalLimit,
 )
-from cozyd.errors import Conflict, Counted, CozyError, NotFound
+from cozyd.errors import Conflict, Counted, CozyError, NotFound, QuotaExceeded
 
 SOME_PAGES = 5000
 """How many free pages a dropped doctype gives back to the disk at once: the rest follows when the tenant rests, or by `tidy`."""
@@ -235,6 +236,7 @@ class SqliteStore:
         *,
         while_at: Sequence[tuple[Ref, str]] = (),
         while_counts: Sequence[RowCount] = (),
+        while_totals: Sequence[TotalLimit] = (),
         contents: ContentEdits | None = None,
     ) -> Sequence[Change]:
         """See `DocumentStore.commit`; it shares its transaction with commits that wait for the writer too."""
@@ -255,6 +257,9 @@ class SqliteStore:
             if contents is not None:
                 content_table.edit(transaction.connection, contents)
             self._react(transaction, changes, react)
+            for names, limit in while_totals:
+                if transaction.total([self._tables.projection(name) for name in names]) > limit:
+                    raise QuotaExceeded("There is not enough room left")
 
         if any(_is_alone(write.ref) for write in batch):
             with self._transaction() as (transaction, changes):

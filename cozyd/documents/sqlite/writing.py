@@ -80,6 +80,12 @@ class Transaction:
         row = self.connection.execute(sql, at).fetchone()
         return (row[0] if row else 0) + self._rows.tally.deltas.get(at, (0, 0))[0] == count
 
+    def total(self, tables: Sequence[Table]) -> int:
+        """What the values of all rows of some tables add up to now."""
+        sql = f"SELECT coalesce(sum(sum), 0) FROM total WHERE prefix = x'' AND idx IN ({', '.join('?' * len(tables))})"  # noqa: S608
+        written = self.connection.execute(sql, [table.num for table in tables]).fetchone()[0]
+        return int(written + sum(self._rows.tally.deltas.get((table.num, b""), (0, 0))[1] for table in tables))
+
     def exists(self, ref: Ref) -> bool:
         """Whether there is a live document."""
         row = self._find(ref)

@@ -5,10 +5,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 
-from cozyd.errors import NotFound
+from cozyd.errors import NotFound, QuotaExceeded
+from cozyd.files import Files, lock_name
 from cozyd.instance import Instance
 from cozyd.permissions import ROOT_DIR
 from cozyd.stack import Stack
@@ -76,6 +78,39 @@ def test_of_twenty_uploads_of_sixty_percent_one_fits(stack: Stack, door: str):
     refused = 413 if door == "json" else 507
     assert sorted(statuses) == [201, *[refused] * 19]
     assert bob.files.usage() == (600_000, 1_000_000)
+    assert faults(bob) == []
+
+
+@pytest.mark.parametrize("quota", [None, 1_000])
+def test_a_new_file_waits_for_no_other_change(stack: Stack, quota: int | None):
+    bob = stack.create("bob.localhost", quota=quota)
+    files = bob.files
+    with ThreadPoolExecutor(1) as pool, stack.drivers.locks.hold(lock_name(bob.prefix), wait=0):
+        assert pool.submit(write, files, root(files), "new").result(20).name == "new"
+
+
+GROWING: dict[str, Callable[[Files], Any]] = {
+    "replace": lambda files: write(files, root(files), "a", b"b" * 50, over=files.file(files.at("/a").id)),
+    "copy": lambda files: files.copy(files.at("/a"), root(files), "c"),
+    "upload": lambda files: write(files, root(files), "d", b"d" * 40),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_what_takes_the_room_between_look_and_commit_counts(stack: Stack, monkeypatch: pytest.MonkeyPatch, name: str):
+    bob = stack.create("bob.localhost", quota=100)
+    files, commit = bob.files, bob.docs.commit
+    write(files, root(files), "a", b"a" * 40)
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(bob.docs, "commit", commit)
+        write(files, root(files), "late", b"l" * 21)
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(bob.docs, "commit", late)
+    with pytest.raises(QuotaExceeded):
+        GROWING[name](files)
+    assert files.usage() == (61, 100)
     assert faults(bob) == []
 
 
