@@ -71,3 +71,8 @@ class AttachmentsContract:
         with pytest.raises(CozyError):
             put(store, THINGS, REF.id, first.rev, n=2, _attachments={"p": entry})
         assert store.get(REF).rev == first.rev
+        given = {"_id": REF.id, "_rev": f"1-{A}", "_attachments": {"p": entry}}
+        refused, written = store.graft(THINGS, [given, {"_id": "other", "_rev": f"1-{A}", "n": 1}])
+        assert isinstance(refused, CozyError)
+        assert not isinstance(written, CozyError)
+        assert (store.get(REF).rev, store.get(Ref(THINGS, "other")).rev) == (first.rev, f"1-{A}")

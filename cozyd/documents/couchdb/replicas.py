@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from cozyd.documents import edits, revtree
+from cozyd.documents import attachments, edits, revtree
 from cozyd.documents.attachments import MEMBER
 from cozyd.documents.couchdb import lines
 from cozyd.documents.couchdb.databases import Databases, refusal
 from cozyd.documents.couchdb.rows import Rows
 from cozyd.documents.couchdb.writing import Commit, Current
 from cozyd.documents.store import Change, Doc, Map, Ref, Stored
-from cozyd.errors import CozyError, NotFound
+from cozyd.errors import CozyError, NotFound, PreconditionFailed
 
 
 class Graft:
@@ -44,8 +44,7 @@ class Graft:
         """Write; answers as `DocumentStore.graft`."""
         sound = [doc for doc in self._given if isinstance(doc, dict)]
         path = self._databases.path(self._doctype)
-        rows = self._databases.write(path, sound, new_edits=False) if sound else []
-        refused = {row["id"]: refusal(row) for row in rows if "error" in row}
+        refused = self._merge(path, sound) if sound else {}
         refs = list(dict.fromkeys(Ref(self._doctype, id) for id, _ in sorted(self._new)))
         after = self._commit.load(refs)
         self._write_privates(refs, after, private)
@@ -54,6 +53,16 @@ class Graft:
         told: set[tuple[str, str]] = set()
         return [self._answer(doc, refused, after, seq, told) if isinstance(doc, dict) else doc for doc in self._given]
 
+    def _merge(self, path: str, docs: Sequence[Doc]) -> Mapping[str, CozyError]:
+        """Have CouchDB merge revisions; why it refused some. A stub of what is not here refuses all that come with it: then one by one."""
+        try:
+            rows = self._databases.write(path, docs, new_edits=False)
+        except PreconditionFailed as error:
+            if len(docs) == 1:
+                return {docs[0]["_id"]: error}
+            return {id: refused for doc in docs for id, refused in self._merge(path, [doc]).items()}
+        return {row["id"]: refusal(row) for row in rows if "error" in row}
+
     def _attempt(self, doc: Doc) -> Doc | CozyError:
         """A replica's revision as it is sent: its path is `_rev` and `_revisions` in one."""
         try:
@@ -61,6 +70,8 @@ class Graft:
             path = revtree.given_path(doc)
             fields = edits.clean(doc)
             edits.text_of(Ref(self._doctype, id), fields)
+            if doc.get(MEMBER):
+                attachments.check(doc[MEMBER])
         except CozyError as error:
             return error
         revisions = {"start": revtree.generation(path[0]), "ids": [rev.partition("-")[2] for rev in path]}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cozyd import jsons
-from cozyd.documents import edits
+from cozyd.documents import attachments, edits
 from cozyd.documents.attachments import MEMBER
 from cozyd.documents.couchdb import lines
 from cozyd.documents.couchdb.databases import Answer, Databases, refusal
@@ -104,6 +104,7 @@ class Commit:
             return {}
         body = jsons.load_object(write.body) if isinstance(write.body, bytes) else write.body
         if body.get(MEMBER):
+            attachments.check(body[MEMBER], kept.get(MEMBER, {}))
             kept = {MEMBER: body[MEMBER]}
         return edits.clean(body) | kept
 
