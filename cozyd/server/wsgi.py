@@ -15,7 +15,7 @@ from blueprints import app_hosts, uploads
 from cozyd import jsons
 from cozyd.auth.values import Credentials
 from cozyd.config import Limits
-from cozyd.errors import Blocked, CozyError, Forbidden, Gone, QuotaExceeded, TermsNotSigned
+from cozyd.errors import Blocked, CozyError, Forbidden, Gone, QuotaExceeded, TermsNotSigned, Unavailable
 from cozyd.files import File, Files
 from cozyd.instance import Instance
 from cozyd.permissions import FILES, Action, Principal
@@ -102,6 +102,8 @@ class Front:
         environ["cozyd.request_id"] = request_id
         about_request(request_id, "")
         start_response = _named(start_response, request_id, is_secure=environ.get("wsgi.url_scheme") == "https")
+        if path in WITHOUT_INSTANCE and not self._finds():
+            return self._app(environ, start_response)
         try:
             environ["cozyd.instance"] = instance = self._locate(environ)
             about_request(request_id, instance.domain)
@@ -124,6 +126,14 @@ class Front:
                 environ["PATH_INFO"] = path[len(prefix) :]
                 return mount(environ, start_response)
         return self._app(environ, start_response)
+
+    def _finds(self) -> bool:
+        """Whether the document store answers: where it hangs, nobody whose request is about no instance waits for one to be found."""
+        try:
+            self._stack.ping_documents()
+        except Unavailable:
+            return False
+        return True
 
     def _locate(self, environ: Environ) -> Instance:
         """The instance of the Host; `cozyd.slug` is set where it is a host of one of her apps."""

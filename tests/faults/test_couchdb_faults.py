@@ -132,8 +132,8 @@ def test_while_couchdb_hangs_every_answer_comes_in_time(tmp_path: Path):
             for _ in range(5):
                 began = time.monotonic()
                 assert alice.ask("GET", "/status").status == 502
-                assert time.monotonic() - began < 1
                 assert alice.ask("GET", "/version").status == 200
+                assert time.monotonic() - began < 2  # three looks, 0.4 s each
             for thread in threads:
                 thread.join(60)
             assert len(answers) == 32
