@@ -63,7 +63,9 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory, url: str, storage: Path, configuration: dict[str, str]) -> Iterator[Served]:
-    environ = configuration | CONTEXT | {"COZYD_STORAGE_DOCUMENTS": url}
+    environ = (
+        configuration | CONTEXT | {"COZYD_STORAGE_DOCUMENTS": url, "COZYD_JOBS_THREADS": "default=0"}
+    )  # its daily upkeep writes contacts
     server = ServedThen(tmp_path_factory.mktemp("in-place") / "data", environ=environ)
     server.cli("import-cozy", "--storage", str(storage))
     with server:
