@@ -61,13 +61,14 @@ class Search:
         :param doctypes: among which; those without a description are left out.
         :raises BadRequest: the query has no word.
         """
-        asked = expression(query)
+        expression(query)  # whether it is one; which words begin others is seen when all is read
         among = [doctype for doctype in doctypes if doctype in searched()]
         if not among:
             return Found((), complete=True, more=False)
         complete = self.update(among, seconds=MOMENT)
         if not complete:
             self._behind()
+        asked = expression(query, self._index.begins_another)
         hits = self._index.find(asked, among, limit=limit + 1, skip=skip)
         return Found(hits[:limit], complete, len(hits) > limit)
 

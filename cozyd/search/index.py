@@ -18,7 +18,7 @@ from pathlib import Path
 from cozyd.search.words import Entry
 
 VERSION = 1
-RANKED = 10_000
+RANKED = 5_000
 """Of a word that more documents of one doctype have, the latest so many are compared; more would take too long."""
 _WEIGHTS = "8.0, 2.0, 1.0"
 """How much a word counts in title, text and content."""
@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS doc (
     number INTEGER PRIMARY KEY, feed INTEGER NOT NULL, id TEXT NOT NULL, source TEXT NOT NULL, UNIQUE (feed, id)
 );
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (title, text, content, tokenize = "unicode61 remove_diacritics 2", prefix = '2 3 4');
+CREATE VIRTUAL TABLE IF NOT EXISTS term USING fts5vocab (words, instance);
 """
 
 
@@ -171,6 +172,14 @@ class Index:
             found = list(islice(best, skip, skip + limit))
         return [Hit(feeds[number >> _ROOM], id, title, snippet, rank) for rank, number, id, title, snippet in found]
 
+    def begins_another(self, word: str) -> bool:
+        """Whether a longer word here begins with this one; one that is not plain ASCII is not looked at, and said to."""
+        if not word.isascii() or not word.isalnum():
+            return True
+        low, high = word.lower() + "0", word.lower() + chr(0x10FFFF)  # nothing that is part of a word sorts before `0`
+        with self._reader() as reader:
+            return reader.execute("SELECT 1 FROM term WHERE term >= ? AND term <= ? LIMIT 1", (low, high)).fetchone() is not None
+
     def counts(self) -> dict[str, int]:
         """How many documents of each doctype are known."""
         with self._reader() as reader:
@@ -221,7 +230,7 @@ def _ranked(reader: sqlite3.Connection, expression: str, feed: int, count: int) 
     within = "words MATCH ? AND rowid BETWEEN ? AND ?"
     last = reader.execute(
         f"SELECT rowid FROM words WHERE {within} ORDER BY rowid DESC LIMIT 1 OFFSET ?",  # noqa: S608
-        (expression, low, high, RANKED),
+        (expression, low, high, RANKED - 1),
     ).fetchone()
     # By `rank` FTS5 sorts itself and goes on with what it has read; by an expression it would look up each row of the page again.
     return reader.execute(

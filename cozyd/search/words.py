@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +58,10 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text.replace("\0", " "))
 
 
-def expression(query: str) -> str:
+def expression(query: str, begins_another: Callable[[str], bool] = lambda _: True) -> str:
     """A person's query as FTS5 understands it: every word, the last one as a beginning too; phrases; `-word` leaves out.
+
+    :param begins_another: whether a longer word begins with this one; looking for beginnings costs more than for a word.
 
     Each part is quoted, so nothing of it is FTS5's own language.
     :raises BadRequest: it has no word, or only such to leave out, or is too long.
@@ -74,6 +76,7 @@ def expression(query: str) -> str:
     for at, part in enumerate(parts):
         word = part["word"]
         begins = word is not None and len(word) > 1 and (word.endswith("*") or (at == len(parts) - 1 and not part["sign"]))
+        begins = begins and begins_another(word.rstrip("*"))
         quoted = '"' + (part["phrase"] if word is None else word).replace('"', " ") + '"' + ("*" if begins else "")
         (unwanted if part["sign"] else wanted).append(quoted)
     if not wanted:

@@ -63,6 +63,23 @@ def test_the_last_word_is_a_beginning_and_others_are_whole(alice: Instance):
     assert ids(alice, "garden k") == []
 
 
+@pytest.mark.parametrize("longer", ["Photographs", "photo2", "PHOTOÉ", "photoא", "photo𝓐"])
+def test_a_word_that_stands_there_whole_is_a_beginning_too(alice: Instance, longer: str):
+    put(alice, "a", "a photo")
+    assert ids(alice, "photo") == ids(alice, "Photo*") == ["a"]  # begins no other word
+    put(alice, "b", longer)
+    assert set(ids(alice, "photo")) == set(ids(alice, "PHOTO")) == {"a", "b"}
+    alice.docs.delete(Ref(MARKS, "b"), alice.docs.get(Ref(MARKS, "b")).rev)
+    assert ids(alice, "photo") == ["a"]
+
+
+def test_of_a_word_that_many_have_the_latest_are_compared(alice: Instance, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("cozyd.search.index.RANKED", 3)
+    for number in range(6):
+        put(alice, f"m{number}", "common")
+    assert set(ids(alice, "common")) == {"m5", "m4", "m3"}
+
+
 def test_phrases_stand_together_and_a_minus_leaves_out(alice: Instance):
     put(alice, "a", "the red house")
     put(alice, "b", "the house is red")
