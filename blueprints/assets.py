@@ -9,6 +9,7 @@ from pathlib import Path
 from flask import Response, request
 
 from blueprints import _pages
+from blueprints._admin import stack
 from blueprints._request import Service, public
 from cozyd.errors import NotFound
 from cozyd.packaged import folder
@@ -17,6 +18,7 @@ service = Service("assets", __name__, errors="page")
 
 mimetypes.add_type("font/woff2", ".woff2")
 
+SECURITY = "security.txt"
 _HASHED = re.compile(r"(.+)\.([0-9a-f]{10})\.([a-z0-9]+)")
 
 
@@ -41,6 +43,27 @@ def asset(name: str) -> Response:
     answer.headers["Cache-Control"] = "public, no-cache"
     answer.make_conditional(request)
     return answer
+
+
+@service.get("/.well-known/<any('security.txt', 'assetlinks.json', 'apple-app-site-association'):name>", access=public)
+def well_known(name: str) -> Response:
+    """A file that the operator has for who looks after security, or for applications of phones (RFC 9116, digital asset links)."""
+    try:
+        content = (stack().config.server.well_known / name).read_bytes()
+    except OSError:
+        raise _missing() from None
+    kind = "text/plain; charset=utf-8" if name == SECURITY else "application/json"
+    answer = Response(content, content_type=kind)
+    answer.headers["Cache-Control"] = "public, no-cache"
+    answer.add_etag()
+    answer.make_conditional(request)
+    return answer
+
+
+@service.get("/security.txt", access=public)
+def security() -> Response:
+    """As below `/.well-known`: where it was before it had a place of its own."""
+    return well_known(SECURITY)
 
 
 @service.get("/favicon.ico", access=public)

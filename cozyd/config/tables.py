@@ -42,6 +42,10 @@ class Server:
         "Where apps live: `drive.alice.example.org`, or flat, `alice-drive.example.org`, for one certificate of all.",
         choices=("nested", "flat"),
     )
+    well_known: Path = option(
+        Path("~/.config/cozyd/well-known"),
+        "A folder with `security.txt`, `assetlinks.json` or `apple-app-site-association`, which every instance answers with.",
+    )
     admin_port: int = option(
         0,
         "TCP port for tools that drive a cozy-stack, on `admin_host`; they show the key in `admin.key` of the data folder. 0: only the "

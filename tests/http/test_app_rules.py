@@ -11,7 +11,7 @@ import pytest
 from cozyd.apps import Order
 from cozyd.apps.manifest import Kind
 from cozyd.auth import Credentials
-from cozyd.config import Apps
+from cozyd.config import Apps, Server
 from cozyd.documents.store import Change, Write
 from cozyd.realtime import Park
 from tests.support import apps
@@ -31,7 +31,13 @@ CONTEXTS = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     top = tmp_path_factory.mktemp("rules")
     apps.folder(top / "registry" / "near" / "1.0.0", slug="near", version="1.0.0")
-    place = Place(top / "data", contexts=CONTEXTS, apps=Apps(registries=f"local://{top / 'registry'}"))
+    (top / "well-known").mkdir()
+    (top / "well-known" / "security.txt").write_text("Contact: mailto:ops@example.org\n")
+    (top / "well-known" / "assetlinks.json").write_text("[]")
+    (top / "secret.txt").write_text("secret")
+    place = Place(
+        top / "data", contexts=CONTEXTS, server=Server(well_known=top / "well-known"), apps=Apps(registries=f"local://{top / 'registry'}")
+    )
     yield place
     place.stack.close()
 
@@ -236,3 +242,18 @@ def test_an_application_that_is_linked_to_an_app_begins_intents_as_that_app(alic
     made = json.loads(answer.data)["data"]
     assert (made["attributes"]["client"], made["attributes"]["services"][0]["slug"]) == (alice.instance.app_url("tiny").rstrip("/"), "tiny")
     assert alice.ask("GET", f"/intents/{made['id']}", token=token).status_code == 200
+
+
+def test_the_operator_s_files_are_where_others_look_for_them(alice: Tenant):
+    found = alice.ask("GET", "/.well-known/security.txt")
+    assert (found.status_code, found.text, found.headers["Content-Type"]) == (
+        200,
+        "Contact: mailto:ops@example.org\n",
+        "text/plain; charset=utf-8",
+    )
+    assert alice.ask("GET", "/security.txt").text == found.text
+    assert alice.ask("GET", "/.well-known/security.txt", If_None_Match=found.headers["ETag"]).status_code == 304
+    links = alice.ask("GET", "/.well-known/assetlinks.json")
+    assert (links.status_code, links.headers["Content-Type"]) == (200, "application/json")
+    for path in ("apple-app-site-association", "../secret.txt", "..%2fsecret.txt", "secret.txt"):
+        assert alice.ask("GET", f"/.well-known/{path}").status_code == 404

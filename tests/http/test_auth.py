@@ -390,6 +390,7 @@ def test_the_operator_s_routes_are_not_on_the_network(alice: Client):
 
 PUBLIC = {
     "GET /assets/<path:name>",
+    "GET /assets/ext/<context>/<path:name>",
     "GET /favicon.ico",
     "GET /robots.txt",
     "GET /auth/login",
