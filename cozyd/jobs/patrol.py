@@ -13,8 +13,10 @@ log = logging.getLogger("cozyd.jobs")
 ROUND_EVERY = 600.0
 ALL_EVERY = 86_400.0
 """Seconds between two rounds among the tenants that were written to, and among all."""
-SECOND_LOOK = 20.0
-"""Seconds after a round among all in which another one follows: leases of processes that died are free by then."""
+LOOKS_AGAIN = (12.0, 20.0)
+"""Seconds after a round among all in which others follow: leases of a process that died are free by the first, and say so by the second
+when Redis has lost its data.
+"""
 
 
 class Patrol:
@@ -23,7 +25,7 @@ class Patrol:
     :param instance: gives the instance of a domain.
     :param instances: gives all.
     :param plan: is told the domain of each tenant that was visited.
-    :param shared: other processes work too, and may die: then rounds of a reason come twice.
+    :param shared: other processes work too, and may die: then rounds of a reason come again.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Patrol:
         """Something may be left undone anywhere."""
         now = time.monotonic()
         with self._changed:
-            self._all_due = [now, now + SECOND_LOOK] if self._shared else [now]
+            self._all_due = [now, *(now + later for later in LOOKS_AGAIN)] if self._shared else [now]
             self._changed.notify()
 
     def close(self) -> None:
