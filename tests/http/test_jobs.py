@@ -131,6 +131,14 @@ def test_a_queue_lists_what_is_open_longest_queued_first(house: House):
     assert house.web.ask("GET", "/jobs/queue/nonsense").json == {"data": [], "meta": {"count": 0}}
 
 
+def test_a_long_queue_shows_the_two_hundred_that_wait_longest(house: House):
+    ids = []
+    for _ in range(205):
+        ids.append(house.alice.jobs.push("note", None).id)
+        house.clock.passes(seconds=1)
+    assert [one["id"] for one in house.web.ask("GET", "/jobs/queue/note").json["data"]] == ids[:200]
+
+
 def test_a_client_ends_its_own_jobs_and_no_others(house: House):
     job = house.web.send("POST", "/jobs/queue/client", arguments={"konnector": "x"}).json["data"]["id"]
     assert house.web.send("PATCH", f"/jobs/{job}", state="running").status_code == 422

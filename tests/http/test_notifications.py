@@ -212,6 +212,15 @@ def test_channels_are_tried_in_order_and_mail_is_the_last(house: House):
     assert house.jobs("push") == []
 
 
+def test_an_app_that_went_leaves_its_notifications_and_sends_no_more(house: House):
+    house.send()
+    app = house.alice.docs.get(Ref("io.cozy.apps", "io.cozy.apps/bank"))
+    token = house.alice.auth.app_token("bank", "io.cozy.bills")
+    house.alice.docs.delete(app.ref, app.rev)
+    assert house.send(token=token).status_code in (401, 404)
+    assert [doc["title"] for doc in house.kept()] == ["Hello"]
+
+
 def test_apps_read_and_do_not_write_them_through_data(house: House):
     house.send()
     assert house.web.ask("POST", "/data/io.cozy.notifications/", {"title": "x"}).status_code == 403
@@ -273,6 +282,22 @@ def test_a_device_that_is_gone_is_forgotten_and_the_mail_leaves(house: House, se
     assert [job.message["subject"] for job in house.jobs()] == ["Hello"]
     assert house.alice.notifications.devices.all() == []
     assert len(house.alice.auth.clients.all()) == 1
+
+
+def test_the_ten_newest_devices_are_told_each_once(house: House, service: PushService):
+    for number in range(12):
+        subscribe(house, service, f"/device{number:02}")
+    subscribe(house, service, "/device11")
+    house.send(preferred_channels=["mobile"])
+    assert house.run(house.jobs("push")[0]).state == "done"
+    assert sorted(message.path for message in service.messages) == [f"/device{number:02}" for number in range(2, 12)]
+
+
+def test_more_than_devices_may_be_told_of_in_an_hour_is_mailed(house: House, service: PushService):
+    subscribe(house, service, "/phone")
+    for _ in range(31):
+        assert house.send(preferred_channels=["mobile"]).status_code == 201
+    assert (len(house.jobs("push")), len(house.jobs())) == (30, 1)
 
 
 def test_a_push_that_reaches_nobody_and_has_nothing_to_write_is_a_failed_job(house: House, service: PushService):

@@ -9,11 +9,15 @@ from urllib.parse import quote
 
 import pytest
 
+from cozyd.errors import JobFailed
+from cozyd.jobs.triggers import NewTrigger
 from tests.support import apps
 from tests.support.client import Client
 from tests.support.programs import SCOPE, ended, install, on_localhost, push
 from tests.support.serving import Served, eventually
 from tests.support.stack import Clock, open_stack
+from tests.support.workshop import claimed
+from workers import TABLE
 
 if shutil.which("node") is None:
     pytest.skip("node is not installed: run scripts/install-debian.sh", allow_module_level=True)
@@ -46,6 +50,33 @@ def alice(server: Served) -> Client:
 def run(client: Client, slug: str, *, manual: bool = False, **message: Any) -> dict[str, Any]:
     """A konnector's job once it is over."""
     return ended(client, push(client, "konnector", {"konnector": slug, **message}, manual=manual))
+
+
+# -- what she has to mend first --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "runs"),
+    [
+        ("LOGIN_FAILED", False),
+        ("LOGIN_FAILED.NEEDS_SECRET", False),
+        ("USER_ACTION_NEEDED.OAUTH_OUTDATED", False),
+        ("USER_ACTION_NEEDED.CGU_FORM", True),
+        ("VENDOR_DOWN", True),
+    ],
+)
+def test_a_trigger_waits_until_she_has_mended_what_only_she_can(tmp_path: Path, error: str, runs: bool):
+    stack = open_stack(tmp_path / "data", Clock(), TABLE)
+    try:
+        jobs = stack.create("alice.localhost").jobs
+        trigger = jobs.triggers.create(NewTrigger("@daily", worker="konnector", message={"konnector": "bank"}))
+        with claimed(jobs, jobs.triggers.launch(trigger.id).id) as first:
+            assert first is not None
+            jobs.finish(first, JobFailed(error, again=False))
+        assert bool(jobs.push("konnector", trigger.message, trigger_id=trigger.id).id) == runs
+        assert jobs.push("konnector", trigger.message, trigger_id=trigger.id, manual=True).id
+    finally:
+        stack.close()
 
 
 # -- maintenance ----------------------------------------------------------------------------------------------------------

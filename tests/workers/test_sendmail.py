@@ -72,6 +72,18 @@ def test_noreply_goes_to_the_owner_alone_whoever_else_is_named(server: MailServe
     assert (mail.plain, mail.html) == ("Hello\n", "<p>Hello</p>\n")
 
 
+def test_a_mail_says_the_date_and_the_name_it_is_given_in_the_language_it_is_given(server: MailServer):
+    alice = Alice(server.config())
+    named = {"template_name": "two_factor", "template_values": {"code": "123456"}}
+    alice.send(mode="noreply", date="2026-01-02T03:04:05+01:00", recipient_name="Aurélie", locale="es", **named)
+    alice.send(mode="noreply", **named)
+    given, own = server.mails
+    assert given.message["Date"].datetime == datetime(2026, 1, 2, 2, 4, 5, tzinfo=UTC)
+    assert "Aurélie" in given.plain
+    assert "Aurélie" not in own.plain
+    assert given.message["Subject"] != own.message["Subject"]
+
+
 def test_a_mail_in_her_name_is_from_the_server_s_address_and_answers_go_to_her(server: MailServer):
     to = [{"name": "Bob", "email": "bob@example.org"}, {"email": "Carol <carol@bücher.example>"}]
     Alice(server.config()).send(mode="from", subject="Hi", parts=HTML[:1], to=to)

@@ -6,11 +6,13 @@ import json
 import os
 import struct
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mutagen.id3 import ID3, TIT2, TPE1
 from PIL import Image
 
 from tests.support.busy import Busy
@@ -178,6 +180,38 @@ def test_a_photo_says_when_where_and_with_what_it_was_taken(alice: Client, kind:
 def test_a_pdf_says_its_pages_and_title(alice: Client):
     found = metadata(alice, upload(alice, "said.pdf", pdf(), "application/pdf"))
     assert (found["pages"], found["title"], found["author"]) == (1, "A title", "Zoe")
+
+
+def mp3(seconds: float) -> bytes:
+    """Silence of 128 kbit/s behind tags that say what it is."""
+    tags = ID3()
+    for tag in (TIT2(text="Ümlaut"), TPE1(text="Zoe")):
+        tags.add(tag)
+    stream = io.BytesIO()
+    tags.save(stream)
+    return stream.getvalue() + (b"\xff\xfb\x90\x64" + bytes(413)) * round(seconds * 44_100 / 1152)
+
+
+def wav(seconds: int) -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as sound:
+        sound.setparams((1, 1, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000 * seconds))
+    return stream.getvalue()
+
+
+def test_a_sound_says_by_whom_it_is_and_how_long(alice: Client):
+    found = metadata(alice, upload(alice, "song.mp3", mp3(3), "audio/mpeg"))
+    assert (found["title"], found["artist"]) == ("Ümlaut", "Zoe")
+    assert found["duration"] == pytest.approx(3, abs=0.1)
+    assert metadata(alice, upload(alice, "beep.wav", wav(2), "audio/x-wav"))["duration"] == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"ID3\x04\0\0\x7f\x7f\x7f\x7f", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"nothing"], ids=str)
+def test_a_sound_that_is_none_is_one_failed_job(alice: Client, content: bytes):
+    file = upload(alice, f"none-{hashlib.sha256(content).hexdigest()[:6]}.mp3", content, "audio/mpeg")
+    assert "duration" not in metadata(alice, file)
+    assert next(job["state"] for job in jobs_of(alice, file, "metadata")) in ("errored", "done")
 
 
 def film(*, rotated: bool = True) -> bytes:
