@@ -31,6 +31,8 @@ LONGEST_URL = 8192
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _FORBIDDEN_LETTERS = re.compile(r"[\x00-\x20\x7f\\]")
 _PERSONAL = frozenset(("authorization", "cookie", "proxy-authorization"))
+_ANYWHERE = re.compile(r"accept(-.*)?|connection|content-type|range|if-.*|user-agent", re.IGNORECASE)
+"""Headers that say nothing of who asks; others may hold a key, and stay behind when a redirect leads to another server."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _GLOBAL_6 = ipaddress.ip_network("2000::/3")
 _TUNNELS_6 = tuple(ipaddress.ip_network(net) for net in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
@@ -157,10 +159,13 @@ class Outbound:
                     return
                 if hop == redirects:
                     break
-                url = _followed(url, target)
-                given = {name: value for name, value in given.items() if name.lower() not in _PERSONAL}
+                before, url = url, _followed(url, target)
+                is_elsewhere = urlsplit(before).netloc != urlsplit(url).netloc
+                given = _travelling(given, is_elsewhere=is_elsewhere)
                 if response.status_code == 303 or (response.status_code in (301, 302) and method == "POST"):
                     method, body = "HEAD" if method == "HEAD" else "GET", None
+                if body is not None and is_elsewhere:
+                    raise BadGateway("The server redirects what it is sent to another one")
             raise BadGateway("The server redirects too often")
 
     def connect(self, host: str, port: int, *, timeout: float = CONNECT_WITHIN) -> socket.socket:
@@ -315,6 +320,13 @@ def _chunks(response: Any, limit: int, deadline: Deadline) -> Iterator[bytes]:
         if taken > limit:
             raise TooLarge(f"The answer has more than {limit} bytes")
         yield chunk
+
+
+def _travelling(headers: Mapping[str, str], *, is_elsewhere: bool) -> dict[str, str]:
+    """What goes along with a redirect."""
+    if is_elsewhere:
+        return {name: value for name, value in headers.items() if _ANYWHERE.fullmatch(name)}
+    return {name: value for name, value in headers.items() if name.lower() not in _PERSONAL}
 
 
 def _followed(url: str, target: str) -> str:

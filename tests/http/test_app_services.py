@@ -162,6 +162,8 @@ def test_an_app_is_installed_from_a_registry_by_the_store(store: Client, cli: Cl
     assert gone.status == 303
     path = gone.headers["Location"].partition(cli.domain)[2]
     packed = cli.ask("GET", path)
+    part = cli.ask("GET", path, Range="bytes=0-9")
+    assert (part.status, part.body, part.headers["Content-Range"]) == (206, packed.body[:10], f"bytes 0-9/{len(packed.body)}")
     assert hashlib.sha256(packed.body).hexdigest() == store.api("GET", "/registry/near/1.1.0").json["sha256"]
 
 

@@ -93,6 +93,20 @@ def test_redirects_lose_what_is_personal_and_end_somewhere(canary: Canary):
     assert allowed(canary).request("GET", canary.base, redirects=0).status == 307
 
 
+def test_what_may_be_a_key_stays_behind_when_another_server_is_next(canary: Canary):
+    with Canary() as other:
+        out = Outbound([f"127.0.0.1:{canary.port}", f"127.0.0.1:{other.port}"])
+        canary.reply = lambda asked: (307, {"Location": f"{other.base}/there"}, b"")
+        headers = {"X-Api-Key": "secret", "Authorization": "Bearer x", "Accept": "text/plain", "Range": "bytes=0-1"}
+        assert out.request("GET", canary.base, headers=headers).body == b"canary"
+        [there] = other.asked
+        assert (there.headers["accept"], there.headers["range"]) == ("text/plain", "bytes=0-1")
+        assert not {"x-api-key", "authorization"} & set(there.headers)
+        with pytest.raises(BadGateway, match="another one"):
+            out.request("POST", canary.base, body=b"client_secret=x")
+        assert len(other.asked) == 1
+
+
 @pytest.mark.parametrize("head", [b"Content-Length: 5\r\n", b"", b"Transfer-Encoding: chunked\r\n"])
 def test_a_large_answer_is_cut(head: bytes):
     body = b"5\r\nxxxxx\r\n0\r\n\r\n" if b"chunked" in head else b"xxxxx"
