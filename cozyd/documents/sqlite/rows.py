@@ -15,6 +15,8 @@ T = TypeVar("T")
 _ROWS_AT_ONCE = 16
 PROJECTIONS_DOCTYPE = 0
 """`idx.doctype` of projections, which may span doctypes."""
+_PATCHES_KNOWN = 1_000
+"""For how many kinds of patches it is known which rows they can move."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Tables:
         self._by_name: dict[str, Table] = {}
         self._by_doctype: dict[str, list[Table]] = {}
         self._indexes: dict[str, list[Table]] = {}
+        self._moved: dict[tuple[str, frozenset[str]], Sequence[Table]] = {}
 
     def load(self, connection: sqlite3.Connection, doctypes: Mapping[str, int]) -> list[Table]:
         """Read the numbers; answers projections that are new to this file and have to be built."""
@@ -98,6 +101,7 @@ class Tables:
                 if name in numbers:
                     found.append(Table(numbers[name], index=index))
         self._indexes[doctype] = found
+        self._moved.clear()
 
     def projection(self, name: str) -> Table:
         """The table of a projection."""
@@ -118,9 +122,25 @@ class Tables:
             return projections or ()
         return [*(projections or ()), *indexes]
 
+    def moved_by(self, doctype: str, changed: Iterable[str] | None) -> Sequence[Table]:
+        """The tables whose rows a change of these fields can move; asked again for each of thousands of like patches.
+
+        :param changed: None: any may have changed.
+        """
+        if changed is None:
+            return self.fed_by(doctype)
+        at = (doctype, frozenset(changed))
+        found = self._moved.get(at)
+        if found is None:
+            if len(self._moved) >= _PATCHES_KNOWN:
+                self._moved.clear()
+            found = self._moved[at] = [table for table in self.fed_by(doctype) if _looks_at(table, at[1])]
+        return found
+
     def forget(self, doctype: str) -> None:
         """A doctype was dropped."""
         self._indexes.pop(doctype, None)
+        self._moved.clear()
 
 
 def index_name(index: Index) -> str:
@@ -172,17 +192,6 @@ class Rows:
         self._connection = connection
         self._tables = tables
         self.tally = Tally()
-        self._known: dict[tuple[str, frozenset[str]], Sequence[Table]] = {}
-
-    def _moved_by(self, doctype: str, changed: Iterable[str] | None) -> Sequence[Table]:
-        """The tables whose rows a change of these fields can move; asked again for each of thousands of like patches."""
-        tables = self._tables.fed_by(doctype)
-        if changed is None or not tables:
-            return tables
-        at = (doctype, frozenset(changed))
-        if at not in self._known:
-            self._known[at] = [table for table in tables if _looks_at(table, at[1])]
-        return self._known[at]
 
     def replace(
         self, doc: int, old: Stored | None, new: Stored | None, seq: int, *, strict: bool, changed: Iterable[str] | None = None
@@ -199,7 +208,7 @@ class Rows:
         if known is None:
             return
         ref = known.ref
-        tables = self._moved_by(ref.doctype, changed)
+        tables = self._tables.moved_by(ref.doctype, changed)
         if not tables or ref.id.startswith("_design/"):
             return
         wanted = {table.num: (table.lines(new) if new is not None else {}) for table in tables}
