@@ -190,6 +190,10 @@ class RowsContract:
             put(store, THINGS, f"d{number}", n=number)
         assert [row.id for row in store.changes(THINGS, ids=["d1", "d3"]).rows] == ["d1", "d3"]
         assert [row.id for row in store.changes(THINGS, match=lambda doc: doc["n"] > 2, docs=True).rows] == ["d3", "d4"]
+        some = store.changes(THINGS, match=lambda doc: doc["n"] > 0, limit=2)
+        assert ([row.id for row in some.rows], some.pending) == (["d1", "d2"], 2)
+        rest = store.changes(THINGS, since=some.last_seq, match=lambda doc: doc["n"] > 0, limit=2)
+        assert ([row.id for row in rest.rows], rest.pending) == (["d3", "d4"], 0)
 
     def test_an_unknown_since_rewinds_and_a_malformed_one_is_refused(self, store: DocumentStore):
         put(store, THINGS, "a", n=1)

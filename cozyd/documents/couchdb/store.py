@@ -218,11 +218,11 @@ class CouchStore:
         found: list[FeedRow] = []
         while True:
             page = self._feed(doctype, params | {"limit": PAGE}, docs=True)
-            for row in page.rows:
+            for number, row in enumerate(page.rows, start=1):
                 if row.stored is not None and match(row.stored.doc):
                     found.append(row if docs else FeedRow(row.id, row.seq, row.leaves, row.deleted))
                     if limit is not None and len(found) >= limit:
-                        return Feed(found, row.seq, page.pending + 1)
+                        return Feed(found, row.seq, page.pending + len(page.rows) - number)
             if not page.pending or params["descending"]:
                 return Feed(found, page.last_seq, 0)
             params = params | {"since": page.last_seq}
