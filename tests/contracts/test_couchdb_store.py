@@ -29,3 +29,9 @@ class TestCouchStore(DocumentStoreContract):
     @pytest.mark.timeout(300)
     def test_random_writes_give_what_a_plain_model_gives(self, backend: DocumentBackend):
         compare(backend, start=1, steps=150)
+
+    @pytest.mark.soak
+    @pytest.mark.timeout(900)
+    @pytest.mark.parametrize("start", [11, 12, 13, 14, 15])
+    def test_many_random_writes_give_what_a_plain_model_gives(self, backend: DocumentBackend, start: int):
+        compare(backend, start=start, steps=500)
