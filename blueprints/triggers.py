@@ -89,7 +89,7 @@ def patch(id: str) -> Response:
     if arguments is not None and not isinstance(arguments, str):
         raise BadRequest("arguments are a text")
     changed = instance().jobs.triggers.patch(id, arguments=arguments, message=... if message is None else message)
-    return _jsonapi.answer(trigger_resource(changed))
+    return _jsonapi.answer(trigger_resource(changed, state=instance().jobs.triggers.state(id)))
 
 
 @service.post("/<id>/launch", access=asks("POST"))
