@@ -5,12 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from werkzeug.test import Client as WsgiClient
 
@@ -73,17 +71,13 @@ def floor(file: Path) -> Iterator[str]:
 def _beside_installs(server: Served, source: Path) -> float:
     """The longest that `/status` took while so many installs with event streams were under way, in seconds."""
     client = Client(server, scope=("io.cozy.apps",))
-    with ThreadPoolExecutor(INSTALLS) as pool:
-        address = f"Source={quote(source.as_uri(), safe='')}"
-        installs = [
-            pool.submit(client.api, "POST", f"/apps/beside-{number}?{address}", Accept="text/event-stream") for number in range(INSTALLS)
-        ]
-        longest = 0.0
-        while not all(install.done() for install in installs):
-            began = time.perf_counter()
-            assert client.ask("GET", "/status").status == 200
-            longest = max(longest, time.perf_counter() - began)
-    assert all(b'"state":"ready"' in install.result().body for install in installs)
+    given = [str(server.port), server.domain, client.token, source.as_uri(), str(INSTALLS)]
+    installs, longest = subprocess.Popen([sys.executable, "-m", "benchmarks.installs", *given]), 0.0
+    while installs.poll() is None:
+        began = time.perf_counter()
+        assert client.ask("GET", "/status").status == 200
+        longest = max(longest, time.perf_counter() - began)
+    assert installs.returncode == 0
     return longest
 
 

@@ -11,7 +11,8 @@ from cozyd.errors import CozyError
 
 log = logging.getLogger("cozyd.apps")
 
-AT_ONCE = 6
+AT_ONCE = 3
+"""More would finish no sooner, as an install is mostly work of the processor, and keep every other request waiting."""
 KEPT = 1000
 
 Tell = Callable[[Mapping[str, Any]], None]

@@ -31,6 +31,7 @@ LOG_INS = 2
 """Log-ins that run at a time: one may hash while another one is refused."""
 RECEIVED_AT_ONCE = 1 << 18
 """Bytes taken from a socket at once: with waitress' 8 KiB the loop, not the disk, is the measure of an upload."""
+ACCEPTED_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,24 @@ class _Patient:
         else:
             self.task_dispatcher.add_task(task)
 
+    def accept_all(self, accept: Callable[[], None]) -> None:
+        """Take the connections that wait, as far as there is room: when many come at once, each would wait for a turn of the loop else.
+
+        :param accept: takes one, or none.
+        """
+        for _ in range(ACCEPTED_AT_ONCE):
+            before = len(self.active_channels)
+            accept()
+            if len(self.active_channels) == before or len(self._map) >= self.adj.connection_limit:
+                return
+
 
 class _TcpServer(_Patient, TcpWSGIServer):
     """A TCP listener; connections that became WebSockets count among its connections."""
+
+    def handle_accept(self) -> None:
+        """Somebody connects."""
+        self.accept_all(super().handle_accept)
 
     def maintenance(self, now: float) -> None:
         """As the others'."""
@@ -136,6 +152,10 @@ class _TcpServer(_Patient, TcpWSGIServer):
 
 class _UnixServer(_Patient, UnixWSGIServer):
     """A listener on a socket file; it is reached when the public one is full."""
+
+    def handle_accept(self) -> None:
+        """Somebody connects."""
+        self.accept_all(super().handle_accept)
 
 
 class Server:
