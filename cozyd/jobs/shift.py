@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -32,10 +33,7 @@ class Start:
 
     def job(self, stored: Stored) -> Job:
         """The job as it was begun."""
-        was = self._job
-        begun = Job(stored.doc, was.id, stored.rev, was.worker, was.message, "running", was.trigger_id, was.event, was.payload)
-        begun.options, begun.manual, begun.tries, begun.not_before = was.options, was.manual, was.tries + 1, was.not_before
-        return begun
+        return replace(self._job, doc=stored.doc, rev=stored.rev, state="running", tries=self._job.tries + 1)
 
 
 class Shift:
