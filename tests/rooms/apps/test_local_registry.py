@@ -98,9 +98,7 @@ def test_what_is_put_there_or_taken_away_is_seen(folder: Path, registry: LocalRe
         registry.app("near")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"nonsense", apps.archive({"index.html": b""})], ids=["empty", "nonsense", "no manifest"]
-)
+@pytest.mark.parametrize("content", [b"", b"nonsense", apps.archive({"index.html": b""})], ids=["empty", "nonsense", "no manifest"])
 def test_what_is_no_app_is_left_out(folder: Path, registry: LocalRegistry, content: bytes):
     put(folder, "near", "1.0.0")
     (folder / "near" / "1.1.0.tar.gz").write_bytes(content)
