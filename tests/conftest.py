@@ -10,7 +10,6 @@ from tests.support.redis import RedisServer
 from tests.support.serving import PASSPHRASE, Served
 from tests.support.swift import Swift, needs_swift
 
-
 LONGEST_BYTES_IN_A_NAME = 40
 
 
