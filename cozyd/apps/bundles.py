@@ -22,6 +22,7 @@ from typing import Literal
 
 from cozyd import jsons
 from cozyd.apps import archive
+from cozyd.durable import sync
 from cozyd.errors import NotFound, Unavailable
 from cozyd.files.blobs import BlobStore
 
@@ -218,7 +219,7 @@ class Bundles:
         """Pack what is worth it, write the index, and give the folder its name."""
         index = {name: _packed(made, name) for name in sorted(_names(made / "files"))}
         (made / "index.json").write_bytes(jsons.dump({name: [one.hash, one.type, dict(one.sizes)] for name, one in index.items()}))
-        _sync(made)
+        _sync_all(made)
         with suppress(FileExistsError, OSError):
             os.rename(made, self._folder / digest)
         if not (self._folder / digest / "index.json").is_file():  # half of one, from before a power cut
@@ -269,11 +270,7 @@ def _digest(entries: Mapping[str, Path]) -> str:
     return whole.hexdigest()
 
 
-def _sync(folder: Path) -> None:
+def _sync_all(folder: Path) -> None:
     """Have everything of a folder on the disk before it gets its name."""
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from cozyd import jsons
+from cozyd.durable import make_folder, sync
 from cozyd.errors import BadRequest, Invalid, StorageFull, Unavailable
 
 MANIFEST = "manifest.json"
@@ -102,7 +103,7 @@ class _FolderTarget:
     """A folder; entries of the backup before stay until the new manifest is there."""
 
     def __init__(self, root: Path) -> None:
-        _make_folder(root)
+        make_folder(root)
         self._root = root
         self.entries: dict[str, Entry] = {}
         self._earlier = _earlier(root / MANIFEST)
@@ -150,10 +151,10 @@ class _FolderTarget:
     def finish(self, head: Mapping[str, Any]) -> None:
         """See `Target.finish`; what the manifest does not name is removed then."""
         for folder in {(self._root / name).parent for name in self.entries}:
-            _sync(folder)
+            sync(folder)
         with self._writing(MANIFEST) as file:
             file.write(manifest(head, self.entries))
-        _sync(self._root)
+        sync(self._root)
         for name in self._earlier.keys() - self.entries.keys():
             path = self._root / name
             path.unlink(missing_ok=True)
@@ -166,7 +167,7 @@ class _FolderTarget:
     @contextmanager
     def _writing(self, name: str) -> Iterator[BinaryIO]:
         path = self._root / name
-        _make_folder(path.parent)
+        make_folder(path.parent)
         part = path.with_name(path.name + _PART)
         try:
             with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -227,7 +228,7 @@ class _TarTarget:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._part.replace(self._path)
-        _sync(self._path.parent)
+        sync(self._path.parent)
 
     def close(self) -> None:
         """Remove what was not finished."""
@@ -263,18 +264,3 @@ def _earlier(path: Path) -> dict[str, Entry]:
         return read_manifest(path.read_bytes())[1]
     except (FileNotFoundError, BadRequest):
         return {}
-
-
-def _make_folder(path: Path) -> None:
-    """Make a folder, and those above it, for their owner alone."""
-    if not path.is_dir():
-        _make_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,13 +11,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import BinaryIO, ClassVar, Protocol, Self, cast
 
+from cozyd.durable import make_folder, sync
 from cozyd.errors import NotFound, RangeNotSatisfiable, StorageFull, Unavailable
 from cozyd.files.spool import OwnFolder, Spool, translated
 
@@ -317,14 +318,14 @@ def _same_disk(one: Path, other: Path) -> bool:
 def _place(source: Path, target: Path, put: Callable[[Path, Path], None]) -> None:
     """Give a file its name, durably. The folder may vanish meanwhile, when the last other content in it is deleted."""
     for attempt in range(PLACE_TRIES):
-        _make_folder(target.parent)
+        make_folder(target.parent)
         try:
             put(source, target)
         except FileNotFoundError:
             if attempt == PLACE_TRIES - 1 or not source.exists():
                 raise
         else:
-            _sync_folder(target.parent)
+            sync(target.parent)
             return
 
 
@@ -334,21 +335,3 @@ def _names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder whose name survives a power loss."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    with suppress(FileExistsError):  # `exist_ok` would raise it for a folder that another thread made and a third removed
-        folder.mkdir(mode=0o700)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Self, cast
 
 from cozyd import jsons
+from cozyd.durable import sync
 from cozyd.errors import ChecksumMismatch, CozyError, Locked, NotFound, TooLarge
 from cozyd.files.blobs import PIECE
 from cozyd.files.spool import Spool, translated
@@ -246,7 +247,7 @@ class Parts:
             for name in ("lock", "part"):
                 (folder / name).touch(mode=0o600)
             write_info(folder, info)
-            _sync_folder(self._folder)
+            sync(self._folder)
         return Part(folder, info, self._hashes)
 
     def info(self, id: str) -> Info:
@@ -360,7 +361,7 @@ def write_info(folder: Path, info: Info) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, folder / "info")
-        _sync_folder(folder)
+        sync(folder)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -387,11 +388,3 @@ def _locked(path: Path) -> IO[bytes]:
         held.close()
         raise Locked("Another request sends to this upload", retry_after=1) from cause
     return cast(IO[bytes], held)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

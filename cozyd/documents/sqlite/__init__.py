@@ -14,6 +14,7 @@ from cozyd.documents.sqlite.rows import Tables
 from cozyd.documents.sqlite.store import SqliteStore
 from cozyd.documents.sqlite.writing import Transaction
 from cozyd.documents.store import DocumentStore, Projection
+from cozyd.durable import sync
 from cozyd.errors import Conflict, NotFound, Unavailable
 
 SUFFIX, RESTORED = ".sqlite", ".restored"
@@ -82,7 +83,7 @@ class SqliteBackend:
                 raise Conflict(f"The tenant {tenant} exists") from None
             finally:
                 _remove(unfinished)
-            self._sync_folder()
+            sync(self._folder)
             return self._load(tenant, path)
 
     def destroy(self, tenant: str) -> None:
@@ -160,14 +161,7 @@ class SqliteBackend:
     def _rename(self, old: Path, new: Path) -> None:
         """Give a finished file its name, so that a power cut does not take it again."""
         old.rename(new)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(self._folder)
 
     def _path(self, tenant: str) -> Path:
         if not tenant or not tenant.replace("_", "").replace("-", "").isalnum():

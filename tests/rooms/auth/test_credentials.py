@@ -19,18 +19,6 @@ from tests.support.stack import Clock, open_stack
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def stack(tmp_path: Path, clock: Clock) -> Iterator[Stack]:
-    stack = open_stack(tmp_path / "data", clock)
-    yield stack
-    stack.close()
-
-
-@pytest.fixture
 def alice(stack: Stack) -> Instance:
     return stack.create("alice.localhost:8080", aliases=["localhost:8080"])
 

@@ -1,8 +1,6 @@
 """OAuth with a clock: codes and grants grow old, clients nobody let in are forgotten; what a reference's token has not."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,22 +17,10 @@ from cozyd.errors import BadRequest, BadToken, NotFound
 from cozyd.instance import Instance
 from cozyd.stack import Stack
 from tests.support.oauth import challenge_of
-from tests.support.stack import Clock, open_stack
+from tests.support.stack import Clock
 
 REDIRECT = "https://client.example/cb"
 SCOPE = "io.cozy.contacts"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def stack(tmp_path: Path, clock: Clock) -> Iterator[Stack]:
-    stack = open_stack(tmp_path / "data", clock)
-    yield stack
-    stack.close()
 
 
 @pytest.fixture

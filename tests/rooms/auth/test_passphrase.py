@@ -3,9 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -19,21 +17,9 @@ from cozyd.errors import Invalid, TooManyRequests, Unauthorized
 from cozyd.instance import Instance
 from cozyd.stack import Stack
 from tests.support.identity import private_key_of
-from tests.support.stack import Clock, open_stack
+from tests.support.stack import Clock
 
 PASSPHRASE = "correct horse battery"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def stack(tmp_path: Path, clock: Clock) -> Iterator[Stack]:
-    stack = open_stack(tmp_path / "data", clock)
-    yield stack
-    stack.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A room of files with its tenant and no server."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,19 +8,6 @@ from cozyd.files import Files
 from cozyd.instance import Instance
 from cozyd.stack import Stack
 from tests.support.files import faults
-from tests.support.stack import Clock, open_stack
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def stack(tmp_path: Path, clock: Clock) -> Iterator[Stack]:
-    stack = open_stack(tmp_path / "data", clock)
-    yield stack
-    stack.close()
 
 
 @pytest.fixture
