@@ -17,9 +17,11 @@ def attributes() -> Mapping[str, Any]:
     :raises BadRequest: it has no resource.
     """
     data = body().get("data")
-    given = data.get("attributes", {}) if isinstance(data, dict) else None
+    given = data.get("attributes") if isinstance(data, dict) else data
+    if given is None and data is not None:
+        return {}
     if not isinstance(given, dict):
-        raise BadRequest("The body must have data with attributes")
+        raise BadRequest("JSON input is malformed or is missing mandatory fields")
     return given
 
 

@@ -70,8 +70,9 @@ def send_campaign() -> Response:
     """Write a mail to the owner."""
     allow("POST", JOBS, {"worker": "sendmail"})
     given = _arguments()
-    if not given.get("subject") or not given.get("parts"):
-        raise BadRequest("The mail needs a subject and parts")
+    for name, what in (("subject", "subject"), ("parts", "content")):
+        if not given.get(name):
+            raise BadRequest(f"emailer: missing {what}")
     instance().jobs.push("sendmail", {"mode": "campaign", "subject": given["subject"], "parts": given["parts"]})
     return Response(status=204)
 
@@ -134,7 +135,7 @@ def _allowed(id: str, action: Any) -> Job:
         job = instance().jobs.get(id)
     except NotFound:
         allow(action, JOBS, {"_id": id})
-        raise
+        raise NotFound("jobs: not found", error="Not Found") from None
     allow(action, JOBS, job.doc)
     return job
 
@@ -153,7 +154,7 @@ def _options(given: Any) -> Doc | None:
         return None
     if not isinstance(given, dict):
         raise Invalid("options are an object", source="/data/attributes/options")
-    found: Doc = {}
+    found: Doc = {"max_exec_count": 0, "timeout": 0}
     for name, most, unit in (("max_exec_count", 1000, 1), ("timeout", _LONGEST_TIMEOUT, _NANOSECONDS)):
         value = given.get(name)
         if value is None or value == 0:
@@ -161,4 +162,4 @@ def _options(given: Any) -> Doc | None:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
             raise Invalid(f"{name} is a number up to {most}", source=f"/data/attributes/options/{name}")
         found[name] = value * unit
-    return found or None
+    return found

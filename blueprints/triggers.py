@@ -43,7 +43,7 @@ def create() -> Response:
         given.get("type"),
         given.get("arguments") or "",
         given.get("worker") or "",
-        given["message"] if given.get("message") is not None else given.get("worker_arguments"),
+        given["message"] if "message" in given else given.get("worker_arguments"),
         given.get("debounce") or "",
         given.get("options"),
         asking.id if asking.kind in ("app", "konnector", "client") else "",
@@ -74,7 +74,8 @@ def show_state(id: str) -> Response:
 def show_jobs(id: str) -> Response:
     """Its last jobs, the newest first."""
     _allowed(id, "GET")
-    jobs = instance().jobs.triggers.history(id, number("Limit", HISTORY) or HISTORY)
+    limit = number("Limit", HISTORY, low=-HISTORY) or 0
+    jobs = instance().jobs.triggers.history(id, limit if limit > 0 else HISTORY)
     return _jsonapi.answer([job_resource(job) for job in jobs], meta={"count": len(jobs)})
 
 
@@ -83,12 +84,12 @@ def patch(id: str) -> Response:
     """Change when it fires, or what it asks for."""
     _allowed(id, "PATCH", konnector=True)
     given = attributes()
-    arguments, message = given.get("arguments") or None, given.get("message")
-    if arguments is None and message is None:
+    arguments, message = given.get("arguments") or None, given.get("message", ...)
+    if arguments is None and message is ...:
         raise BadRequest("Only arguments and message can be patched")
     if arguments is not None and not isinstance(arguments, str):
         raise BadRequest("arguments are a text")
-    changed = instance().jobs.triggers.patch(id, arguments=arguments, message=... if message is None else message)
+    changed = instance().jobs.triggers.patch(id, arguments=arguments, message=message)
     return _jsonapi.answer(trigger_resource(changed, state=instance().jobs.triggers.state(id)))
 
 
@@ -114,7 +115,7 @@ def _allowed(id: str, action: Action, *, konnector: bool = False) -> Trigger:
     """
     trigger = instance().jobs.triggers.get(id)
     asking = principal()
-    owns = isinstance(trigger.message, dict) and trigger.message.get("konnector") == asking.id
+    owns = trigger.worker == "konnector" and isinstance(trigger.message, dict) and trigger.message.get("konnector") == asking.id
     if not (konnector and asking.kind == "konnector" and owns):
         allow(action, TRIGGERS, trigger.doc)
     return trigger

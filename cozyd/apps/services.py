@@ -53,7 +53,8 @@ class Services:
         message, debounce = {"slug": slug, "name": name}, str(service.get("debounce") or "")
         try:
             self._jobs.worker(WORKER)
-            return self._jobs.triggers.create(NewTrigger(type, arguments.strip(), WORKER, message, debounce, made_by=slug)).id
+            new = NewTrigger(type, arguments.strip(), WORKER, message, debounce, made_by=slug, changed_by=slug)
+            return self._jobs.triggers.create(new).id
         except CozyError as error:
             log.warning("the service %s of %s has no trigger: %s", name, slug, error)
             return ""

@@ -11,6 +11,8 @@ from cozyd.permissions import FILES, is_rule_type
 VERBS = frozenset(("CREATED", "UPDATED", "DELETED"))
 DIFFERS = "!="
 MOST_RULES = 100
+MALFORMED = "Permission scope is empty or malformed"
+"""What the reference says of a pattern that it cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,14 @@ def rules_of(arguments: str) -> Sequence[EventRule]:
     """
     words = arguments.split()
     if not words or len(words) > MOST_RULES:
-        raise TriggerUnparsable("An event trigger needs patterns of doctype:verbs:values:selector")
+        raise TriggerUnparsable(MALFORMED)
     return [_rule(word) for word in words]
 
 
 def _rule(text: str) -> EventRule:
     doctype, *rest = text.split(":")
     if len(rest) > 3 or not is_rule_type(doctype):
-        raise TriggerUnparsable(f"{text[:100]} is no pattern of doctype:verbs:values:selector")
+        raise TriggerUnparsable(MALFORMED)
     values, selector = (part[0] if part else "" for part in (rest[1:2], rest[2:3]))
     return EventRule(
         doctype,

@@ -102,7 +102,7 @@ class NewJob:
             found["trigger_id"] = self.trigger_id
         found["message"] = self.message
         found["event"] = b64encode(self.event).decode() if self.event is not None else None
-        if self.payload is not None:
+        if self.payload:
             found["payload"] = b64encode(self.payload).decode()
         flags = {"manual_execution": self.manual, "debounced": self.debounced, "forward_logs": self.forward_logs}
         found |= {name: True for name, holds in flags.items() if holds}

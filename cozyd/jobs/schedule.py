@@ -236,12 +236,6 @@ def _periodic(days: Sequence[int], read_days: Callable[[list[str]], Sequence[int
     return read
 
 
-def _hourly(text: str, since: datetime, seed: str) -> Schedule:
-    if text.strip():
-        raise unparsable()
-    return _periodic((0,), None, "* * * *")(text, since, seed)
-
-
 def _hour(words: list[str]) -> int:
     found = _HOUR.fullmatch(_word(words))
     if found is None or not 1 <= int(found[1]) <= 12:
@@ -302,7 +296,7 @@ _READERS: dict[str, Callable[[str, datetime, str], Schedule]] = {
     "@in": _in,
     "@every": _every,
     "@cron": _cron,
-    "@hourly": _hourly,
+    "@hourly": _periodic((0,), None, "* * * *"),
     "@daily": _periodic((0,), None, "{hour} * * *"),
     "@weekly": _periodic(range(7), _weekdays, "{hour} * * {day}"),
     "@monthly": _periodic(range(1, 29), _days_of_month, "{hour} {day} * *"),

@@ -18,7 +18,8 @@ def state_of(id: str, newest_first: Sequence[Job]) -> Doc:
         if job.manual:
             found |= {"last_manual_execution": at, "last_manual_job_id": job.id}
         if job.state == "errored":
-            found |= {"last_failure": at, "last_failed_job_id": job.id, "last_error": job.doc.get("error", "")}
+            found |= {"last_failure": at, "last_failed_job_id": job.id}
+            found["last_error"] = job.doc.get("error")
         elif job.state == "done":
             found |= {"last_success": at, "last_successful_job_id": job.id}
-    return found
+    return {name: value for name, value in found.items() if value}

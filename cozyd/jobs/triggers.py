@@ -28,6 +28,7 @@ class NewTrigger:
 
     :param options: of its jobs.
     :param made_by: slug of the app that makes it.
+    :param changed_by: slug of the app that is noted as having changed it last.
     """
 
     type: Any
@@ -37,6 +38,7 @@ class NewTrigger:
     debounce: Any = ""
     options: Any = None
     made_by: str = ""
+    changed_by: str = ""
 
 
 class Makes(Protocol):
@@ -80,21 +82,20 @@ class Triggers:
         type = check_type(new.type)
         if not isinstance(new.arguments, str) or not isinstance(new.worker, str):
             raise BadRequest("arguments and worker are texts")
-        if new.options is not None and not isinstance(new.options, dict):
-            raise Invalid("options are an object", source="/data/attributes/options")
         debounce_of(new.debounce)
         now = write_time(self._now())
         check_arguments(type, new.arguments, self._now())
-        made_by = {"createdByApp": new.made_by} if new.made_by else {}
+        made_by: Doc = {"createdByApp": new.made_by} if new.made_by else {}
+        changed_by: Doc = {"updatedByApps": [{"slug": new.changed_by, "date": now}]} if new.changed_by else {}
         return {
             **self._tenant,
             "type": type,
             "worker": CLIENT if type == "@client" else new.worker,
             "arguments": new.arguments,
             "debounce": new.debounce or "",
-            "options": new.options,
+            "options": _options(new.options),
             "message": new.message,
-            "cozyMetadata": {"doctypeVersion": "1", "metadataVersion": 1, "createdAt": now, **made_by, "updatedAt": now},
+            "cozyMetadata": {"doctypeVersion": "1", "metadataVersion": 1, "createdAt": now, **made_by, "updatedAt": now, **changed_by},
         }
 
     def create(self, new: NewTrigger) -> Trigger:
@@ -144,7 +145,7 @@ class Triggers:
                 patch["message"] = message
             if arguments is not None:
                 if known.type != "@cron":
-                    raise Invalid("Only the arguments of @cron can be changed", source="/data/attributes/Type")
+                    raise Invalid("Invalid type for trigger (@cron expected)", source="/data/attributes/Type")
                 check_arguments(known.type, arguments, self._now())
                 patch["arguments"] = arguments
                 private = {SINCE: now}
@@ -272,6 +273,19 @@ class Triggers:
             return
         new = trigger.job(payload=_joined(window), manual=window.doc.get("manual") is True, debounced=True)
         self._jobs.push_new(new, id=id_of(id, window.rev), beside=[closing])
+
+
+def _options(given: Any) -> Doc | None:
+    """The options of a trigger's jobs, each of them named; `timeout` is in nanoseconds.
+
+    :raises Invalid: they are none.
+    """
+    if given is None:
+        return None
+    found = {name: given.get(name) or 0 for name in ("max_exec_count", "timeout")} if isinstance(given, dict) else {}
+    if not found or not all(isinstance(value, int) and not isinstance(value, bool) for value in found.values()):
+        raise Invalid("options are an object of two numbers, max_exec_count and timeout", source="/data/attributes/options")
+    return found
 
 
 def _joined(window: Stored) -> bytes | None:

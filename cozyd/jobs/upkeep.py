@@ -15,8 +15,11 @@ KEPT = 50
 """How many jobs of each worker and state always stay."""
 FORGOTTEN_AFTER = timedelta(hours=1)
 KEEP_FOR = "2W"
+LONGEST = 365_000.0
+"""Days of a period: there are no years before the first."""
 AT_ONCE = 500
-_PERIOD = re.compile(r"([0-9]{1,5})([YMWDhms])")
+_PERIOD = re.compile(r"(?:[0-9]{1,5}[YMWDhms]){1,7}")
+_PART = re.compile(r"([0-9]+)([YMWDhms])")
 _UNITS = {"Y": 365.0, "M": 30.0, "W": 7.0, "D": 1.0, "h": 1 / 24, "m": 1 / 1440, "s": 1 / 86_400}
 
 
@@ -77,11 +80,10 @@ class Upkeep:
 
 
 def period_of(text: str) -> timedelta:
-    """A period as `3W` or `2M`; a month has 30 days, a year 365.
+    """A period as `3W` or `1M15D`; a month has 30 days, a year 365.
 
     :raises BadRequest: it is none.
     """
-    found = _PERIOD.fullmatch(text)
-    if found is None:
-        raise BadRequest(f"{text[:20]!r} is no period: a number and one of Y M W D h m s", source="duration")
-    return timedelta(days=int(found[1]) * _UNITS[found[2]])
+    if not _PERIOD.fullmatch(text):
+        raise BadRequest(f"{text[:20]!r} is no period: numbers, each with one of Y M W D h m s", source="duration")
+    return timedelta(days=min(LONGEST, sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))))

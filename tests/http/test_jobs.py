@@ -149,6 +149,19 @@ def test_a_client_ends_its_own_jobs_and_no_others(house: House):
     assert house.web.send("PATCH", "/jobs/unknown", state="done").status_code == 404
 
 
+def test_the_options_of_a_job_are_both_there_as_soon_as_one_is(house: House):
+    for given, known in (({}, (0, 0)), ({"max_exec_count": 2}, (2, 0)), ({"timeout": 1, "priority": 3}, (0, 10**9))):
+        job = house.web.send("POST", "/jobs/queue/note", options=given).json["data"]["attributes"]
+        assert job["options"] == {"max_exec_count": known[0], "timeout": known[1]}
+    assert "options" not in house.web.send("POST", "/jobs/queue/note").json["data"]["attributes"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"data":null}', b'{"data":[]}', b'{"data":{"attributes":3}}'])
+def test_a_push_without_a_resource_is_malformed(house: House, body: bytes):
+    assert house.web.ask("POST", "/jobs/queue/note", body).status_code == 400
+    assert house.web.ask("POST", "/jobs/queue/note", {"data": {"attributes": None}}).status_code == 202
+
+
 def test_who_listens_hears_of_each_state_with_the_whole_job(house: House):
     told: list[tuple[str, str]] = []
     tenant = house.stack.instance("alice.localhost").prefix
@@ -194,6 +207,8 @@ def test_mails_to_support_and_to_herself_are_jobs(house: House):
         ({"type": "@daily", "debounce": "soon"}, 422),
         ({"type": "@daily", "debounce": 5}, 422),
         ({"type": "@daily", "options": []}, 422),
+        ({"type": "@daily", "options": {"timeout": "1s"}}, 422),
+        ({"type": "@hourly", "arguments": "on mon"}, 400),
         ({"type": "@daily", "worker": "nonsense"}, 404),
         ({"type": "@daily", "worker": {"a": 1}}, 400),
         ({"type": "@at", "arguments": "2026-02-30T00:00:00Z"}, 400),
@@ -219,6 +234,12 @@ def test_a_trigger_keeps_what_it_was_made_of(house: House):
     assert made.json["data"]["meta"] == {}
     options = house.trigger(options={"timeout": 5_000_000_000, "max_exec_count": 1})["attributes"]["options"]
     assert options == {"timeout": 5_000_000_000, "max_exec_count": 1}
+    assert house.trigger(options={"max_exec_count": 1})["attributes"]["options"] == {"timeout": 0, "max_exec_count": 1}
+
+
+@pytest.mark.parametrize(("type", "arguments"), [("@hourly", ""), ("@hourly", "between 8am and 10am"), ("@daily", "before 5am")])
+def test_hours_are_taken_by_all_that_come_at_a_moment_of_their_own(house: House, type: str, arguments: str):
+    assert house.trigger(type=type, arguments=arguments)["attributes"]["arguments"] == arguments
 
 
 def test_a_client_s_trigger_is_of_the_worker_client_whatever_was_sent(house: House):
@@ -267,6 +288,7 @@ def test_a_patch_changes_times_of_cron_and_messages_of_all(house: House):
     ]
     assert (changed["arguments"], changed["message"], changed["worker"]) == ("0 0 4 * * *", {"a": 1}, "note")
     assert house.web.send("PATCH", f"/jobs/triggers/{daily}", message={"b": 2}).status_code == 200
+    assert house.web.send("PATCH", f"/jobs/triggers/{daily}", message=None).json["data"]["attributes"]["message"] is None
     assert house.web.send("PATCH", f"/jobs/triggers/{daily}", arguments="0 0 4 * * *").status_code == 422
     assert house.web.send("PATCH", f"/jobs/triggers/{cron}", arguments="nope").status_code == 400
     assert house.web.send("PATCH", f"/jobs/triggers/{cron}", debounce="1m").status_code == 400
@@ -282,6 +304,7 @@ def test_the_jobs_of_a_trigger_come_newest_first_and_not_more_than_asked_for(hou
     listed = house.web.ask("GET", f"/jobs/triggers/{trigger}/jobs?Limit=2").json["data"]
     assert [one["id"] for one in listed] == [ids[2], ids[1]]
     assert len(house.web.ask("GET", f"/jobs/triggers/{trigger}/jobs").json["data"]) == 3
+    assert len(house.web.ask("GET", f"/jobs/triggers/{trigger}/jobs?Limit=-1").json["data"]) == 3
     assert house.web.ask("GET", f"/jobs/triggers/{trigger}/jobs?Limit=x").status_code == 400
     state = house.web.ask("GET", f"/jobs/triggers/{trigger}/state").json["data"]
     assert (state["type"], state["id"], state["attributes"]["status"]) == ("io.cozy.triggers.state", trigger, "queued")
@@ -296,8 +319,9 @@ def test_whoever_knows_a_webhook_may_call_it(house: House):
     for body in (b'{"x":1}', b"", b"\xff\x00 no json", b"a" * (1 << 20)):
         assert house.web.ask("POST", f"/jobs/webhooks/{made['id']}?Manual=true", body, token="").status_code == 204
     jobs = house.web.ask("GET", f"/jobs/triggers/{made['id']}/jobs").json["data"]
-    assert sorted(len(b64decode(one["attributes"]["payload"])) for one in jobs) == [0, 7, 10, 1 << 20]
+    assert sorted(len(b64decode(one["attributes"].get("payload", ""))) for one in jobs) == [0, 7, 10, 1 << 20]
     assert all(one["attributes"]["manual_execution"] for one in jobs)
+    assert sum("payload" in one["attributes"] for one in jobs) == 3, "a call without a body has none"
 
 
 def test_a_webhook_tells_nothing_to_those_who_do_not_know_it(house: House):
@@ -340,7 +364,9 @@ def test_a_purge_keeps_the_newest_fifty_and_what_is_open(house: House):
     assert house.web.ask("DELETE", "/jobs/purge").json == {"deleted": 10}
     left = {stored.doc["message"] for stored in house.alice.docs.all(JOBS).rows if "message" in stored.doc}
     assert left == {*range(10, 60), "open", "other"}
-    assert house.web.ask("DELETE", "/jobs/purge?duration=soon").status_code == 400
+    assert house.web.ask("DELETE", "/jobs/purge?duration=2W1D").json == {"deleted": 0}
+    for duration, status in (("soon", 400), ("1W2", 400), ("99999Y", 200)):
+        assert house.web.ask("DELETE", f"/jobs/purge?duration={duration}").status_code == status
 
 
 def test_jobs_and_triggers_are_read_and_not_written_through_data(house: House):
