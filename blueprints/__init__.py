@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, RequestRedirect
 
 from blueprints import _blocked, _errors, _pages
+from blueprints._answers import PREFLIGHT_FOR
 from blueprints._request import BY_COOKIE, ErrorShape, Service
 from cozyd.errors import Blocked, CozyError, Forbidden, TermsNotSigned, Unauthorized
 from cozyd.stack import Stack
@@ -174,7 +175,7 @@ def _preflight() -> Response:
     answer = Response(status=204)
     answer.headers["Access-Control-Allow-Methods"] = "GET,HEAD,PUT,PATCH,POST,DELETE"
     answer.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")
-    answer.headers["Access-Control-Max-Age"] = "43200"
+    answer.headers["Access-Control-Max-Age"] = PREFLIGHT_FOR
     return answer
 
 

@@ -5,6 +5,9 @@ from typing import Any
 from flask import Response, request
 from werkzeug.datastructures import Headers
 
+PREFLIGHT_FOR = "43200"
+"""Seconds for which a browser need not ask again."""
+
 
 class _Redirect(Response):
     """Its target goes out as it is: werkzeug would drop an empty fragment, and the slashes of `app://?code=`."""
@@ -40,6 +43,7 @@ def preflight(methods: str) -> Response:
     allowed = Response(status=204)
     allowed.headers["Access-Control-Allow-Methods"] = methods
     allowed.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")
+    allowed.headers["Access-Control-Max-Age"] = PREFLIGHT_FOR
     return echo_origin(allowed)
 
 

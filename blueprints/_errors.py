@@ -10,6 +10,7 @@ from cozyd import errors, jsons
 from cozyd.errors import (
     BadRequest,
     BadToken,
+    Conflict,
     CozyError,
     Forbidden,
     Invalid,
@@ -107,6 +108,8 @@ def _data_body(error: CozyError) -> dict[str, object]:
 
 def _oauth_body(error: CozyError) -> dict[str, object]:
     """RFC 7591's names with a description; else the sentence itself, as the reference has it."""
+    if isinstance(error, Conflict):
+        return {"error": error.name}
     if error.error == error.name:
         return {"error": error.detail}
     return {"error": error.error, "error_description": error.detail}

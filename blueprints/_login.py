@@ -1,6 +1,6 @@
 """What every way to log in shares: attempts that are counted, the second factor, the cookies at the end (docs/http/auth.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import Response, request
@@ -20,6 +20,11 @@ TRUSTED_COOKIE, TRUSTED_FOR = "cozytrusted", 180 * 24 * 3600
 def wants_json() -> bool:
     """Whether a client asked for JSON, and nothing else."""
     return request.headers.get("Accept") == "application/json"
+
+
+def wants_page() -> bool:
+    """Whether a browser asked that shows what comes; where the reference answers its own scripts, and always in JSON."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 def is_long_run() -> bool:
@@ -63,12 +68,20 @@ def go(target: str) -> Response:
     return private(answer({"redirect": target})) if wants_json() else redirect(target)
 
 
-def entered(target: str, by: str, *, long_run: bool) -> Response:
-    """She is in: a session, and on to the target; only to let an application in, it is one for this errand."""
+def lead(target: str) -> Response:
+    """Lead there: its address as JSON, but a redirect for a browser without script."""
+    return redirect(target) if wants_page() else private(answer({"redirect": target}))
+
+
+def entered(target: str, by: str, *, long_run: bool, way: Callable[[str], Response] = go) -> Response:
+    """She is in: a session, and on to the target; only to let an application in, it is one for this errand.
+
+    :param way: how she is led there.
+    """
     is_errand = _is_errand(target)
     long_run = long_run and not is_errand
     cookie = instance().auth.open_session(credentials(), by, long_run=long_run, short_run=is_errand)
-    return with_session(go(carried(target, cookie)), cookie, long_run=long_run)
+    return with_session(way(carried(target, cookie)), cookie, long_run=long_run)
 
 
 def _is_errand(target: str) -> bool:

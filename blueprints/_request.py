@@ -7,6 +7,7 @@ access fails when the application is made, so nothing is open by mistake (docs/a
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from cozyd import jsons
 from cozyd.auth import Auth, Credentials
 from cozyd.auth.passkeys import Place
 from cozyd.documents.store import Doc, Stored
-from cozyd.errors import BadRequest, CozyError, Unauthorized
+from cozyd.errors import BadRequest, BadToken, CozyError, Unauthorized
 from cozyd.instance import Instance
 from cozyd.permissions import Action, Principal
 
@@ -82,7 +83,10 @@ def _identify(environ: Mapping[str, Any]) -> Principal:
         session = shown.session or ("" if _sends_cookies(environ) else None)
         return auth.identify(Credentials(shown.bearer, None, session, shown.address, shown.agent, shown.passes))
     invitation = request.args.get("registerToken") if environ.get("QUERY_STRING") else None
-    return auth.register_principal(invitation) if invitation else auth.identify(Credentials())
+    if invitation:
+        with suppress(BadToken):  # one that is over is none
+            return auth.register_principal(invitation)
+    return auth.identify(Credentials())
 
 
 def _sends_cookies(environ: Mapping[str, Any]) -> bool:
@@ -218,6 +222,8 @@ class Service(Blueprint):
         if access is None or view_func is None:
             raise TypeError(f"route {self.name} {rule} has no access")
         endpoint = endpoint or view_func.__name__
+        if f"{self.url_prefix or ''}{rule}".startswith("/auth/"):  # other origins are told what a route of its own says
+            provide_automatic_options = False
         self.table.append((rule, tuple(options.get("methods") or ("GET",)), access.name))
         super().add_url_rule(rule, endpoint, _guarded(view_func, access), provide_automatic_options, **options)
 

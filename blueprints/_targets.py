@@ -40,7 +40,7 @@ def target(wanted: str | None) -> str:
     if parts.scheme not in ("http", "https"):
         inside = _in_app(wanted)
         if inside is None:
-            raise BadRequest("bad url: bad scheme")
+            raise BadRequest("bad url: bad scheme" if parts.scheme else "bad url: could not parse")
         return inside
     if is_own_host(parts.netloc):
         return parts._replace(fragment="=").geturl()

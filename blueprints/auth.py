@@ -26,7 +26,7 @@ from blueprints._login import (
 from blueprints._request import SESSION_COOKIE, Service, credentials, instance, logged_in, place, principal, public
 from blueprints._targets import carried, here, start, target
 from cozyd.auth.guesses import source_of
-from cozyd.errors import CozyError, Forbidden, TooManyRequests, Unauthorized
+from cozyd.errors import BadToken, CozyError, Forbidden, TooManyRequests, Unauthorized
 
 service = Service("auth", __name__, errors="page")
 
@@ -37,14 +37,14 @@ def root() -> Response:
     if logged_in() is not None:
         return redirect(start())
     if not instance().doc.get("onboarding_finished"):
-        if "registerToken" in request.args:
+        if _is_invited():
             return redirect(here(f"/auth/passphrase?{urlencode(request.args)}"))
         return welcome()
     kept = {name: request.args[name] for name in ("jwt", "email_verified_code") if name in request.args}
     return redirect(here("/auth/login" + (f"?{urlencode(kept)}" if kept else "")))
 
 
-@service.get("/auth/login", access=public, provide_automatic_options=False)
+@service.get("/auth/login", access=public)
 def login_page() -> Response:
     """The log-in form."""
     wanted = target(request.args.get("redirect"))
@@ -62,7 +62,7 @@ def login_page() -> Response:
     return _login_form(request.args.get("redirect", ""))
 
 
-@service.post("/auth/login", access=public, provide_automatic_options=False)
+@service.post("/auth/login", access=public)
 def login() -> Response:
     """Log in: the passphrase as official clients derive it, or in clear from a browser without script."""
     try:
@@ -110,7 +110,7 @@ def passkey_login() -> Response:
     return entered(wanted, f"passkey {shown.name}", long_run=is_long_run())
 
 
-@service.route("/auth/login", methods=["DELETE"], access=public, provide_automatic_options=False)
+@service.route("/auth/login", methods=["DELETE"], access=public)
 def logout() -> Response:
     """Log out from a web app: its token, and the cookie of the session to end."""
     if not _is_app():
@@ -214,6 +214,15 @@ def _login_form(target: str, *, error: str = "", status: int = 200) -> Response:
         **kdf_values(),
     }
     return _pages.with_csrf(_pages.page("login.html", status, **values), token, "/auth")
+
+
+def _is_invited() -> bool:
+    """Whether the address has the invitation."""
+    try:
+        instance().auth.register_principal(request.args.get("registerToken", ""))
+    except BadToken:
+        return False
+    return True
 
 
 def _is_app() -> bool:

@@ -19,7 +19,9 @@ def session_code() -> Response:
     if not _has_everything():
         try:
             token = _check(body())
-        except (Unauthorized, Forbidden):
+        except Forbidden:
+            token = instance().auth.factors.challenge()
+        except (BadRequest, Unauthorized):
             raise Unauthorized("Not authorized") from None
         if token:
             return private(answer({"error": "two factor needed", "two_factor_token": token}, 403))

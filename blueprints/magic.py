@@ -5,11 +5,11 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from blueprints import _pages
-from blueprints._answers import private
+from blueprints._answers import private, redirect
 from blueprints._documents import answer
-from blueprints._login import again, asks_for_factor, entered, kdf_values, refused, sentence_of, shown_passphrase, wants_json
-from blueprints._request import Service, body, by_secret, credentials, instance, public
-from blueprints._targets import target
+from blueprints._login import again, asks_for_factor, entered, kdf_values, lead, refused, sentence_of, shown_passphrase, wants_page
+from blueprints._request import SESSION_COOKIE, Service, body, by_secret, credentials, instance, logged_in, public
+from blueprints._targets import carried, target
 from cozyd.errors import BadRequest, CozyError, NotFound, TooManyRequests, Unauthorized
 
 service = Service("magic", __name__, errors="page")
@@ -32,12 +32,14 @@ def send() -> Response:
 def follow() -> Response:
     """Log in by the link; who has a second factor is asked for the passphrase, too."""
     wanted, code, auth = target(request.args.get("redirect")), _code(), instance().auth
+    if logged_in() is not None:
+        return redirect(carried(wanted, request.cookies.get(SESSION_COOKIE, "")))
     if asks_for_factor():
         if auth.once.look("magic", code) is None:
-            raise _old()
+            return _pages.error_page(_old())
         return _passphrase_form(code)
     if auth.once.take("magic", code) is None:
-        raise _old()
+        return _pages.error_page(_old())
     return entered(wanted, "magic link", long_run=True)
 
 
@@ -54,12 +56,10 @@ def follow_with_passphrase() -> Response:
             raise _old()
     except (Unauthorized, TooManyRequests) as error:
         sentence = words(sentence_of(error, "login.wrong"))
-        return refused(error, sentence) if wants_json() else again(_passphrase_form(code, error=sentence, status=error.status), error)
+        return refused(error, sentence) if not wants_page() else again(_passphrase_form(code, error=sentence, status=error.status), error)
     except BadRequest as error:
-        if wants_json():
-            return refused(Unauthorized(), error.detail)
-        raise
-    return entered(wanted, "magic link and passphrase", long_run=True)
+        return _pages.error_page(error) if wants_page() else refused(Unauthorized(), error.detail)
+    return entered(wanted, "magic link and passphrase", long_run=True, way=lead)
 
 
 @flagship.post("/auth/magic_link/flagship", access=by_secret)
@@ -68,7 +68,6 @@ def follow_flagship() -> Response:
     given, auth, seen = body(), instance().auth, credentials()
     named = {name: _text(given.get(name)) for name in ("client_id", "client_secret", "magic_code", "passphrase")}
     oauth = auth.oauth(request.host_url.rstrip("/"))
-    oauth.check_client(named["client_id"], named["client_secret"])
     auth.attempts.count(seen)
     if auth.once.look("magic", named["magic_code"]) is None:
         raise Unauthorized("invalid magic code")
@@ -76,6 +75,7 @@ def follow_flagship() -> Response:
         if not named["passphrase"]:
             raise Unauthorized("passphrase is required as second authentication factor")
         auth.check_passphrase(named["passphrase"], seen)
+    oauth.check_client(named["client_id"], named["client_secret"])
     if auth.once.take("magic", named["magic_code"]) is None:
         raise Unauthorized("invalid magic code")
     tokens = oauth.certified(named["client_id"], named["client_secret"])

@@ -92,8 +92,9 @@ def challenge(id: str) -> Response:
 
 
 @service.post("/auth/clients/<id>/attestation", access=by_secret)
-def attestation(id: str) -> Response:  # noqa: ARG001
+def attestation(id: str) -> Response:
     """Stores of mobile applications vouch for no application of ours."""
+    _client(id)
     raise BadRequest("this attestation is not accepted")
 
 
@@ -102,14 +103,14 @@ def certify(id: str) -> Response:
     """Certify a client for everything, by the code that was mailed; a page is led back to what it was about."""
     _pages.check_origin()
     auth, back = instance().auth, request.form.get("back", "")
+    client = _client(id)
     try:
-        client = auth.clients.get(id)
         auth.certify(client, request.form.get("token", ""), request.form.get("code", ""), credentials())
-    except (NotFound, Unauthorized, TooManyRequests) as error:
-        if back and not isinstance(error, NotFound):
-            sentence = _pages.words()(sentence_of(error, "factor.wrong"))
+    except (Unauthorized, TooManyRequests) as error:
+        sentence = _pages.words()(sentence_of(error, "factor.wrong"))
+        if back:
             return again(_consent.certificate_page(client, back, token=request.form.get("token", ""), error=sentence), error)
-        return refused(error if isinstance(error, TooManyRequests) else Unauthorized(), _pages.words()(sentence_of(error, "factor.wrong")))
+        return refused(error, sentence)
     if back.startswith("/auth/authorize?"):
         return redirect(f"{request.host_url}{back[1:]}")
     return Response(status=204)
@@ -154,7 +155,10 @@ def authorize_page() -> Response:
     if instance().auth.take_session_code(request.args.get("session_code", "")) and logged_in() is None:
         return _with_session()
     oauth = _oauth()
-    asked = oauth.asked(request.args.to_dict(flat=False))
+    try:
+        asked = oauth.asked(request.args.to_dict(flat=False))
+    except BadRequest as error:
+        return _pages.error_page(error)
     if logged_in() is None:
         return redirect(f"{request.host_url}auth/login?redirect={quote(request.url, safe='')}")
     if not asked.scope:
@@ -174,9 +178,12 @@ def authorize() -> Response:
     """The owner agrees: the client gets its code."""
     _pages.check_csrf()
     oauth = _oauth()
-    asked = oauth.asked(request.form.to_dict(flat=False))
-    if logged_in() is None:
-        raise Unauthorized("Error Must be authenticated")
+    try:
+        asked = oauth.asked(request.form.to_dict(flat=False))
+        if logged_in() is None:
+            raise Unauthorized("Error Must be authenticated")
+    except (BadRequest, Unauthorized) as error:
+        return _pages.error_page(error)
     refused = _consent.refusal(asked)
     if refused is not None:
         return refused
@@ -244,6 +251,14 @@ def _may_log_in(given: Mapping[str, Any]) -> bool:
     except CozyError:
         pass
     raise Unauthorized("Not authorized to create client with given parameters")
+
+
+def _client(id: str) -> Client:
+    """:raises NotFound: there is no such client, in the reference's words."""
+    try:
+        return instance().auth.clients.get(id)
+    except NotFound:
+        raise NotFound("Client not found") from None
 
 
 def _own(id: str) -> Client:

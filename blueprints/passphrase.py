@@ -11,7 +11,7 @@ from blueprints._documents import answer
 from blueprints._login import go, kdf_values, refused, wants_json, without_session
 from blueprints._request import Service, credentials, instance, logged_in, public
 from blueprints._targets import here, start
-from cozyd.auth.passphrase import NewPassphrase
+from cozyd.auth.passphrase import NewPassphrase, check_iterations
 from cozyd.auth.vault import VaultKeys
 from cozyd.errors import BadRequest, BadToken, CozyError, Invalid, TooManyRequests, Unauthorized
 
@@ -98,7 +98,7 @@ def renew_page() -> Response:
     """The form for another passphrase, for who has the mail."""
     token = _decoded(request.args.get("token", ""))
     if instance().auth.once.look("reset", token) is None:
-        raise BadRequest(_pages.words()("renew.old"))
+        return _pages.error_page(BadRequest(_pages.words()("renew.old")))
     return _renew_form(request.args["token"], request.args.get("from", ""))
 
 
@@ -134,6 +134,7 @@ def new_passphrase(given: Any = None) -> NewPassphrase:
     """What a form, or a JSON object, says of a new passphrase; without the client's keys it is in clear.
 
     :raises BadRequest: the number of iterations is none.
+    :raises Invalid: it is out of bounds.
     """
     found = request.form if given is None else given
     named = {name: found.get(name) or "" for name in ("passphrase", "key", "public_key", "private_key", "iterations")}
@@ -143,6 +144,7 @@ def new_passphrase(given: Any = None) -> NewPassphrase:
         raise BadRequest("iterations must be a number", source="iterations") from None
     if not all(isinstance(named[name], str) for name in ("passphrase", "key", "public_key", "private_key")):
         raise BadRequest("A passphrase and its keys are texts")
+    check_iterations(iterations)
     if not named["key"]:
         iterations = 0
     keys = VaultKeys(named["key"], named["public_key"], named["private_key"])

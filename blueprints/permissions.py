@@ -117,7 +117,7 @@ def list_links(doctype: str) -> Response:
     return private(_jsonapi.answer(found, links=links, meta={"count": len(found)}))
 
 
-@passwords.post("/auth/share-by-link/password", access=by_secret, provide_automatic_options=False)
+@passwords.post("/auth/share-by-link/password", access=by_secret)
 def unlock() -> Response:
     """Give the password of a share link; the cookie says from then on that it was given."""
     id = request.form.get("perm_id", "")

@@ -121,7 +121,7 @@ def change_passphrase() -> Response:
         auth.replace_passphrase(new, seen, current=given if clear else "")
     except (Unauthorized, TooManyRequests) as error:
         return again(_page(error=sentence_of(error, "login.wrong"), status=error.status), error)
-    except Invalid as error:
+    except (BadRequest, Invalid) as error:
         return _page(sentence=new_error(error), status=error.status)
     cookie = auth.sessions.open(seen, long_run=long_run)
     return with_session(_to("?done=passphrase"), cookie, long_run=long_run)

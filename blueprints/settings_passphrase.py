@@ -9,7 +9,7 @@ from flask import Response, request
 from blueprints import _jsonapi
 from blueprints._answers import private, redirect
 from blueprints._documents import answer
-from blueprints._login import with_session
+from blueprints._login import refused, with_session
 from blueprints._request import SESSION_COOKIE, Service, body, by_secret, credentials, instance, principal, rule
 from blueprints._targets import start, target
 from blueprints.passphrase import choose_form, new_error, new_passphrase
@@ -18,7 +18,6 @@ from cozyd.auth.vault import VaultKeys
 from cozyd.errors import BadRequest, BadToken, Forbidden, Invalid, NotFound, TooManyRequests, Unauthorized
 
 service = Service("settings_passphrase", __name__)
-flagship = Service("settings_flagship", __name__, errors="oauth")
 
 SETTINGS = "io.cozy.settings"
 
@@ -52,12 +51,15 @@ def choose() -> Response:
     return with_session(done, cookie, long_run=True)
 
 
-@flagship.post("/settings/passphrase/flagship", access=by_secret)
+@service.post("/settings/passphrase/flagship", access=by_secret)
 def choose_flagship() -> Response:
     """The same for an application that will have everything: its tokens; one that is not certified gets a session code."""
     given, auth = body(), instance().auth
     oauth = auth.oauth(request.host_url.rstrip("/"))
-    oauth.check_client(_text(given, "client_id"), _text(given, "client_secret"))
+    try:
+        oauth.check_client(_text(given, "client_id"), _text(given, "client_secret"))
+    except BadRequest as error:
+        return refused(error, error.detail)
     _register(given)
     tokens = oauth.certified(_text(given, "client_id"), _text(given, "client_secret"))
     if tokens is not None:
@@ -218,9 +220,16 @@ def auth_mode() -> Response:
         try:
             auth.factors.turn_on_mail(code)
         except Invalid:
-            return Response(status=422)
+            return _empty(422)
         auth.trail.note("factor_on", seen, "mail")
     return Response(status=204)
+
+
+def _empty(status: int) -> Response:
+    """A status that says all."""
+    found = Response(status=status)
+    del found.headers["Content-Type"]
+    return found
 
 
 def _text(given: Any, name: str) -> str:

@@ -14,11 +14,13 @@ from blueprints._login import (
     go,
     is_long_run,
     kdf_values,
+    lead,
     refused,
     sentence_of,
     shown_passphrase,
     to_factor,
     wants_json,
+    wants_page,
     with_trust,
 )
 from blueprints._request import Service, credentials, instance, public
@@ -38,6 +40,8 @@ def twofactor_page() -> Response:
     """The form that asks for the code."""
     if not request.args.get("two_factor_token"):
         return private(answer("Missing twoFactorToken", 400))
+    if request.args.get("confirm") != "true":
+        target(request.args.get("redirect"))
     return _code_form()
 
 
@@ -47,7 +51,7 @@ def twofactor() -> Response:
     _pages.check_origin()
     auth, seen = instance().auth, credentials()
     if not auth.factors.kind:
-        return _code_refused(Unauthorized())
+        return _code_refused(Unauthorized(), as_page=wants_page())
     is_confirming = request.form.get("confirm") == "true"
     wanted = _confirm_target() if is_confirming else target(request.form.get("redirect"))
     try:
@@ -71,7 +75,10 @@ def twofactor() -> Response:
 @service.get("/auth/confirm", access=public)
 def confirm_page() -> Response:
     """The form that asks for the passphrase, for something that is about to be done."""
-    _check_state(request.args.get("state", ""))
+    try:
+        _check_state(request.args.get("state", ""))
+    except BadRequest as error:
+        return _pages.error_page(error)
     return _confirm_form()
 
 
@@ -85,11 +92,11 @@ def confirm() -> Response:
         auth.check_passphrase(shown_passphrase(), credentials())
     except (Unauthorized, TooManyRequests) as error:
         sentence = _pages.words()(sentence_of(error, "login.wrong"))
-        if wants_json():
+        if not wants_page():
             return refused(error, sentence)
         return again(_confirm_form(error=sentence, status=error.status), error)
     if auth.factors.kind:
-        return go(to_factor(confirm="true", state=state, redirect=request.form.get("redirect", ""), trusted_device_checkbox="false"))
+        return lead(to_factor(confirm="true", state=state, redirect=request.form.get("redirect", ""), trusted_device_checkbox="false"))
     return _confirmed(wanted, state)
 
 
@@ -150,9 +157,13 @@ def _code_form(*, error: str = "", status: int = 200) -> Response:
     return _pages.with_forms_to(page, *_confirm_origins()) if is_confirming else page
 
 
-def _code_refused(error: CozyError) -> Response:
+def _code_refused(error: CozyError, *, as_page: bool | None = None) -> Response:
+    """The form again, or JSON.
+
+    :param as_page: None: the form, but for who wants JSON and nothing else.
+    """
     sentence = _pages.words()(sentence_of(error, "factor.wrong"))
-    if wants_json():
+    if wants_json() if as_page is None else not as_page:
         return refused(error, sentence)
     return again(_code_form(error=sentence, status=error.status), error)
 

@@ -39,6 +39,7 @@ _TEXTS = (
 _KEPT = ("allow_login_scope", "flagship", "certified_from_store", "pending", "client_os", "synchronized_at", "last_refreshed_at")
 """What a client cannot change itself, and does not lose when it registers anew."""
 _SCRIPTING = frozenset(("javascript", "data", "vbscript", "file", "blob", "about", "view-source", "filesystem"))
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
@@ -235,7 +236,7 @@ class Clients:
             if not doc.get(name, "").strip():
                 raise _bad_metadata(f"{name} is mandatory")
         for name in ("client_uri", "logo_uri", "policy_uri"):
-            if urlsplit_or_none(doc.get(name, "https:")) not in ("http", "https"):
+            if urlsplit_or_none(doc.get(name, "")) in (None, *_SCRIPTING):
                 raise _bad_metadata(f"{name} is invalid")
         _check_notifications(doc, given)
         _check_software(doc["software_id"])
@@ -275,13 +276,12 @@ class Clients:
         return {"client_secret": secrets.token_urlsafe(24)}
 
     def _free_name(self, name: str) -> str:
-        """The name, or `name-2`, `name-3`... when another client has it."""
+        """The name; when another client has it, with the number behind the highest in use: `name-2`, `name-3`..."""
         taken = {client.name for client in self.all()}
-        number = 2
-        free = name
-        while free in taken:
-            free, number = f"{name}-{number}", number + 1
-        return free
+        if name not in taken:
+            return name
+        numbers = [one.removeprefix(f"{name}-") for one in taken if one.startswith(f"{name}-")]
+        return f"{name}-{max([1, *(int(text) for text in numbers if _NUMBER.fullmatch(text))]) + 1}"
 
     def _stamp(self, doc: Mapping[str, Any]) -> Doc:
         now = write_time(self._now())

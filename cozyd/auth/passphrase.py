@@ -16,7 +16,7 @@ from cozyd.auth.values import Kdf
 from cozyd.auth.vault import VaultKeys
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Ref, Write
-from cozyd.errors import Conflict, Invalid, NotFound, Unauthorized
+from cozyd.errors import BadRequest, Conflict, Invalid, NotFound, Unauthorized
 
 CHANGE = Ref("io.cozy.auth.factors", "passphrase-change")
 """The note of a change that is not at its end."""
@@ -45,11 +45,14 @@ class NewPassphrase:
     hint: str | None = None
 
     def check(self) -> None:
-        """:raises Invalid: it is empty or very long, or the number of iterations is out of bounds."""
-        if not self.value or len(self.value) > LONGEST:
-            raise Invalid("A passphrase cannot be empty", source="passphrase")
-        if self.iterations and not LEAST_ITERATIONS <= self.iterations <= MOST_ITERATIONS:
-            raise Invalid("The KDF iterations parameter is out of bounds", source="iterations")
+        """:raises BadRequest: there is none.
+        :raises Invalid: it is very long, or the number of iterations is out of bounds.
+        """
+        check_iterations(self.iterations)
+        if not self.value:
+            raise BadRequest("Missing new passphrase")
+        if len(self.value) > LONGEST:
+            raise Invalid("The passphrase is too long", source="passphrase")
 
 
 class Passphrase:
@@ -129,7 +132,8 @@ class Passphrase:
         :param current: the one it replaces, in clear: the vault's key goes over to the new one. Without it, and without keys of the
             client, a passphrase in clear gets a vault of its own.
         :param is_judged: whether one in clear has to be strong enough.
-        :raises Invalid: it is empty, too weak, or comes with a number of iterations that is out of bounds.
+        :raises BadRequest: there is none.
+        :raises Invalid: it is too weak, or comes with a number of iterations that is out of bounds.
         """
         new.check()
         self.complete()
@@ -230,6 +234,12 @@ class Passphrase:
             self._docs.commit([first, *further])
 
         self._docs.retry(write)
+
+
+def check_iterations(number: int) -> None:
+    """:raises Invalid: so often nobody derives; 0 is for a passphrase in clear."""
+    if number and not LEAST_ITERATIONS <= number <= MOST_ITERATIONS:
+        raise Invalid("The KDF iterations parameter is out of bounds", source="KdfIterations")
 
 
 def check_strength(passphrase: str, domain: str = "") -> None:

@@ -304,13 +304,31 @@ def test_she_logs_out_from_the_page(served: Served, visitor: Visitor):
     assert visitor.get("/sync/").status == 303
 
 
-@pytest.mark.parametrize(("path", "method"), [("/auth/login", "DELETE"), ("/auth/share-by-link/password", "POST")])
+PREFLIGHTS = [
+    ("/auth/login", "DELETE"),
+    ("/auth/login/others", "DELETE"),
+    ("/auth/registerFromWebApp", "POST"),
+    ("/auth/share-by-link/password", "POST"),
+]
+
+
+@pytest.mark.parametrize(("path", "method"), PREFLIGHTS)
 def test_a_browser_may_ask_beforehand_whether_an_app_may_call(visitor: Visitor, path: str, method: str):
     origin = f"http://home.{visitor.host}"
     asked = {"Origin": origin, "Access_Control_Request_Method": method, "Access_Control_Request_Headers": "authorization"}
     answer = visitor.ask("OPTIONS", path, None, **asked)
     told = [answer.headers[f"Access-Control-Allow-{name}"] for name in ("Origin", "Methods", "Headers", "Credentials")]
     assert (answer.status, told) == (204, [origin, method, "authorization", "true"])
+    assert answer.headers["Access-Control-Max-Age"] == "43200"
+
+
+@pytest.mark.parametrize("path", ["/auth/authorize", "/auth/access_token", "/auth/register", "/auth/passphrase_reset", "/auth/security/"])
+def test_no_other_route_of_auth_answers_another_origin(visitor: Visitor, path: str):
+    asked = {"Origin": f"http://home.{visitor.host}", "Access_Control_Request_Method": "POST"}
+    for method in ("OPTIONS", "GET"):
+        answer = visitor.ask(method, path, None, **asked)
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    assert visitor.ask("OPTIONS", path, None, **asked).status == 404
 
 
 def test_an_app_logs_her_out_with_its_token_and_her_cookie(served: Served, visitor: Visitor):

@@ -337,7 +337,7 @@ def test_who_is_invited_reads_the_instance_settings_and_nothing_else(alice: Tena
     for path in ("/settings/clients", "/data/io.cozy.settings/_all_docs"):
         assert alice.ask("GET", f"{path}?registerToken={token}").status_code == 403
     assert alice.ask("PUT", f"/settings/instance?registerToken={token}", body({})).status_code == 403
-    assert alice.ask("GET", "/settings/instance?registerToken=00").status_code == 400
+    assert alice.ask("GET", "/settings/instance?registerToken=00").status_code == 401
 
 
 def test_she_may_forget_where_she_came_from(alice: Tenant):

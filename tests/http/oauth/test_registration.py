@@ -1,6 +1,7 @@
 """OAuth clients register, read, change and remove themselves."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,20 @@ def test_a_broken_registration_is_a_bad_request(app: Application, body: bytes):
 def test_two_clients_of_one_name_are_told_apart(owner: Visitor):
     names = [Application(owner, client_name="Twin").registration["client_name"] for _ in range(3)]
     assert names == ["Twin", "Twin-2", "Twin-3"]
+
+
+def test_a_number_that_was_free_again_is_not_given_twice(owner: Visitor):
+    made = [Application(owner, client_name="Triplet") for _ in range(3)]
+    gone = made[1]
+    assert owner.ask("DELETE", f"/auth/register/{gone.id}", None, Authorization=f"Bearer {gone.registration_token}").status == 204
+    assert Application(owner, client_name="Triplet").registration["client_name"] == "Triplet-4"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"client_uri": "notes.example"}, {"logo_uri": "/logo.svg"}, {"policy_uri": "mailto:me@notes.example"}]
+)
+def test_an_address_that_runs_nothing_is_kept_as_it_is(owner: Visitor, metadata: dict[str, Any]):
+    assert metadata.items() <= Application(owner, **metadata).registration.items()
 
 
 def test_a_client_reads_changes_and_removes_its_registration(owner: Visitor):
