@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from flask import Response, request
-from werkzeug.http import is_resource_modified, parse_range_header
+from werkzeug.http import parse_range_header
 from werkzeug.wsgi import FileWrapper
 
-from cozyd.errors import RangeNotSatisfiable
+from cozyd.errors import PreconditionFailed, RangeNotSatisfiable
 from cozyd.files import File, Files, Version
 
 PIECE = 1 << 18
@@ -56,16 +56,19 @@ def send(download: Download, *, attachment: bool, policy: Sequence[str] = ()) ->
 
     :param attachment: have them saved, not shown.
     :param policy: directives of the Content-Security-Policy; active content gets a sandbox too.
+    :raises PreconditionFailed: `If-Match` or `If-Unmodified-Since` does not hold.
     :raises RangeNotSatisfiable: no byte of the range exists.
     """
     etag = f'"{download.etag}"'
+    _check_conditions(download)
     headers = _headers(download, etag, attachment=attachment, policy=policy)
-    if not is_resource_modified(request.environ, etag=download.etag, last_modified=download.mtime):
+    if _is_known(download):
         kept = ("ETag", "Last-Modified", "Content-Disposition")
         return Response(status=304, headers={name: headers[name] for name in kept})
-    start, stop = _range(download, etag)
+    wanted = _range(download, etag)
+    start, stop = wanted or (0, download.size)
     status = 200
-    if (start, stop) != (0, download.size):
+    if wanted is not None:
         status = 206
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{download.size}"
     headers["Content-Length"] = str(stop - start)
@@ -80,25 +83,52 @@ def _sent(stream: BinaryIO) -> Any:
     return wrapper(stream, PIECE)
 
 
-def _range(download: Download, etag: str) -> tuple[int, int]:
-    """The bytes to send: from, up to. More than one range, or an If-Range that does not hold, gives all."""
+def _check_conditions(download: Download) -> None:
+    """RFC 9110, section 13.2.2, its first two steps.
+
+    :raises PreconditionFailed: the content is not, or no more, what is wanted.
+    """
+    since = request.if_unmodified_since
+    if "If-Match" in request.headers:
+        if not request.if_match.contains(download.etag):
+            raise PreconditionFailed(source="If-Match")
+    elif since is not None and download.mtime.replace(microsecond=0) > since:
+        raise PreconditionFailed(source="If-Unmodified-Since")
+
+
+def _is_known(download: Download) -> bool:
+    """Whether the asker has this very content (the next two steps)."""
+    if "If-None-Match" in request.headers:
+        return request.if_none_match.contains_weak(download.etag)
+    since = request.if_modified_since
+    return since is not None and download.mtime.replace(microsecond=0) <= since
+
+
+def _range(download: Download, etag: str) -> tuple[int, int] | None:
+    """The bytes to send: from, up to. None: all, for want of one range, of an `If-Range` that holds, or of bytes.
+
+    A range that happens to be all is one too: players take 206 for the sign that they may jump.
+    """
     asked = request.headers.get("Range")
     condition = request.headers.get("If-Range")
-    if not asked or (condition and condition not in (etag, _http_date(download.mtime))):
-        return 0, download.size
+    if not asked or not download.size or (condition and condition not in (etag, _last_modified(download))):
+        return None
     parsed = parse_range_header(asked)
-    if parsed is None and asked.strip().lower().startswith("bytes="):
+    if parsed is None and ("=" not in asked or asked.strip().lower().startswith("bytes=")):
         raise RangeNotSatisfiable(download.size)  # RFC 9110, section 14.2: one that is malformed may be refused
     if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
-        return 0, download.size
-    found = parsed.range_for_length(download.size)
-    if found is None:
+        return None
+    start, stop = parsed.ranges[0]
+    if start < 0:  # of the last bytes, perhaps more than there are
+        return max(0, download.size + start), download.size
+    if start >= download.size:
         raise RangeNotSatisfiable(download.size)
-    return found
+    return start, min(stop or download.size, download.size)
 
 
-def _http_date(time: datetime) -> str:
-    return format_datetime(time.astimezone(UTC), usegmt=True)
+def _last_modified(download: Download) -> str:
+    """Never in the future (RFC 9110, section 8.8.2.1)."""
+    return format_datetime(min(download.mtime, datetime.now(UTC)).astimezone(UTC), usegmt=True)
 
 
 def _headers(download: Download, etag: str, *, attachment: bool, policy: Sequence[str]) -> dict[str, str]:
@@ -106,7 +136,7 @@ def _headers(download: Download, etag: str, *, attachment: bool, policy: Sequenc
         "Content-Type": download.mime,
         "Content-Disposition": disposition(download.name, attachment=attachment),
         "ETag": etag,
-        "Last-Modified": _http_date(min(download.mtime, datetime.now(UTC))),
+        "Last-Modified": _last_modified(download),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }

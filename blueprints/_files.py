@@ -12,6 +12,7 @@ from cozyd.files import Author, Dir, File, Files, Node
 from cozyd.files.lookup import NOT_FOUND
 from cozyd.permissions import FILES, Action
 
+NO_PARENT = "Parent directory with given DirID does not exist"
 _ACCOUNT = (("SourceAccount", "sourceAccount"), ("SourceAccountIdentifier", "sourceAccountIdentifier"))
 
 
@@ -101,7 +102,7 @@ def page() -> _files_json.Page:
 
     :raises BadRequest: limit, skip or cursor are none.
     """
-    return _files_json.Page(number("page[limit]", None, low=1), request.args.get("page[cursor]"), number("page[skip]", 0) or 0)
+    return _files_json.Page(number("page[limit]", None), request.args.get("page[cursor]"), number("page[skip]", None))
 
 
 def shown(node: Node, *, empty: list[Any] | None = None) -> Response:
@@ -109,6 +110,17 @@ def shown(node: Node, *, empty: list[Any] | None = None) -> Response:
     if isinstance(node, Dir):
         return _files_json.with_children(files(), node, page(), empty=empty)
     return _files_json.file(files(), node, empty=empty)
+
+
+def home_of(id: str) -> Dir:
+    """The folder that a new file goes into.
+
+    :raises NotFound: there is none.
+    """
+    try:
+        return files().dir(id)
+    except NotFound:
+        raise NotFound(NO_PARENT) from None
 
 
 def as_dir(node: Node) -> Dir:

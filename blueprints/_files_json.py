@@ -70,7 +70,7 @@ def with_children(files: Files, dir: Dir, page: "Page", *, empty: list[Any] | No
     self = f"/files/{dir.id}"
     contents: dict[str, Any] = {"self": f"{self}/relationships/contents"}
     if more:
-        contents["next"] = f"{self}/relationships/contents?{page.next(rows[-1])}"
+        contents["next"] = f"{self}/relationships/contents?{page.next(rows)}"
     found["relationships"] |= {
         "parent": {"links": {"self": f"/files/{dir.parent}"}, "data": identifier(dir.parent)} if dir.parent else {"data": None},
         "contents": {"meta": {"count": files.count(dir)}, "links": contents, "data": [identifier(row.ref.id) for row in rows]},
@@ -79,7 +79,7 @@ def with_children(files: Files, dir: Dir, page: "Page", *, empty: list[Any] | No
             "data": dir.stored.doc.get("not_synchronized_on") or empty,
         },
     }
-    top = {"next": f"{self}?{page.next(rows[-1])}"} if more else {}
+    top = {"next": f"{self}?{page.next(rows)}"} if more else {}
     return _jsonapi.answer(found, included=_listed(files, rows), links=top)
 
 
@@ -89,7 +89,7 @@ def contents(files: Files, dir: Dir, page: "Page", address: str) -> Response:
     :param address: of the list, for the link to its next page.
     """
     rows, more = page.rows(files, dir)
-    links = {"next": f"{address}?{page.next(rows[-1])}"} if more else {}
+    links = {"next": f"{address}?{page.next(rows)}"} if more else {}
     return _jsonapi.answer(_listed(files, rows), links=links, meta={"count": files.count(dir)})
 
 
@@ -121,12 +121,13 @@ class Page:
     """Which children to answer.
 
     :param cursor: `page[cursor]`: JSON `[[dir, type, name], id]` of the last one seen.
+    :param skip: `page[skip]`: how many to leave out; who counts so is answered so. A cursor goes before it.
     :raises BadRequest: the cursor is none.
     """
 
-    def __init__(self, limit: int | None, cursor: str | None, skip: int, *, default: int = PAGE) -> None:
-        self.limit = limit or default
-        self.skip = skip
+    def __init__(self, limit: int | None, cursor: str | None, skip: int | None, *, default: int = PAGE) -> None:
+        self.limit = default if limit is None else limit
+        self.skip = skip if not cursor else None
         self.after: tuple[tuple[Any, ...], str] | None = None
         if cursor:
             found = jsons.load(cursor)
@@ -136,16 +137,19 @@ class Page:
 
     def rows(self, files: Files, dir: Dir) -> tuple[Sequence[Row], bool]:
         """The rows of the page, and whether there are more."""
-        return self.cut(files.rows(dir, after=self.after, skip=self.skip, limit=self.limit + 1, docs=True))
+        return self.cut(files.rows(dir, after=self.after, skip=self.skip or 0, limit=self.limit + 1, docs=True))
 
     def cut(self, rows: Sequence[Row]) -> tuple[Sequence[Row], bool]:
         """A page of rows that has perhaps one more, and whether it has."""
         return rows[: self.limit], len(rows) > self.limit
 
-    def next(self, last: Row) -> str:
-        """The query of the next page."""
-        cursor = jsons.dump([list(last.key), last.ref.id]).decode()
-        return urlencode({"page[cursor]": cursor, "page[limit]": self.limit})
+    def next(self, rows: Sequence[Row]) -> str:
+        """The query of the page behind these rows."""
+        if self.skip is not None:
+            return urlencode({"page[limit]": self.limit, "page[skip]": self.skip + self.limit})
+        last = (rows[-1].key, rows[-1].ref.id) if rows else self.after
+        cursor = {"page[cursor]": jsons.dump([list(last[0]), last[1]]).decode()} if last else {}
+        return urlencode({**cursor, "page[limit]": self.limit})
 
 
 def identifier(id: str) -> Resource:

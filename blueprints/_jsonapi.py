@@ -43,9 +43,9 @@ def answer(
     links: Mapping[str, Any] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> Response:
-    """A whole document as a response."""
+    """A whole document as a response; `included` is left out where there is nothing in it, as the reference does."""
     document: dict[str, Any] = {"data": data}
-    if included is not None:
+    if included:
         document["included"] = included
     if links is not None:
         document["links"] = links

@@ -1,16 +1,16 @@
 """What a PATCH of a folder or file asks for (docs/http/files.md)."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from blueprints._files import allow_new, allowed, author, files
-from blueprints._request import instance
+from blueprints._request import instance, principal
 from cozyd.documents.store import Doc
 from cozyd.errors import BadRequest, Invalid
 from cozyd.files import File, Node
 from cozyd.files.kinds import class_of, guess_mime
-from cozyd.files.tree import write_time
+from cozyd.files.tree import read_moment, read_time, unique_tags, write_time
+from cozyd.permissions import ROOT_DIR
 
 _KINDS: Mapping[str, type] = {
     "name": str,
@@ -22,6 +22,7 @@ _KINDS: Mapping[str, type] = {
     "metadata": dict,
 }
 _OF_FILES = ("executable", "encrypted")
+MALFORMED = "JSON input is malformed or is missing mandatory fields"
 
 
 def data_of(body: Doc) -> Mapping[str, Any]:
@@ -31,8 +32,19 @@ def data_of(body: Doc) -> Mapping[str, Any]:
     """
     data = body.get("data")
     if not isinstance(data, dict):
-        raise BadRequest("The body has no data", source="/data")
+        raise BadRequest(MALFORMED, source="/data")
     return data
+
+
+def attributes_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a resource; none at all are as good as an empty object.
+
+    :raises BadRequest: they are no object.
+    """
+    attributes = data.get("attributes")
+    if attributes is not None and not isinstance(attributes, dict):
+        raise BadRequest(MALFORMED, source="/data/attributes")
+    return attributes or {}
 
 
 def apply(node: Node, data: Mapping[str, Any]) -> Node:
@@ -41,50 +53,60 @@ def apply(node: Node, data: Mapping[str, Any]) -> Node:
     :raises BadRequest, Invalid: it cannot be read.
     :raises Forbidden: the principal may not do that.
     """
-    attributes, dir_id = _attributes(data)
+    attributes, parent = attributes_of(data), _parent(data)
     if attributes.get("permanent_delete") is True:
         files().erase(allowed("DELETE", node))
         return node
     if attributes.get("move_to_trash") is True:
         return files().trash(node, by=trashed_by(), author=author())
     changes = _changes(node, attributes)
-    if dir_id:
-        changes["dir_id"] = dir_id
-    if changes.get("dir_id"):
+    if parent is not None:
+        changes["dir_id"] = parent
+    if "dir_id" in changes:
+        changes["dir_id"] = changes["dir_id"] or ROOT_DIR  # before the right is asked: an empty one means the root
         allow_new("PATCH", files().dir(changes["dir_id"]), {**node.stored.doc, "dir_id": changes["dir_id"]})
     return files().patch(node, author=author(), **changes)
 
 
 def trashed_by() -> Mapping[str, str]:
-    """Who puts something in the trash."""
+    """Who puts something in the trash: the owner, or whoever has a link that she shared."""
+    if principal().kind == "link":
+        return {"kind": "anonymous-share"}
     return {"kind": "member", "displayName": instance().public_name(), "domain": instance().domain}
 
 
-def _attributes(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
-    attributes = data.get("attributes") or {}
-    if not isinstance(attributes, dict):
-        raise BadRequest("The attributes are no object", source="/data/attributes")
-    parent: Any = data
-    for name in ("relationships", "parent", "data", "id"):
-        parent = parent.get(name) if isinstance(parent, dict) else None
-    return attributes, parent if isinstance(parent, str) else None
+def _parent(data: Mapping[str, Any]) -> str | None:
+    """The folder that `relationships.parent` names; None: it names none.
+
+    :raises BadRequest: it is there, and is no resource identifier.
+    """
+    relationships = data.get("relationships")
+    if not isinstance(relationships, dict) or "parent" not in relationships:
+        return None
+    parent = relationships["parent"]
+    identifier = parent.get("data") if isinstance(parent, dict) else None
+    id = identifier.get("id") if isinstance(identifier, dict) else None
+    if not isinstance(id, str):
+        raise BadRequest(MALFORMED, source="/data/relationships/parent/data")
+    return id
 
 
 def _changes(node: Node, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes that attributes ask for; unknown ones are ignored.
 
-    :raises Invalid: one of the wrong type, or a time before the node was made.
+    :raises BadRequest: one of the wrong type.
+    :raises Invalid: a time before the node was made.
     """
     changes: dict[str, Any] = {name: attributes[name] for name in _KINDS if attributes.get(name) is not None}
     for name, value in changes.items():
         if not isinstance(value, _KINDS[name]) or (isinstance(value, list) and not all(isinstance(tag, str) for tag in value)):
-            raise Invalid(f"{name} is of the wrong type", source=f"/data/attributes/{name}")
+            raise BadRequest(MALFORMED, source=f"/data/attributes/{name}")
     if "tags" in changes:
-        changes["tags"] = list(dict.fromkeys(changes["tags"])) or None
+        changes["tags"] = unique_tags(changes["tags"]) or None
     if "metadata" in changes:
         changes["metadata"] = changes["metadata"] or None
     if "updated_at" in changes:
-        changes["updated_at"] = _updated_at(node, changes["updated_at"])
+        changes |= _updated_at(node, changes.pop("updated_at"))
     if not isinstance(node, File):
         changes = {name: value for name, value in changes.items() if name not in _OF_FILES}
     elif attributes.get("class") is not None:
@@ -92,15 +114,16 @@ def _changes(node: Node, attributes: Mapping[str, Any]) -> dict[str, Any]:
         changes |= {"mime": mime, "class": class_of(mime)}
     metadata = attributes.get("cozyMetadata")
     favorite = metadata.get("favorite") if isinstance(metadata, dict) else None
-    return changes | ({"cozyMetadata": {"favorite": favorite}} if isinstance(favorite, bool) else {})
+    return changes | ({"cozyMetadata": {"favorite": favorite or None}} if isinstance(favorite, bool) else {})
 
 
-def _updated_at(node: Node, text: str) -> str:
-    try:
-        time = datetime.fromisoformat(text)
-        made = datetime.fromisoformat(node.stored.doc["created_at"])
-    except ValueError:
-        raise Invalid("updated_at is no date", source="UpdatedAt") from None
-    if time.tzinfo is None or time < made:
-        raise Invalid("updated_at is before created_at", source="UpdatedAt")
-    return write_time(time)
+def _updated_at(node: Node, text: str) -> dict[str, str]:
+    """The time as a change; one before 1970 stands for none."""
+    time = read_moment(text)
+    if time is None:
+        raise BadRequest(MALFORMED, source="/data/attributes/updated_at")
+    if time.timestamp() < 0:
+        return {}
+    if time < read_time(node.stored.doc["created_at"]):
+        raise Invalid("Invalid time given", source="UpdatedAt")
+    return {"updated_at": write_time(time)}

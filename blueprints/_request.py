@@ -23,6 +23,8 @@ from cozyd.instance import Instance
 from cozyd.permissions import Action, Principal
 
 ErrorShape = Literal["jsonapi", "data", "couchdb", "page", "oauth", "rights"]
+LARGEST_NUMBER = 2**31 - 1
+"""What a number of a query may be where nothing else is said: stores take no endless ones."""
 SESSION_COOKIE = "cozysessid"
 KNOWN_COOKIE = "cozyknown"
 BY_COOKIE = "cozyd.by-cookie"
@@ -147,7 +149,7 @@ def number(name: str, default: int | None, *, low: int = 0, high: int | None = N
         value = int(text)
     except ValueError:
         raise BadRequest(f"{name} must be a number", source=name) from None
-    if value < low or (high is not None and value > high):
+    if not low <= value <= (LARGEST_NUMBER if high is None else high):
         raise BadRequest(f"{name} is out of bounds", source=name)
     return value
 

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
@@ -17,10 +17,11 @@ from cozyd.errors import BadRequest, Invalid, PreconditionFailed
 from cozyd.files import Dir, File
 from cozyd.files.contents import SMALL
 from cozyd.files.kinds import DEFAULT_MIME, guess_mime
-from cozyd.files.tree import write_time
+from cozyd.files.tree import read_moment, unique_tags, write_time
 
 CERTIFIED = {"carbonCopy": "io.cozy.certified.carbon_copy", "electronicSafe": "io.cozy.certified.electronic_safe"}
-_MIME = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
+_WORD = r"[a-z0-9!#$%&'*+.^_`|~-]{1,127}"
+_MIME = re.compile(f"{_WORD}(/{_WORD})?")
 
 
 def received(home: Dir, name: str, fields: Mapping[str, Any], *, replaces: File | None = None, exact: bool = False) -> File:
@@ -38,7 +39,7 @@ def received(home: Dir, name: str, fields: Mapping[str, Any], *, replaces: File 
         raise PreconditionFailed("Invalid hash", source="Content-MD5")
     if declared is not None and declared != blob.size:
         files().discard(blob)
-        raise PreconditionFailed("The length differs from what was declared", source="Content-Length")
+        raise PreconditionFailed("Content length does not match", source="Content-Length")
     return files().put(home, name, blob, replaces=replaces, fields=fields, author=author(), exact=exact)
 
 
@@ -63,7 +64,7 @@ def _wanted_md5() -> str | None:
     except binascii.Error:
         digest = b""
     if len(digest) != 16:
-        raise Invalid("Content-MD5 is malformed", source="Content-MD5")
+        raise Invalid("Given Content-MD5 is invalid", source="Content-MD5")
     return base64.b64encode(digest).decode()
 
 
@@ -74,7 +75,7 @@ def file_fields(name: str) -> dict[str, Any]:
     """
     mime = request.mimetype
     if request.headers.get("Content-Type") and not _MIME.fullmatch(mime):
-        raise Invalid("The content type is malformed", source="mime")
+        raise Invalid("Invalid Content-Type", source="mime")
     if not mime or mime == DEFAULT_MIME or name.lower().endswith(".url"):
         mime = guess_mime(name)
     if mime == "text/xml" and name.lower().endswith(".svg"):
@@ -93,29 +94,28 @@ def dir_fields() -> dict[str, Any]:
 
 def tags() -> dict[str, Any]:
     """`Tags`, by comma; each once."""
-    names = [tag.strip() for tag in request.args.get("Tags", "").split(",")]
-    found = list(dict.fromkeys(tag for tag in names if tag))
+    found = unique_tags(request.args.get("Tags", "").split(","))
     return {"tags": found} if found else {}
 
 
 def times() -> dict[str, Any]:
     """Times the client gives; unreadable ones count as absent."""
     found: dict[str, Any] = {}
-    date = _tried(parsedate_to_datetime, request.headers.get("Date"))
+    date = _sent_at(request.headers.get("Date", ""))
     if date is not None:
         found |= {"created_at": write_time(date), "updated_at": write_time(date)}
     for name, key in (("CreatedAt", "created_at"), ("UpdatedAt", "updated_at")):
-        time = _tried(datetime.fromisoformat, request.args.get(name))
+        time = read_moment(request.args.get(name, "").replace(" ", "+"))  # a plus sign that came as a space is one again
         if time is not None:
             found[key] = write_time(time)
     return found
 
 
-def _tried(read: Callable[[str], datetime], text: str | None) -> datetime | None:
-    """A moment between the years 1 and 9999; a plus sign that came as a space is one again."""
+def _sent_at(text: str) -> datetime | None:
+    """A `Date` header, which is in GMT whatever zone it names (RFC 9110, section 5.6.7); None: it is none."""
     try:
-        time = read(text.replace(" ", "+") if read is not parsedate_to_datetime else text) if text else None
-        return time.astimezone(UTC) if time is not None and time.tzinfo is not None else None
+        time = parsedate_to_datetime(re.sub(r" [A-Z]{3,5}$", " GMT", text))
+        return time.astimezone(UTC) if time.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
 

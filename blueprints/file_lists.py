@@ -68,7 +68,8 @@ def _found(node: Node, query: Query) -> _jsonapi.Resource:
     if fields is None:
         return resource
     attributes = resource["attributes"]
-    resource["attributes"] = mango.project(attributes, [*fields, *_NEEDED])
+    more = ("dir_id",) if "path" in fields else ()  # the reference takes it to find the path, and shows it
+    resource["attributes"] = mango.project(attributes, [*fields, *_NEEDED, *more])
     if isinstance(node, Dir):
         resource.pop("links")
     return resource

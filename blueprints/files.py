@@ -5,7 +5,20 @@ from typing import Any
 from flask import Response, request
 
 from blueprints import _files_json, _jsonapi, _patches, _uploads
-from blueprints._files import allow_new, allowed, allowed_file, as_dir, author, check_rev, check_scan, files, page, shown
+from blueprints._files import (
+    NO_PARENT,
+    allow_new,
+    allowed,
+    allowed_file,
+    as_dir,
+    author,
+    check_rev,
+    check_scan,
+    files,
+    home_of,
+    page,
+    shown,
+)
 from blueprints._request import Service, allow, asks, body, flag, instance, rule
 from cozyd import jsons
 from cozyd.errors import BadRequest, Conflict, CozyError, Forbidden, Invalid, NotFound
@@ -48,7 +61,7 @@ def contents(id: str) -> Response:
     """A page of a folder's children."""
     dir = allowed("GET", files().get(id))
     if not isinstance(dir, Dir):
-        raise BadRequest("It is a file")
+        raise BadRequest(f"cant read children of file {id}")
     return _files_json.contents(files(), dir, page(), f"/files/{id}/relationships/contents")
 
 
@@ -83,7 +96,9 @@ def _make_dir(id: str) -> Response:
         return _jsonapi.answer(_files_json.short(files(), made.stored), status=201)
     if path:
         names = split_path(path)
-        home, name = files().at("/" + "/".join(names[:-1])), names[-1] if names else ""
+        if not names:
+            raise NotFound(NO_PARENT)
+        home, name = files().at("/" + "/".join(names[:-1])), names[-1]
     else:
         home, name = files().get(id), request.args.get("Name", "")
     home = as_dir(home)
@@ -105,12 +120,12 @@ def _allow_path(path: str) -> None:
 
 
 def _upload(id: str) -> Response:
-    home = files().dir(id)
     name = check_name(request.args.get("Name", ""))
     fields = _uploads.file_fields(name)
+    home = home_of(id)
     allow_new("POST", home, {"name": name, "type": "file", **fields})
     if home.trashed:
-        raise NotFound("parent directory is in the trash")
+        raise NotFound("Parent directory is in the trash")
     if not _uploads.is_small() and files().find(home, name) is not None:  # of a small one the commit says it as soon
         raise Conflict("file already exists")
     return _files_json.file(files(), _uploads.received(home, name, fields), status=201)
@@ -132,9 +147,7 @@ def overwrite(id: str) -> Response:
 @service.post("/upload/metadata", access=rule("POST", FILES))
 def upload_metadata() -> Response:
     """Keep metadata for an upload of the next ten minutes."""
-    metadata = _patches.data_of(body()).get("attributes") or {}
-    if not isinstance(metadata, dict):
-        raise BadRequest("The attributes are no object", source="/data/attributes")
+    metadata = _patches.attributes_of(_patches.data_of(body()))
     metadata = _uploads.without_certified(metadata)
     secret = files().links.make("metadata", jsons.dump(metadata))
     return _jsonapi.answer(_jsonapi.resource("io.cozy.files.metadata", secret, metadata), status=201)
@@ -164,17 +177,19 @@ def shared_drives() -> Response:
 @service.patch("/<id>", access=asks("PATCH"))
 def patch(id: str) -> Response:
     """Rename, move, tag, or change other attributes."""
+    data = _patches.data_of(body())
     node = allowed("PATCH", files().get(id))
     check_rev(node)
-    return shown(_patches.apply(node, _patches.data_of(body())))
+    return shown(_patches.apply(node, data))
 
 
 @service.patch("/metadata", access=asks("PATCH"))
 def patch_by_path() -> Response:
     """As `patch`, by path."""
+    data = _patches.data_of(body())
     node = allowed("PATCH", files().at(request.args.get("Path", "")))
     check_rev(node)
-    return shown(_patches.apply(node, _patches.data_of(body())))
+    return shown(_patches.apply(node, data))
 
 
 @service.patch("/", access=asks("PATCH"))
@@ -184,7 +199,7 @@ def patch_many() -> Response:
     if not isinstance(data, list) or not all(
         isinstance(one, dict) and isinstance(one.get("id"), str) and isinstance(one.get("attributes"), dict) for one in data
     ):
-        raise BadRequest("The body has no list of resources", source="/data")
+        raise BadRequest(_patches.MALFORMED, source="/data")
     failed: list[_jsonapi.Resource] = []
     for one in data:
         try:

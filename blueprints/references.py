@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, request
 
-from blueprints import _documents, _files_json, _jsonapi
+from blueprints import _documents, _files_json, _jsonapi, _patches
 from blueprints._files import allowed, author, files
 from blueprints._request import Service, allow, asks, body, number, principal
 from cozyd.errors import BadRequest, Forbidden, NotFound
@@ -30,28 +30,28 @@ LISTS = "/<doctype>/<docid:id>/relationships/<any(references, not_synchronizing)
 def add(id: str) -> Response:
     """Have documents point at a folder or file."""
     allowed("PATCH", files().get(id))
-    return _changed(id, "referenced_by", add=_given())
+    return _changed(id, "referenced_by", add=_references())
 
 
 @service.delete("/<id>/relationships/referenced_by", access=asks("DELETE"))
 def remove(id: str) -> Response:
     """Have documents point at it no longer."""
     allowed("DELETE", files().get(id))
-    return _changed(id, "referenced_by", remove=_given())
+    return _changed(id, "referenced_by", remove=_references())
 
 
 @service.post("/<id>/relationships/not_synchronized_on", access=asks("PATCH"))
 def leave_out(id: str) -> Response:
     """Leave a folder out on devices."""
     allowed("PATCH", files().dir(id))
-    return _changed(id, "not_synchronized_on", add=_given())
+    return _changed(id, "not_synchronized_on", add=_references())
 
 
 @service.delete("/<id>/relationships/not_synchronized_on", access=asks("PATCH"))
 def take_in(id: str) -> Response:
     """Have devices synchronize a folder again."""
     allowed("PATCH", files().dir(id))
-    return _changed(id, "not_synchronized_on", remove=_given())
+    return _changed(id, "not_synchronized_on", remove=_references())
 
 
 def _changed(id: str, field: Field, *, add: Sequence[Reference] = (), remove: Sequence[Reference] = ()) -> Response:
@@ -60,20 +60,29 @@ def _changed(id: str, field: Field, *, add: Sequence[Reference] = (), remove: Se
     return _jsonapi.answer(found, meta={"rev": node.rev, "count": len(found)})
 
 
-def _given() -> Sequence[Reference]:
-    """The references in the body: a list, or one object.
+def _references() -> Sequence[Reference]:
+    """The references in the body.
 
+    :raises BadRequest: it has none.
+    """
+    return [Reference(one["type"], one["id"]) for one in _given("type", "id")]
+
+
+def _given(*members: str) -> Sequence[Mapping[str, Any]]:
+    """The resource identifiers in the body: a list, or one object.
+
+    :param members: what each has to have.
     :raises BadRequest: it has none.
     """
     data = body().get("data")
     found = [data] if isinstance(data, dict) else data
-    if not isinstance(found, list) or not all(_is_reference(one) for one in found):
-        raise BadRequest("The body has no references", source="/data")
-    return [Reference(one["type"], one["id"]) for one in found]
+    if not isinstance(found, list) or not all(_has(one, members) for one in found):
+        raise BadRequest(_patches.MALFORMED, source="/data")
+    return found
 
 
-def _is_reference(one: Any) -> bool:
-    return isinstance(one, dict) and all(isinstance(one.get(name), str) and one[name] for name in ("type", "id"))
+def _has(one: Any, members: Sequence[str]) -> bool:
+    return isinstance(one, dict) and all(isinstance(one.get(name), str) and one[name] for name in members)
 
 
 # -- of a document ------------------------------------------------------------------------------------------------------
@@ -111,10 +120,7 @@ def _allow(action: Action, reference: Reference) -> None:
 
 def _point(reference: Reference, field: Field, action: Action) -> Response:
     _allow(action, reference)
-    given = _given()
-    if any(one.type != FILES for one in given):
-        raise BadRequest("Only folders and files are referenced", source="/data")
-    ids = [one.id for one in given]
+    ids = [one["id"] for one in _given("id")]  # whatever type they tell: only folders and files are referenced
     try:
         if action == "PUT":
             files().references.change(ids, field, add=[reference], author=author())
@@ -143,8 +149,8 @@ def _list(reference: Reference, field: Field) -> Response:
         if references.count(field, old):
             reference, count = old, references.count(field, old)
             break
-    limit = min(number("page[limit]", PAGE, low=1) or PAGE, LARGEST_PAGE)
-    page = _files_json.Page(limit, request.args.get("page[cursor]"), number("page[skip]", 0) or 0)
+    limit = min(number("page[limit]", PAGE) or 0, LARGEST_PAGE)
+    page = _files_json.Page(limit, request.args.get("page[cursor]"), number("page[skip]", None))
     rows, more = page.cut(
         references.rows(
             field,
@@ -152,11 +158,11 @@ def _list(reference: Reference, field: Field) -> Response:
             by_time=sort.endswith("datetime"),
             descending=sort.startswith("-"),
             after=page.after,
-            skip=page.skip,
+            skip=page.skip or 0,
             limit=page.limit + 1,
         )
     )
-    links = {"next": f"{_address()}?{page.next(rows[-1])}{f'&sort={sort}' if sort != 'id' else ''}"} if more else {}
+    links = {"next": f"{_address()}?{page.next(rows)}{f'&sort={sort}' if sort != 'id' else ''}"} if more else {}
     nodes = files().named(rows) if request.args.get("include") == "files" else None
     return _jsonapi.answer(
         [_files_json.identifier(row.ref.id) for row in rows],

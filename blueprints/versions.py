@@ -7,10 +7,10 @@ from flask import Response
 from blueprints import _files_json, _jsonapi, _patches, _uploads
 from blueprints._files import allowed, allowed_file, author, files
 from blueprints._request import Service, asks, body, rule
-from cozyd.errors import BadRequest
+from cozyd.errors import BadRequest, Conflict
 from cozyd.files import Dir, File
 from cozyd.files.kinds import NOTE, OF_NOTES
-from cozyd.permissions import FILES
+from cozyd.permissions import FILES, Action
 
 service = Service("versions", __name__, url_prefix="/files")
 
@@ -29,12 +29,10 @@ def copy(id: str) -> Response:
     file = allowed("PUT", files().get(id))
     if isinstance(file, Dir):
         raise BadRequest("cannot create versions for directories")
-    metadata = _patches.data_of(body()).get("attributes") or {}
-    if not isinstance(metadata, dict):
-        raise BadRequest("The attributes are no object", source="/data/attributes")
-    metadata = _with_kept(file, _uploads.without_certified(metadata))
+    given = _patches.attributes_of(_patches.data_of(body()))
+    metadata = _with_kept(file, _uploads.without_certified(given))
     changed = files().relabel(file, metadata=metadata, tags=_uploads.tags().get("tags", ()), author=author())
-    return _files_json.file(files(), changed, versions=files().versions.of(id))
+    return _files_json.file(files(), changed, empty=[], versions=files().versions.of(id))
 
 
 def _with_kept(file: File, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -47,21 +45,30 @@ def _with_kept(file: File, metadata: dict[str, Any]) -> dict[str, Any]:
 @service.patch("/<id>/<version>", access=asks("PATCH"))
 def patch(id: str, version: str) -> Response:
     """Give a version other tags."""
-    allowed_file("PATCH", id)
+    _allow_versions("PATCH", id)
     found = files().versions.get(id, version)
     attributes = _patches.data_of(body()).get("attributes")
     tags = attributes.get("tags") if isinstance(attributes, dict) else None
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise BadRequest("The tags of the version are missing", source="/data/attributes/tags")
+        raise BadRequest(_patches.MALFORMED, source="/data/attributes/tags")
     return _jsonapi.answer(_files_json.version(files().versions.tag(found, tags)))
 
 
 @service.delete("/<id>/<version>", access=asks("DELETE"))
 def delete(id: str, version: str) -> Response:
     """Remove a version for good."""
-    allowed_file("DELETE", id)
+    _allow_versions("DELETE", id)
     files().versions.delete(files().versions.get(id, version))
     return Response(status=204)
+
+
+def _allow_versions(action: Action, id: str) -> None:
+    """Ask the right to change the versions of a file.
+
+    :raises Conflict: it is a folder, which has none.
+    """
+    if isinstance(allowed(action, files().get(id)), Dir):
+        raise Conflict("Conflict access to same file or directory")
 
 
 @service.delete("/versions", access=rule("DELETE", FILES))

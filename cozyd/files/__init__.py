@@ -183,8 +183,9 @@ class Files(Lookup):
         home = self._moves.usable(old.parent)
         plan = self.versions.plan(old, blob.md5)
         self._room(lambda: plan.freed(old)).check(blob.size)
-        kept = {key: old.stored.doc[key] for key in ("created_at", "referenced_by", "name", "dir_id", "trashed") if key in old.stored.doc}
-        body = self._body(old.name, blob, fields) | kept
+        doc = old.stored.doc
+        kept: Doc = {key: doc[key] for key in ("created_at", "referenced_by", "name", "dir_id", "trashed") if key in doc}
+        body = self._body(old.name, blob, {**fields, **kept}) | kept
         body["cozyMetadata"] = (author or self.author()).uploaded(old.stored.doc.get("cozyMetadata") or {})
         write = Write(old.stored.ref, body=body, rev=old.rev)
         doomed = [version.blob.key for version in plan.drop]
@@ -200,9 +201,7 @@ class Files(Lookup):
         body |= {"type": "file", "mime": mime, "class": class_of(mime), "size": str(blob.size), "md5sum": blob.md5}
         body["internal_vfs_id"] = blob.key.partition("/")[2]
         found = metadata.extract(mime, blob.head, body["created_at"]) if isinstance(blob, Content) else {}
-        if found or body.get("metadata"):
-            body["metadata"] = dict(body.get("metadata") or {}) | found
-            body["created_at"] = metadata.taken(body["metadata"]) or body["created_at"]
+        body |= metadata.merged(body, found)
         return body
 
     def discard(self, blob: Blob) -> None:
@@ -259,7 +258,7 @@ class Files(Lookup):
 
         :param replaces: what stands at the new place and goes to the trash in the same commit.
         :param changes: `name`, `dir_id`, `tags`, `updated_at`, `executable`, `metadata`...; None removes one. Members of
-            `cozyMetadata` are added to those that are there.
+            `cozyMetadata` are added to those that are there, and None removes one.
         :raises Conflict: the name is taken, or the node changed meanwhile.
         :raises PreconditionFailed: a folder into itself or below.
         :raises Invalid: a bad name, or a change of what cannot be changed.
@@ -270,7 +269,8 @@ class Files(Lookup):
             raise Invalid(f"{min(_IMMUTABLE & changes.keys())} cannot be changed", source="attributes")
         author = author or self.author()
         name, place = tree.check_name(changes.pop("name", node.name)), changes.pop("dir_id", node.parent) or ROOT_DIR
-        changes["cozyMetadata"] = author.changed(node.stored.doc.get("cozyMetadata") or {}) | (changes.get("cozyMetadata") or {})
+        known = author.changed(node.stored.doc.get("cozyMetadata") or {}) | (changes.get("cozyMetadata") or {})
+        changes["cozyMetadata"] = {key: value for key, value in known.items() if value is not None}
         more = {key: ... if value is None else value for key, value in changes.items()}
 
         def step() -> Node:

@@ -25,7 +25,7 @@ _MORE: Mapping[str, str] = {
     "heic": "image/heic",
     "heif": "image/heif",
     "ics": "text/calendar",
-    "js": "application/javascript",
+    "js": "text/javascript",
     "key": "application/x-iwork-keynote-sffkey",
     "m4a": "audio/x-m4a",
     "md": "text/markdown",
@@ -54,21 +54,33 @@ _MORE: Mapping[str, str] = {
     "yaml": "text/yaml",
     "yml": "text/yaml",
 }
-_CLASS_WORDS: Sequence[tuple[str, Sequence[str]]] = (
-    ("pdf", ("application/pdf",)),
-    ("shortcut", (SHORTCUT,)),
-    ("files", (DEFAULT_MIME,)),
-    ("binary", ("diskimage", "msdownload", "x-msdos-program")),
-    ("slide", ("presentation", "powerpoint", "keynote", f"{_OPEN}.graphics")),
-    ("spreadsheet", ("spreadsheet", "excel", "numbers")),
-    ("text", ("msword", "wordprocessingml", "opendocument.text", "x-iwork-pages", "application/rtf")),
-    ("zip", ("zip", "x-rar", "vnd.rar", "x-7z", "gzip", "x-tar", "x-bzip")),
-)
-_CODE = frozenset(f"text/{name}" for name in ("html", "css", "xml", "javascript", "x-c", "x-go", "x-python", "x-ruby")) | {
-    "application/javascript",
-    "application/js",
-    "application/x-ruby",
+_OF_CLASS: Mapping[str, Sequence[str]] = {
+    "files": (DEFAULT_MIME,),
+    "shortcut": (SHORTCUT,),
+    "pdf": ("application/pdf",),
+    "binary": ("application/x-apple-diskimage", "application/x-msdownload"),
+    "code": (
+        *(f"text/{name}" for name in ("html", "css", "xml", "javascript", "x-c", "x-go", "x-python", "x-ruby")),
+        *(f"application/{name}" for name in ("javascript", "js", "x-ruby")),
+    ),
+    "slide": (
+        "application/vnd.ms-powerpoint",
+        "application/x-iwork-keynote-sffkey",
+        f"{_OPEN}.presentation",
+        f"{_OPEN}.graphics",
+        f"{_OFFICE}.presentationml.presentation",
+    ),
+    "spreadsheet": (
+        "application/vnd.ms-excel",
+        "application/x-iwork-numbers-sffnumbers",
+        f"{_OPEN}.spreadsheet",
+        f"{_OFFICE}.spreadsheetml.sheet",
+    ),
+    "text": ("application/msword", "application/x-iwork-pages-sffpages", f"{_OPEN}.text", f"{_OFFICE}.wordprocessingml.document"),
+    "zip": tuple(f"application/{name}" for name in ("zip", "gzip", "x-tar", "x-7z-compressed", "x-rar-compressed", "vnd.rar")),
 }
+"""The reference's table, by the whole type: an EPUB (`application/epub+zip`) is no archive. All types of scripts are one class here."""
+_CLASSES: Mapping[str, str] = {mime: name for name, mimes in _OF_CLASS.items() for mime in mimes}
 
 
 def guess_mime(name: str) -> str:
@@ -78,12 +90,5 @@ def guess_mime(name: str) -> str:
 
 
 def class_of(mime: str) -> str:
-    """The class a content type belongs to."""
-    if mime.startswith(("image/", "audio/", "video/")):
-        return mime.split("/", maxsplit=1)[0]
-    if mime in _CODE:
-        return "code"
-    for name, words in _CLASS_WORDS:
-        if any(word in mime for word in words):
-            return name
-    return mime.split("/", maxsplit=1)[0]
+    """The class a content type belongs to: one of the table, else what stands before its slash."""
+    return _CLASSES.get(mime) or mime.partition("/")[0]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from cozyd.files.kinds import SHORTCUT
-from cozyd.files.tree import write_time
+from cozyd.files.tree import read_time, write_time
 
 HEAD = 256 << 10
 VERSION = 2
@@ -56,6 +56,21 @@ def taken(metadata: Mapping[str, Any]) -> str | None:
     if not isinstance(text, str) or not re.match(r"\d{4}-", text) or int(text[:4]) <= _EARLIEST:
         return None
     return text
+
+
+def merged(body: Mapping[str, Any], found: Mapping[str, Any]) -> Found:
+    """What the document of a file has from what its sender told and what its content says, which counts more.
+
+    The target of a shortcut is the sender's, when she tells one. An image is as old as it says, and not changed before it was taken.
+    """
+    given = dict(body.get("metadata") or {})
+    known = given | {name: value for name, value in found.items() if name != "target" or not given.get("target")}
+    more: Found = {"metadata": known} if known else {}
+    made = taken(found)
+    if made is None:
+        return more
+    changed = body["updated_at"] if read_time(body["updated_at"]) >= read_time(made) else made
+    return more | {"created_at": made, "updated_at": changed}
 
 
 def _tried(read: Callable[[str, bytes], Found], mime: str, head: bytes) -> Found:

@@ -3,7 +3,7 @@
 import base64
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -188,6 +188,11 @@ def split_path(path: str) -> list[str]:
     return names
 
 
+def unique_tags(tags: Iterable[str]) -> list[str]:
+    """Tags without spaces around them, each once; empty ones are none."""
+    return list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+
+
 def trash_name(name: str, digits: int) -> str:
     """A name in the trash, when the plain one is taken there."""
     suffix = f" ({digits:09d})"
@@ -244,3 +249,12 @@ def read_time(text: str) -> datetime:
     except ValueError:
         return datetime.fromtimestamp(0, UTC)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def read_moment(text: str) -> datetime | None:
+    """A moment that a client tells, RFC 3339 with its zone, between the years 1 and 9999; None: it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

@@ -26,7 +26,7 @@ class Room:
     def check(self, size: int) -> None:
         """:raises QuotaExceeded: so many bytes do not fit."""
         if self.quota is not None and self.used - self.freed + size > self.quota:
-            raise QuotaExceeded("There is not enough room left")
+            raise QuotaExceeded("The file is too big and exceeds the disk quota")
 
 
 @dataclass(frozen=True, slots=True)

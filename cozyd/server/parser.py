@@ -86,7 +86,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         if self.body_bytes_received > self.largest:
             self._refuse_as_too_large()
         elif self.room is not None and len(receiver) > self.room:
-            self.refuse(QuotaExceeded("There is not enough room left"))
+            self.refuse(QuotaExceeded("The file is too big and exceeds the disk quota"))
         elif len(receiver.control_line) + len(receiver.trailer) > LONGEST_CHUNK_LINE:
             self.error = BadRequest("A chunk's size or the trailer is too long")
             self.completed = True

@@ -259,7 +259,7 @@ def _check_room(instance: Instance, environ: Environ) -> None:
     if quota is None:
         return
     if used + length > quota and used + length - _freed(files, environ) > quota:
-        raise QuotaExceeded("There is not enough room left")
+        raise QuotaExceeded("The file is too big and exceeds the disk quota")
     if "CONTENT_LENGTH" not in environ and not environ["PATH_INFO"].startswith(RESUMABLE):
         environ["cozyd.room"] = max(0, quota - used + _freed(files, environ))
 

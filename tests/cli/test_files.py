@@ -196,7 +196,7 @@ def test_a_full_quota_ends_an_import_and_what_came_before_stays(command: Command
     for name in "abc":
         (source / name).write_bytes(b"x" * 2000)
     done = command("files", "import", str(source), DOMAIN)
-    assert (done.status, done.err) == (1, "Error: There is not enough room left\n")
+    assert (done.status, done.err) == (1, "Error: The file is too big and exceeds the disk quota\n")
     usage = json.loads(command("files", "usage", DOMAIN, "--json").out)
     assert (usage["files"], usage["used"], usage["quota"], usage["versions_count"]) == ("4000", "4000", "5000", "0")
     assert "4,000 bytes" in command("files", "usage", DOMAIN).out

@@ -110,7 +110,10 @@ def test_the_name_tells_the_type_when_the_header_does_not(alice: Client, home: s
     assert uploaded(alice, home, "type.pdf")["attributes"]["mime"] == "application/pdf"
     shortcut = uploaded(alice, home, "link.url", Content_Type="text/plain")["attributes"]
     assert (shortcut["mime"], shortcut["class"]) == ("application/internet-shortcut", "shortcut")
-    assert is_error(upload(alice, home, "bad.type", Content_Type="nonsense"), 422, parameter="mime")
+    for nonsense in ("text/", "/plain", "text/plain/more", "foo / bar", "; charset=utf-8"):
+        assert is_error(upload(alice, home, "bad.type", Content_Type=nonsense), 422, "Invalid Content-Type", parameter="mime")
+    single = uploaded(alice, home, "single.type", Content_Type="word")["attributes"]
+    assert (single["mime"], single["class"]) == ("word", "word")
 
 
 def test_the_digest_is_checked(alice: Client, home: str):
@@ -183,6 +186,38 @@ def test_a_folder_shows_its_children(alice: Client):
     assert [one["attributes"]["name"] for one in skipped["data"]] == ["b.txt"]
     for bad in ("page[limit]=x", "page[limit]=-1", "page[cursor]=nonsense", "page[cursor]=[1,2]", "page[skip]=-1"):
         assert alice.api("GET", f"/files/{top}/relationships/contents?{bad}").status == 400, bad
+
+
+def test_who_counts_pages_by_skipping_is_answered_so(alice: Client):
+    top = mkdir(alice, "skipping")
+    names = [f"{number}.txt" for number in range(5)]
+    for name in names:
+        uploaded(alice, top, name)
+    seen, link = [], f"/files/{top}/relationships/contents?page[limit]=2&page[skip]=0"
+    while link:
+        page = alice.api("GET", link).json
+        seen += [one["attributes"]["name"] for one in page["data"]]
+        link = page["links"].get("next", "")
+        assert "cursor" not in link
+    assert seen == names
+    first = alice.api("GET", f"/files/{top}?page[limit]=4&page[skip]=0").json
+    assert first["links"]["next"] == f"/files/{top}?page%5Blimit%5D=4&page%5Bskip%5D=4"
+    both = alice.api("GET", f"/files/{top}?page[limit]=2").json["links"]["next"] + "&page[skip]=9"
+    assert [one["attributes"]["name"] for one in alice.api("GET", both).json["included"]] == names[2:4]
+
+
+def test_a_folder_can_be_asked_for_without_its_children(alice: Client):
+    top = mkdir(alice, "alone")
+    empty = alice.api("GET", f"/files/{top}").json
+    assert (empty["data"]["relationships"]["contents"], "included" in empty) == (
+        {"meta": {"count": 0}, "links": {"self": f"/files/{top}/relationships/contents"}, "data": []},
+        False,
+    )
+    uploaded(alice, top, "a.txt")
+    alone = alice.api("GET", f"/files/{top}?page[limit]=0").json
+    assert ("included" in alone, alone["data"]["relationships"]["contents"]["data"]) == (False, [])
+    assert alone["data"]["relationships"]["contents"]["meta"]["count"] == 1
+    assert alone["links"]["next"] == f"/files/{top}?page%5Blimit%5D=0"
 
 
 def test_sizes_are_of_all_below(alice: Client, home: str):
@@ -259,9 +294,11 @@ def test_a_file_is_renamed_moved_and_tagged(alice: Client, home: str):
         ({"name": "a/b"}, 422, "name"),
         ({"dir_id": "nowhere"}, 404, ""),
         ({"updated_at": "1990-01-01T00:00:00Z"}, 422, "UpdatedAt"),
-        ({"tags": "x"}, 422, "/data/attributes/tags"),
-        ({"name": 5}, 422, "/data/attributes/name"),
-        ({"executable": "yes"}, 422, "/data/attributes/executable"),
+        ({"updated_at": "yesterday"}, 400, "/data/attributes/updated_at"),
+        ({"updated_at": "9999-12-31T23:59:59-12:00"}, 400, "/data/attributes/updated_at"),
+        ({"tags": "x"}, 400, "/data/attributes/tags"),
+        ({"name": 5}, 400, "/data/attributes/name"),
+        ({"executable": "yes"}, 400, "/data/attributes/executable"),
     ],
 )
 def test_bad_changes_are_refused(alice: Client, home: str, attributes: dict[str, object], status: int, source: str):
@@ -271,9 +308,60 @@ def test_bad_changes_are_refused(alice: Client, home: str, attributes: dict[str,
     assert alice.api("GET", f"/files/{file['id']}").json["data"]["meta"] == file["meta"]
 
 
-@pytest.mark.parametrize("body", ["", "null", "[]", "{oops", '{"data": null}', '{"data": {"attributes": 5}}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "null",
+        "[]",
+        "{oops",
+        '{"data": null}',
+        '{"data": {"attributes": 5}}',
+        '{"data": {"attributes": []}}',
+        '{"data": {"relationships": {"parent": {"data": null}}}}',
+        '{"data": {"relationships": {"parent": {"data": []}}}}',
+        '{"data": {"relationships": {"parent": {"data": {"type": "io.cozy.files"}}}}}',
+    ],
+)
 def test_a_body_that_is_none_is_refused(alice: Client, home: str, body: str):
     assert alice.api("PATCH", f"/files/{home}", body.encode()).status == 400
+
+
+def test_a_body_that_is_none_is_told_before_what_it_is_for(alice: Client):
+    assert alice.api("PATCH", "/files/nowhere", b"{oops").status == 400
+    assert alice.api("PATCH", "/files/metadata?Path=/nowhere", b"{oops").status == 400
+
+
+def test_tags_have_no_spaces_around_them_and_none_is_empty(alice: Client, home: str):
+    file = uploaded(alice, home, "tagged.txt")["id"]
+    assert patched(alice, file, tags=[" red ", "red", "", "blue"]).json["data"]["attributes"]["tags"] == ["red", "blue"]
+    assert "tags" not in patched(alice, file, tags=[" "]).json["data"]["attributes"]
+
+
+def test_a_date_is_in_gmt_whatever_it_says(alice: Client, home: str):
+    for zone in ("GMT", "MST"):
+        answer = upload(alice, home, f"dated-{zone}", Date=f"Mon, 02 Jan 2006 15:04:05 {zone}").json["data"]["attributes"]
+        assert (answer["created_at"], answer["updated_at"]) == ("2006-01-02T15:04:05Z", "2006-01-02T15:04:05Z")
+
+
+def test_where_nothing_can_be_put_is_no_parent(alice: Client):
+    missing = "Parent directory with given DirID does not exist"
+    assert is_error(upload(alice, "nowhere", "a.txt"), 404, missing)
+    assert is_error(alice.api("POST", "/files/?Type=directory&Path=/"), 404, missing)
+    assert is_error(upload(alice, TRASH, "a.txt"), 404, "Parent directory is in the trash")
+    assert is_error(upload(alice, "nowhere", "a/b"), 422, parameter="name")
+
+
+def test_a_time_before_1970_stands_for_none(alice: Client, home: str):
+    file = uploaded(alice, home, "timeless.txt")
+    attributes = patched(alice, file["id"], updated_at="0001-01-01T00:00:00Z", tags=["x"]).json["data"]["attributes"]
+    assert (attributes["updated_at"], attributes["tags"]) == (file["attributes"]["updated_at"], ["x"])
+
+
+def test_what_is_no_favorite_any_more_says_nothing_of_it(alice: Client, home: str):
+    file = uploaded(alice, home, "favorite.txt")["id"]
+    assert patched(alice, file, cozyMetadata={"favorite": True}).json["data"]["attributes"]["cozyMetadata"]["favorite"] is True
+    assert "favorite" not in patched(alice, file, cozyMetadata={"favorite": False}).json["data"]["attributes"]["cozyMetadata"]
 
 
 def test_roots_are_refused(alice: Client):
@@ -313,6 +401,10 @@ def test_only_what_a_token_names_is_seen_and_changed(alice: Client, home: str):
     assert guest.api("GET", f"/files/{other}").status == 403
     assert patched(guest, file["id"], dir_id=other).status == 403
     assert patched(guest, file["id"], dir_id=ROOT_DIR).status == 403
+    assert patched(guest, file["id"], dir_id="").status == 403
+    upwards = {"data": {"type": FILES, "relationships": {"parent": {"data": {"type": FILES, "id": ""}}}}}
+    assert guest.api("PATCH", f"/files/{file['id']}", upwards).status == 403
+    assert patched(alice, uploaded(alice, other, "up.txt")["id"], dir_id="").json["data"]["attributes"]["dir_id"] == ROOT_DIR
     assert guest.api("DELETE", f"/files/trash/{file['id']}").status == 403
     tagged = with_rules(alice, f"{FILES}:GET:seen:tags")
     assert tagged.api("GET", f"/files/{file['id']}").status == 403

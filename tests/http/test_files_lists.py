@@ -45,7 +45,8 @@ def test_a_query_finds_files_with_their_paths(alice: Client, home: str):
     assert "links" not in cut[0]
     assert cut[1]["attributes"] == {"name": "file.txt", "type": "file", "class": "text", "size": "5", "trashed": False}
     assert cut[1]["links"]["self"] == f"/files/{cut[1]['id']}"
-    assert find(alice, top, fields=["path"])["data"][1]["attributes"]["path"] == "/test_files_lists/query/file.txt"
+    placed = find(alice, top, fields=["path"])["data"][1]["attributes"]
+    assert (placed["path"], placed["dir_id"]) == ("/test_files_lists/query/file.txt", top)
 
 
 def test_a_query_goes_on_where_its_page_ended(alice: Client, home: str):

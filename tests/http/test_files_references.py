@@ -116,6 +116,18 @@ def test_folders_are_left_out_on_devices(alice: Client, home: str):
     assert alice.api("POST", list_path, {"data": [{"type": FILES, "id": file["id"]}]}).status == 400
 
 
+def test_what_a_document_points_at_is_a_folder_or_file_whatever_its_type_says(alice: Client, home: str):
+    ids = [uploaded(alice, home, f"typed-{number}")["id"] for number in range(2)]
+    path = f"/data/{ALBUMS}/typed/relationships/references"
+    assert alice.api("POST", path, {"data": [{"id": ids[0]}, {"type": "io.cozy.photos", "id": ids[1]}]}).status == 204
+    listed = alice.api("GET", path).json
+    assert (listed["meta"]["count"], {one["type"] for one in listed["data"]}) == (2, {FILES})
+    assert alice.api("DELETE", path, {"data": {"id": ids[0]}}).status == 204
+    assert [one["id"] for one in alice.api("GET", path).json["data"]] == ids[1:]
+    empty = alice.api("GET", f"/data/{ALBUMS}/nothing/relationships/references?include=files").json
+    assert (empty["data"], "included" in empty) == ([], False)
+
+
 @pytest.mark.parametrize(
     "body", [None, {}, {"data": "x"}, {"data": [{}]}, {"data": [{"type": ALBUMS}]}, {"data": [{"type": ALBUMS, "id": 5}]}]
 )

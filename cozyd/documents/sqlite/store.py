@@ -259,7 +259,7 @@ class SqliteStore:
             self._react(transaction, changes, react)
             for names, limit in while_totals:
                 if transaction.total([self._tables.projection(name) for name in names]) > limit:
-                    raise QuotaExceeded("There is not enough room left")
+                    raise QuotaExceeded("The file is too big and exceeds the disk quota")
 
         if any(_is_alone(write.ref) for write in batch):
             with self._transaction() as (transaction, changes):

@@ -69,6 +69,9 @@ def test_a_date_makes_the_file_s_own(files: Files):
     file = write(files, root(files), "p.jpg", picture("JPEG", exif=with_exif()))
     assert file.stored.doc["created_at"] == "2020-06-07T06:09:10Z"
     assert file.stored.doc["metadata"]["width"] == 40
+    assert file.stored.doc["updated_at"] > "2020-06-07T06:09:10Z"
+    older = write(files, root(files), "q.jpg", picture("JPEG", exif=with_exif()), updated_at="2001-01-01T00:00:00Z")
+    assert older.stored.doc["updated_at"] == "2020-06-07T06:09:10Z"
     assert taken({"datetime": "1980-01-01T00:00:00Z"}) is None
     assert taken({"datetime": 5}) is None
 
@@ -88,6 +91,24 @@ def test_music_tells_its_tags():
 def test_a_shortcut_tells_where_it_leads():
     found = extract("application/internet-shortcut", b"[InternetShortcut]\r\nURL=https://example.org/a?b\r\n", AT)
     assert found["target"] == {"url": "https://example.org/a?b"}
+
+
+def test_what_the_sender_tells_stays_beside_what_the_content_says(files: Files):
+    told = {"datetime": "2010-01-01T00:00:00Z", "target": {"title": "A note"}, "width": 7}
+    text = write(files, root(files), "a.txt", metadata=told, created_at="2015-01-01T00:00:00Z")
+    assert (text.metadata, text.stored.doc["created_at"]) == (told, "2015-01-01T00:00:00Z")
+    shortcut = write(files, root(files), "a.url", b"[InternetShortcut]\nURL=https://example.org/\n", metadata=told)
+    assert (shortcut.metadata["target"], shortcut.metadata["extractor_version"]) == ({"title": "A note"}, 2)
+    image = write(files, root(files), "a.png", picture("PNG"), metadata=told, created_at="2015-01-01T00:00:00Z")
+    assert (image.metadata["width"], image.metadata["datetime"]) == (40, "2015-01-01T00:00:00Z")
+
+
+def test_an_image_that_does_not_say_when_keeps_the_age_of_the_one_it_replaces(files: Files):
+    first = write(files, root(files), "r.png", picture("PNG"), created_at="2015-01-01T00:00:00Z", updated_at="2016-01-01T00:00:00Z")
+    second = write(files, root(files), "r.png", picture("PNG", (50, 30)), over=first, updated_at="2017-01-01T00:00:00Z")
+    doc = second.stored.doc
+    assert (doc["created_at"], doc["updated_at"]) == ("2015-01-01T00:00:00Z", "2017-01-01T00:00:00Z")
+    assert (doc["metadata"]["datetime"], doc["metadata"]["width"]) == ("2015-01-01T00:00:00Z", 50)
 
 
 def test_other_types_say_nothing():
