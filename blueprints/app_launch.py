@@ -11,14 +11,21 @@ from blueprints import _app_pages, _jsonapi, _warnings
 from blueprints._jobs import trigger_resource
 from blueprints._request import SESSION_COOKIE, Service, allow, asks, body_bytes, credentials, flag, instance, principal
 from cozyd import jsons
-from cozyd.errors import Forbidden, Invalid
+from cozyd.errors import BadRequest, Forbidden, Invalid
 from cozyd.jobs.triggers import NewTrigger
 from cozyd.permissions import Action
 
 service = Service("app_launch", __name__)
 log = logging.getLogger("cozyd.apps")
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
 LONGEST_LINE, MOST_LINES = 2000, 100
 LOGS = "io.cozy.apps.logs"
 DEFAULT_HOURS = (0, 5)
@@ -46,31 +53,50 @@ def open_app(slug: str) -> Response:
 @service.post("/konnectors/<slug>/logs", access=asks("POST"))
 def logs(slug: str) -> Response:
     """Lines of an app's own log, into the server's."""
-    who = principal()
+    who, kind = principal(), "konnector" if request.path.startswith("/konnectors/") else "app"
     if not who.everything:
         allow("POST", LOGS)
+        if who.kind != kind:
+            raise Forbidden
         slug = who.id
-    given = jsons.load(body_bytes() or b"[]")
-    lines = given if isinstance(given, list) else []
-    for line in lines[:MOST_LINES]:
-        level = line.get("level") if isinstance(line, dict) else None
-        if level not in LEVELS:
-            raise Invalid("A line has a level", source="/level")
-        log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", slug, str(line.get("msg", ""))[:LONGEST_LINE])
+    if kind == "konnector":
+        instance().apps.get("konnector", slug)
+    for level, message in _lines(jsons.load(body_bytes())):
+        log.log(level, "%s: %s", slug, message)
     return Response(status=204)
+
+
+def _lines(given: Any) -> list[tuple[int, str]]:
+    """The lines that were sent, each with its level.
+
+    :raises BadRequest: they are no list of lines.
+    :raises Invalid: there is no such level.
+    """
+    if not isinstance(given, list | None) or not all(isinstance(line, dict) for line in given or ()):
+        raise BadRequest("JSON input is malformed or is missing mandatory fields")
+    found: list[tuple[int, str]] = []
+    for line in given or ():
+        level, message = str(line.get("level") or ""), str(line.get("msg") or "")
+        if level.lower() not in LEVELS:
+            raise Invalid(f"{level[:20]!r} is no level", source="/data/attributes/level")
+        found.append((LEVELS[level.lower()], message[:LONGEST_LINE]))
+    return found[:MOST_LINES]
 
 
 @service.post("/konnectors/<slug>/trigger", access=asks("POST"))
 def make_trigger(slug: str) -> Response:
     """Have a konnector run as often as its manifest says."""
     here = instance()
-    message: dict[str, Any] = {"konnector": slug}
-    if request.args.get("AccountID"):
-        message["account"] = request.args["AccountID"]
+    message: dict[str, Any] = {"account": request.args.get("AccountID", ""), "konnector": slug}
     action: Action = "POST"
     allow(action, "io.cozy.triggers", {"worker": "konnector", "message": message})
     konnector = here.apps.get("konnector", slug)
-    trigger = here.jobs.triggers.create(NewTrigger("@cron", cron_of(slug, konnector.doc), "konnector", message, made_by=slug))
+    if _saves_files(konnector.doc):
+        message["folder_to_save"] = "yes"  # its first run puts the folder in its place
+    who = principal()
+    made_by = who.id if who.kind in ("app", "konnector", "client") else ""
+    new = NewTrigger("@cron", cron_of(slug, konnector.doc), "konnector", message, made_by=made_by, changed_by=made_by)
+    trigger = here.jobs.triggers.create(new)
     if flag("ExecNow"):
         here.jobs.triggers.launch(trigger.id)
     return _jsonapi.answer(trigger_resource(trigger), status=201)
@@ -91,6 +117,15 @@ def cron_of(slug: str, manifest: Mapping[str, Any]) -> str:
         case "monthly":
             return f"0 {minute} {hour} {day % 28 + 1} * *"
     return f"0 {minute} {hour} * * {day % 7}"
+
+
+def _saves_files(manifest: Mapping[str, Any]) -> bool:
+    """Whether a konnector has a folder of its own: its manifest names some, or asks for one."""
+    if isinstance(manifest.get("folders"), list):
+        return True
+    fields = manifest.get("fields")
+    advanced = fields.get("advanced_fields") if isinstance(fields, dict) else None
+    return isinstance(advanced, dict) and advanced.get("folderPath") is not None
 
 
 def _are_hours(given: Any) -> bool:

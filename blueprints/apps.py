@@ -1,5 +1,6 @@
 """`/apps` and `/konnectors`: install, update, remove, icons, archives (docs/http/apps.md)."""
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from flask import Response, request
 
 from blueprints import _jsonapi
 from blueprints._answers import redirect
-from blueprints._request import Service, allow, asks, by_secret, flag, instance, logged_in, number, principal
+from blueprints._request import Service, allow, asks, by_secret, flag, instance, logged_in, principal
 from cozyd import jsons
 from cozyd.apps import DOCTYPES, Kind, Order
 from cozyd.apps.runs import Run
@@ -38,7 +39,7 @@ def list_apps() -> Response:
     """What is installed, by slug."""
     kind = _kind()
     allow("GET", DOCTYPES[kind])
-    limit = number("limit", 0) or PAGE
+    limit = _limit()
     found = instance().apps.list(kind, start=request.args.get("start_key", ""), limit=limit + 1)
     links = {}
     if len(found) > limit:
@@ -62,7 +63,8 @@ def install(slug: str) -> Response:
     """Install an app; by `Accept: text/event-stream` each state is told as it comes."""
     source = request.args.get("Source") or f"registry://{slug}/stable"
     _check_right("POST", source)
-    return _followed(Order(_kind(), slug, source, parameters=_parameters(source)), update=False)
+    order = Order(_kind(), slug, source, parameters=_parameters(source), deactivated=request.args.get("Deactivated") == "true")
+    return _followed(order, update=False)
 
 
 @service.put("/<slug>", access=asks("POST"))
@@ -115,7 +117,7 @@ def download(slug: str, version: str = "") -> Response:
     if str(app.doc.get("source") or "").startswith("registry://"):
         return redirect(_absolute(str(instance().apps.registries.version(slug, wanted)["url"])), 303)
     if wanted != app.doc.get("version"):
-        raise PreconditionFailed("Only the installed version can be had", source="version")
+        raise PreconditionFailed("code for this version is not available", source="version")
     answer = Response(instance().apps.archive(app), content_type="application/gzip")
     answer.headers["Content-Disposition"] = f'attachment; filename="{slug}.tar.gz"'
     return answer
@@ -126,6 +128,12 @@ def download(slug: str, version: str = "") -> Response:
 
 def _base(kind: Kind) -> str:
     return "/konnectors" if kind == "konnector" else "/apps"
+
+
+def _limit() -> int:
+    """How many are in a page; what is no number is as if nothing was said, as in the reference."""
+    text = request.args.get("limit", "")
+    return int(text) if text.isdecimal() and 0 < len(text) < 7 and int(text) else PAGE
 
 
 def _found(action: Action, slug: str) -> Stored:
@@ -167,16 +175,21 @@ def _check_right(action: Action, source: str) -> None:
 
 def _parameters(source: str) -> Mapping[str, Any] | None:
     given = request.args.get("Parameters")
-    if not given or source.startswith("registry://"):
-        return None
-    return jsons.load_object(given)
+    found = jsons.load_object(given) if given else None
+    return None if source.startswith("registry://") else found
 
 
 def _followed(order: Order, *, update: bool) -> Response:
     """Begin, or go on watching: this request runs again whenever something is new."""
     apps, key = instance().apps, str(request.environ["cozyd.request_id"])
-    run = apps.begin(order, key, update=update)
-    if request.headers.get("Accept") == STREAM:
+    is_stream = request.headers.get("Accept") == STREAM
+    try:
+        run = apps.begin(order, key, update=update)
+    except CozyError as error:
+        if not is_stream:
+            raise
+        return _last(_frame("error", error.detail))
+    if is_stream:
         return _streamed(run, order.kind, key)
     if run.error is not None:
         apps.finish(key)
@@ -190,12 +203,23 @@ def _streamed(run: Run, kind: Kind, key: str) -> Response:
     is_done = run.done
     states: Sequence[Mapping[str, Any]] = run.states[run.said :]
     run.said += len(states)
-    frames = b"".join(b"event: state\r\ndata: %b\r\n\r\n" % jsons.dump({"data": _resource(kind, state)}) for state in states)
+    frames = b"".join(_frame("state", {"data": _resource(kind, state)}) for state in states)
     if not is_done:
-        raise Park(instance().prefix, (DOCTYPES[kind],), _in(HEARTBEAT), say=frames or STILL, type=STREAM)
+        now = time.monotonic()
+        say = frames or (STILL if now >= run.silent_until else b"")
+        run.silent_until = now + HEARTBEAT if say else run.silent_until
+        raise Park(instance().prefix, (DOCTYPES[kind],), _in(HEARTBEAT), say=say, type=STREAM)
     if run.error is not None:
-        frames += b"event: error\r\ndata: %b\r\n\r\n" % jsons.dump(run.error.detail)
+        frames += _frame("error", run.error.detail)
     instance().apps.finish(key)
+    return _last(frames)
+
+
+def _frame(event: str, data: Any) -> bytes:
+    return b"event: %b\r\ndata: %b\r\n\r\n" % (event.encode(), jsons.dump(data))
+
+
+def _last(frames: bytes) -> Response:
     return Response(frames, content_type=STREAM, headers={"Cache-Control": "no-store"})
 
 

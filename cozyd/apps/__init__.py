@@ -134,6 +134,7 @@ class Apps:
         if known is not None:
             return known
         self._check(order)
+        self._installer.check(order, update=update)
         work = self._installer.update if update else self._installer.install
 
         def perform(tell: Tell) -> None:
@@ -198,9 +199,13 @@ class Apps:
         """
         doc = app.doc
         channel = channel_named(str(doc.get("source") or ""))
-        if channel is not None and _is_news(self.registries.latest(str(doc["slug"]), channel), doc, channel):
+        if channel is None:
+            return app
+        latest = self.registries.latest(str(doc["slug"]), channel)
+        if _is_news(latest, doc, channel):
             return self._installer.update(Order(_kind_of(app), str(doc["slug"])), lambda _state: None)
-        return app
+        is_newest = latest["version"] == doc.get("version")
+        return self._installer.wait_no_more(app) if is_newest and doc.get("available_version") else app
 
     def _is_due(self, app: Stored) -> bool:
         follows = self._looks() and channel_named(str(app.doc.get("source") or "")) is not None
@@ -252,20 +257,23 @@ class Apps:
             return ()
 
     def _tell(self, order: Order, key: str) -> None:
-        """Tell realtime, and wake the request that waits."""
+        """Tell realtime how far a run is, or that it failed, and wake the request that waits."""
         run = self._house.runs.get(key)
         if run is None:
             return
         doctype = DOCTYPES[order.kind]
-        state = run.states[-1] if run.states else {}
-        if run.error is not None or state.get("state") in ("installing", "upgrading", "errored"):
+        if isinstance(run.error, Conflict):
+            return  # somebody else installs it: nothing is wrong with the app
+        stored = self._installer.find(order.kind, order.slug)
+        state = run.states[-1] if run.states else stored.doc if stored is not None else {"slug": order.slug, "source": order.source}
+        if run.error is not None:
+            state = {**state, "state": "errored", "error": run.error.detail}
+        if state.get("state") in ("installing", "upgrading", "errored"):
             text = {name: value for name, value in state.items() if name not in ("_id", "_rev")}
             made = Stored(Ref(doctype, f"{doctype}/{order.slug}"), "", jsons.dump(text))
             self._docs.tell([Change("UPDATED", made)])
-        else:
-            stored = self._installer.find(order.kind, order.slug)
-            if stored is not None:
-                self._docs.tell([Change("UPDATED", stored)])
+        elif stored is not None:
+            self._docs.tell([Change("UPDATED", stored)])
 
 
 def _kind_of(app: Stored) -> Kind:

@@ -31,6 +31,7 @@ PLATFORM = frozenset(
 CERTIFIED = frozenset(("io.cozy.certified.carbon_copy", "io.cozy.certified.electronic_safe"))
 """What a konnector may add without asking: it lets it mark files as the very ones that a service has."""
 DIGEST = "digest"
+NEVER = "0001-01-01T00:00:00Z"
 _CHANGING = ("updated_at", "created_at", "services")
 
 
@@ -41,6 +42,7 @@ class Order:
     :param source: empty: of an update, the one it came from.
     :param acked: new permissions and terms are accepted.
     :param parameters: of a konnector.
+    :param deactivated: what is installed is `installed` at its end, not `ready`.
     """
 
     kind: Kind
@@ -48,6 +50,7 @@ class Order:
     source: str = ""
     acked: bool = False
     parameters: Mapping[str, Any] | None = None
+    deactivated: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,17 +90,28 @@ class Installer:
         except NotFound:
             return None
 
+    def check(self, order: Order, *, update: bool) -> None:
+        """What can be told before anything is fetched.
+
+        :raises Conflict: what is to be installed is there.
+        :raises NotFound: what is to be updated is not.
+        """
+        known = self.find(order.kind, order.slug)
+        if update and known is None:
+            raise NotFound("Application is not installed")
+        if not update and known is not None and not _was_developed(known):
+            raise Conflict("Application with same slug already exists")
+
     def install(self, order: Order, tell: Tell) -> Stored:
         """Install an app.
 
-        :param tell: is told `installing`, then `ready` or `errored`.
+        :param tell: is told the document with the state `installing`.
         :raises Conflict: it is installed already.
         :raises CozyError: what went wrong with its source.
         """
         with self._held(order.slug):
+            self.check(order, update=False)
             known = self.find(order.kind, order.slug)
-            if known is not None and not _was_developed(known):
-                raise Conflict("Application is already installed")
             return self._run(order if known is None else replace(order, acked=True), order.source, known, tell)
 
     def update(self, order: Order, tell: Tell) -> Stored:
@@ -110,6 +124,10 @@ class Installer:
             if old is None:
                 raise NotFound("Application is not installed")
             return self._run(order, order.source or str(old.doc.get("source") or ""), old, tell)
+
+    def wait_no_more(self, app: Stored) -> Stored:
+        """The app without the version that waited for consent: its channel has none that is newer any more."""
+        return self._docs.commit([Write(app.ref, patch={"available_version": ...}, rev=app.rev)])[0].made
 
     def develop(self, manifest: Manifest, source: str) -> Stored:
         """Have an app's document and permissions be what the manifest in its folder says."""
@@ -145,20 +163,14 @@ class Installer:
         return self._locks.hold(f"app-{slug}/{self._prefix}", wait=WAIT, ttl=120)
 
     def _run(self, order: Order, source: str, old: Stored | None, tell: Tell) -> Stored:
-        state: dict[str, Any] = {"_id": f"{DOCTYPES[order.kind]}/{order.slug}", "slug": order.slug, "source": source}
-        try:
-            with self._bundles.scratch() as scratch:
-                fetched = self._sources.fetch(source, order.kind, order.slug, scratch)
-                if old is not None and self._is_whole(old) and _is_same(fetched, old, source, order):
-                    return old
-                if old is not None and not order.acked and self._waits(fetched.manifest, old):
-                    return self._postpone(fetched, source, old)
-                state = self._document(order, fetched, source, old) | {"state": "upgrading" if old else "installing"}
-                tell(state)
-                return self._finish(order, fetched, source, old, self._files(fetched, scratch / "files").digest)
-        except CozyError as error:
-            tell(state | {"state": "errored", "error": error.detail})
-            raise
+        with self._bundles.scratch() as scratch:
+            fetched = self._sources.fetch(source, order.kind, order.slug, scratch)
+            if old is not None and self._is_whole(old) and _is_same(fetched, old, source, order):
+                return old
+            if old is not None and not order.acked and self._waits(fetched.manifest, old):
+                return self._postpone(fetched, source, old)
+            tell(self._document(order, fetched, source, old) | _on_its_way(fetched, old))
+            return self._finish(order, fetched, source, old, self._files(fetched, scratch / "files").digest)
 
     def _files(self, fetched: Fetched, files: Path) -> Bundle:
         """The files, fetched unless they are known from another instance's install."""
@@ -205,9 +217,12 @@ class Installer:
         body = document(
             fetched.manifest, source=source, version=fetched.version, checksum=fetched.checksum, created_at=created, updated_at=now
         )
-        if order.kind == "konnector":
-            kept = old.doc.get("parameters") if old is not None else None
-            body["parameters"] = order.parameters if order.parameters is not None else kept or fetched.manifest.body.get("parameters")
+        if order.deactivated or (old is not None and old.doc.get("state") == "installed"):
+            body["state"] = "installed"
+        given = (order.parameters, body.pop("parameters", None), old.doc.get("parameters") if old is not None else None)
+        parameters = next((one for one in given if one is not None), None)
+        if order.kind == "konnector" and parameters is not None:
+            body["parameters"] = parameters
         return body | dict(order.extra)
 
     def _permissions(self, order: Order, manifest: Manifest, old: Stored | None) -> Write:
@@ -247,6 +262,14 @@ class Installer:
             return old
         patch = {"available_version": fetched.version, "source": source}
         return self._docs.commit([Write(old.ref, patch=patch, rev=old.rev)])[0].made
+
+
+def _on_its_way(fetched: Fetched, old: Stored | None) -> dict[str, Any]:
+    """What a document is told with until its files are there, as the reference's: the manifest's own version, and no times."""
+    told = {"version": fetched.manifest.version, "checksum": "", "updated_at": NEVER}
+    if old is None:
+        return told | {"state": "installing", "created_at": NEVER}
+    return told | {"state": "upgrading", "_rev": old.rev}
 
 
 def _was_developed(app: Stored) -> bool:

@@ -11,6 +11,7 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Ref
 from cozyd.errors import Conflict, CozyError, NotFound
 from cozyd.jobs import Jobs
+from cozyd.jobs.trigger import CLIENT
 
 log = logging.getLogger("cozyd.apps")
 
@@ -32,7 +33,7 @@ class Leaving:
 
     def accounts_of(self, slug: str) -> Sequence[Ref]:
         """The accounts that a konnector runs with."""
-        messages = [trigger.message for trigger in self._jobs.triggers.all() if trigger.worker == KONNECTOR]
+        messages = [trigger.message for trigger in self._jobs.triggers.all() if trigger.worker in (KONNECTOR, CLIENT)]
         wanted = {one.get("account") for one in messages if isinstance(one, dict) and one.get("konnector") == slug}
         ids = sorted(id for id in wanted if isinstance(id, str) and id)
         return [stored.ref for stored in self._docs.get_many(ACCOUNTS, ids) if stored is not None] if ids else []

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from cozyd import jsons
 from cozyd.errors import BadRequest, CozyError, Invalid
-from cozyd.permissions import Rule, parse_set
+from cozyd.permissions import Rule, parse_set, write_actions, write_set
 
 Kind = Literal["webapp", "konnector"]
 DOCTYPES: Mapping[Kind, str] = {"webapp": "io.cozy.apps", "konnector": "io.cozy.konnectors"}
@@ -143,7 +143,7 @@ def match(routes: Mapping[str, Route], path: str) -> tuple[Route, str] | None:
 
 
 def document(manifest: Manifest, *, source: str, version: str, checksum: str, created_at: str, updated_at: str) -> dict[str, Any]:
-    """The document of an installed app."""
+    """The document of an installed app; of a konnector, terms and notifications are as its manifest has them, if it has any."""
     body = {name: value for name, value in manifest.body.items() if name not in _OWNED}
     body |= {
         "_id": f"{DOCTYPES[manifest.kind]}/{manifest.slug}",
@@ -153,17 +153,17 @@ def document(manifest: Manifest, *, source: str, version: str, checksum: str, cr
         "state": "ready",
         "version": version,
         "checksum": checksum,
-        "terms": dict(manifest.terms),
-        "permissions": manifest.body.get("permissions") or {},
-        "notifications": manifest.body.get("notifications"),
+        "permissions": _written_rules(manifest),
         "created_at": created_at,
         "updated_at": updated_at,
     }
     if manifest.kind == "webapp":
-        body["routes"] = _written(routes_of(manifest.body))
-        body["intents"] = manifest.body.get("intents")
-        body["services"] = {name: {"debounce": "", "trigger": "", **service} for name, service in manifest.services.items()} or None
-        body["locales"] = manifest.body.get("locales")
+        body |= {
+            "terms": dict(manifest.terms),
+            "routes": _written_routes(manifest.body),
+            "services": {name: _written_service(service) for name, service in manifest.services.items()} or None,
+        }
+        body |= {name: manifest.body.get(name) for name in ("intents", "locales", "notifications")}
     return body
 
 
@@ -175,8 +175,31 @@ def localised(body: Mapping[str, Any], locale: str) -> str:
     return str(name or body.get("name") or body.get("slug") or "")
 
 
-def _written(routes: Mapping[str, Route]) -> dict[str, Any]:
-    return {path: {"folder": f"/{route.folder}", "index": route.index, "public": route.public} for path, route in routes.items()}
+def _written_routes(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Its routes with all that one has, and the one that there is without any."""
+    known = routes_of(body)
+    given = body.get("routes")
+    if not given:
+        return {path: {"folder": f"/{route.folder}", "index": route.index, "public": route.public} for path, route in known.items()}
+    return {
+        path: {"folder": route.get("folder") or "", "index": route.get("index") or "", "public": route.get("public") is True}
+        for path, route in given.items()
+    }
+
+
+def _written_service(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A service with all that one has; which trigger it has is not the manifest's to say."""
+    return {name: given.get(name) or "" for name in ("type", "file", "debounce", "trigger")} | {"trigger_id": ""}
+
+
+def _written_rules(manifest: Manifest) -> dict[str, Any]:
+    """Its permissions as the reference has them: `ALL` is no verb."""
+    found = write_set(manifest.rules)
+    for title, rule in (manifest.body.get("permissions") or {}).items():
+        verbs = rule.get("verbs") or ()
+        if verbs and "ALL" not in verbs and "verbs" not in found[title]:
+            found[title]["verbs"] = write_actions(verbs)
+    return found
 
 
 def _stays_inside(path: str) -> bool:

@@ -25,6 +25,8 @@ class Run:
     :ivar states: documents, in the order they were told.
     :ivar error: why it failed.
     :ivar done: whether it has ended.
+    :ivar said: how many of the states whoever watches was told.
+    :ivar silent_until: when whoever watches has to hear something again, in monotonic seconds.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,7 @@ class Run:
         self.error: CozyError | None = None
         self.done = False
         self.said = 0
+        self.silent_until = 0.0
 
     def perform(self, work: Callable[[Tell], Any], after: Callable[[], None]) -> None:
         """Do it.

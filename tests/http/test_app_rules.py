@@ -13,6 +13,7 @@ from cozyd.apps.manifest import Kind
 from cozyd.auth import Credentials
 from cozyd.config import Apps, Server
 from cozyd.documents.store import Change, Write
+from cozyd.errors import Conflict, NotFound
 from cozyd.realtime import Park
 from tests.support import apps
 from tests.support.inprocess import Place, Tenant
@@ -139,7 +140,14 @@ def test_lines_of_an_app_are_in_the_servers_log_under_its_own_name(alice: Tenant
         "tiny: about error",
     ]
     refused = alice.app("POST", "/apps/tiny/logs", [{"level": "loud", "msg": "x"}], slug="tiny", scope=SCOPE)
-    assert (refused.status_code, json.loads(refused.data)["errors"][0]["source"]) == (422, {"pointer": "/level"})
+    assert (refused.status_code, json.loads(refused.data)["errors"][0]["source"]) == (
+        422,
+        {"pointer": "/data/attributes/level"},
+    )
+    for body, status in (([], 204), (None, 204), ({}, 400), ([5], 400), ([{"level": "WARN", "msg": "x"}], 204)):
+        assert alice.app("POST", "/apps/tiny/logs", json.dumps(body).encode(), slug="tiny", scope=SCOPE).status_code == status, body
+    assert alice.app("POST", "/konnectors/tiny/logs", lines, slug="tiny", scope=SCOPE).status_code == 403
+    assert alice.cli("POST", "/apps/tiny/logs", lines, scope=SCOPE).status_code == 403
     assert alice.app("POST", "/apps/tiny/logs", lines, slug="tiny", scope="io.cozy.files").status_code == 403
     assert alice.app("POST", "/apps/tiny/logs", lines, slug="tiny", scope=SCOPE).status_code == 204
 
@@ -175,6 +183,70 @@ def test_an_app_that_an_application_is_linked_to_stays(alice: Tenant, tmp_path: 
     assert (refused.status_code, "linked OAuth client" in refused.text) == (400, True)
     alice.instance.auth.clients.remove(client)
     assert alice.cli("DELETE", "/apps/tiny", scope="io.cozy.apps").status_code == 200
+
+
+def test_a_konnector_s_document_has_what_its_manifest_has(alice: Tenant, tmp_path: Path):
+    files = {"manifest.konnector": json.dumps({"type": "konnector", "version": "1.0.0", "parameters": {"a": 1}}).encode()}
+    source = apps.folder(tmp_path / "k", files).as_uri()
+    installed = alice.instance.apps.install(Order("konnector", "bare", source, parameters={"b": 2}), lambda _: None).doc
+    assert installed["parameters"] == {"b": 2}
+    assert not {"terms", "notifications", "routes", "services"} & set(installed)
+    assert alice.instance.apps.update(Order("konnector", "bare"), lambda _: None).doc["parameters"] == {"a": 1}, "the manifest's are newer"
+    apps.folder(tmp_path / "k", {"manifest.konnector": json.dumps({"type": "konnector", "terms": {"id": 1, "version": "1"}}).encode()})
+    updated = alice.instance.apps.update(Order("konnector", "bare", acked=True), lambda _: None).doc
+    assert (updated["terms"], updated["parameters"]) == ({"id": 1, "version": "1"}, {"a": 1})
+    files = {"manifest.konnector": json.dumps({"type": "konnector"}).encode()}
+    plain = alice.instance.apps.install(Order("konnector", "plain", apps.folder(tmp_path / "p", files).as_uri()), lambda _: None)
+    assert "parameters" not in plain.doc
+
+
+def test_routes_services_and_rights_are_as_the_manifest_says(alice: Tenant, tmp_path: Path):
+    routes = {"/": {"folder": "build", "index": "index.html"}, "/public": {"folder": "/", "public": True}}
+    rights = {
+        "all": {"type": "io.cozy.files", "verbs": ["ALL"]},
+        "some": {"type": "io.cozy.contacts", "verbs": ["POST", "GET"]},
+        "each": {"type": "io.cozy.bills", "verbs": ["DELETE", "PATCH", "PUT", "POST", "GET"]},
+    }
+    services = {"tidy": {"file": "tidy.js", "trigger_id": "of another"}}
+    doc = installed(alice, tmp_path / "tiny", routes=routes, permissions=rights, services=services)
+    assert doc["routes"] == {
+        "/": {"folder": "build", "index": "index.html", "public": False},
+        "/public": {"folder": "/", "index": "", "public": True},
+    }
+    assert doc["permissions"] == {
+        "all": {"type": "io.cozy.files"},
+        "some": {"type": "io.cozy.contacts", "verbs": ["GET", "POST"]},
+        "each": {"type": "io.cozy.bills", "verbs": ["GET", "POST", "PUT", "PATCH", "DELETE"]},
+    }
+    assert doc["services"] == {"tidy": {"type": "", "file": "tidy.js", "debounce": "", "trigger": "", "trigger_id": ""}}
+
+
+def test_an_app_may_be_installed_without_being_ready(alice: Tenant, tmp_path: Path):
+    source = apps.folder(tmp_path / "tiny").as_uri()
+    assert alice.instance.apps.install(Order("webapp", "tiny", source, deactivated=True), lambda _: None).doc["state"] == "installed"
+    assert alice.instance.apps.update(Order("webapp", "tiny"), lambda _: None).doc["state"] == "installed"
+
+
+def test_nothing_is_told_of_an_app_that_somebody_else_installs_again(alice: Tenant, tmp_path: Path):
+    installed(alice, tmp_path / "tiny")
+    order = Order("webapp", "tiny", (tmp_path / "tiny").as_uri())
+    with pytest.raises(Conflict):
+        alice.instance.apps.begin(order, "again", update=False)
+    with pytest.raises(NotFound):
+        alice.instance.apps.begin(Order("webapp", "other"), "other", update=True)
+
+
+def test_a_konnector_s_trigger_names_its_account_and_asks_for_a_folder(alice: Tenant, tmp_path: Path):
+    for slug, more in (("plain", {}), ("papers", {"folders": []}), ("fields", {"fields": {"advanced_fields": {"folderPath": {}}}})):
+        manifest = json.dumps({"type": "konnector", "frequency": "daily"} | more).encode()
+        folder = apps.folder(tmp_path / slug, {"manifest.konnector": manifest})
+        alice.instance.apps.install(Order("konnector", slug, folder.as_uri()), lambda _: None)
+        answer = alice.app("POST", f"/konnectors/{slug}/trigger?AccountID=a", slug="home", scope="io.cozy.triggers")
+        made = json.loads(answer.data)["data"]
+        wanted = {"account": "a", "konnector": slug} | ({"folder_to_save": "yes"} if more else {})
+        assert (made["attributes"]["message"], made["attributes"]["worker"]) == (wanted, "konnector")
+        assert made["attributes"]["cozyMetadata"]["createdByApp"] == "home"
+        assert [one["slug"] for one in made["attributes"]["cozyMetadata"]["updatedByApps"]] == ["home"]
 
 
 # -- hosts ----------------------------------------------------------------------------------------------------------------

@@ -101,6 +101,30 @@ def test_an_install_tells_each_state_as_it_comes(cli: Client, slug: str, app: Pa
     }
 
 
+@pytest.mark.parametrize(
+    ("method", "source", "why"),
+    [
+        ("POST", "ftp://example.org/x", "Invalid or not supported source scheme"),
+        ("POST", "file:///nowhere/at/all", "Application manifest is not reachable"),
+        ("PUT", "", "Application is not installed"),
+    ],
+)
+def test_what_goes_wrong_is_an_event_of_the_stream(cli: Client, slug: str, method: str, source: str, why: str):
+    answer = cli.api(method, f"/apps/{slug}?Source={quote(source, safe='')}", **STREAM)
+    assert (answer.status, events(answer)) == (200, [("error", why)])
+
+
+def test_what_is_on_its_way_has_the_manifest_s_version_and_no_times(cli: Client, slug: str, app: Path):
+    (_, first), (_, last) = events(install(cli, slug, app.as_uri(), **STREAM))
+    began, done = first["data"], last["data"]
+    assert (began["meta"], began["attributes"]["version"], began["links"]["icon"]) == ({}, "1.0.0", f"/apps/{slug}/icon/1.0.0")
+    assert {began["attributes"][name] for name in ("created_at", "updated_at")} == {"0001-01-01T00:00:00Z"}
+    assert done["attributes"]["version"].startswith("1.0.0-")
+    (_, again), _ = events(cli.api("PUT", f"/apps/{slug}", **STREAM))
+    assert (again["data"]["attributes"]["state"], again["data"]["meta"]) == ("upgrading", done["meta"])
+    assert again["data"]["attributes"]["created_at"] == done["attributes"]["created_at"]
+
+
 def test_without_an_event_stream_the_answer_comes_when_the_manifest_is_read(cli: Client, slug: str, app: Path):
     answer = install(cli, slug, app.as_uri())
     assert (answer.status, answer.json["data"]["id"], answer.json["data"]["attributes"]["state"]) == (
@@ -313,6 +337,7 @@ def test_konnectors_are_listed_apart(cli: Client, slug: str, tmp_path: Path):
 def test_lists_come_in_pages(cli: Client, slug: str, app: Path):
     for letter in "abc":
         ready(cli, f"page-{letter}", app.as_uri())
+    assert all(cli.api("GET", f"/apps/?limit={limit}").json["meta"]["count"] >= 2 for limit in ("x", "-1", "0", "9999999999"))
     first = cli.api("GET", "/apps/?limit=1&start_key=io.cozy.apps/page-a").json
     assert ([one["id"] for one in first["data"]], first["meta"]) == (["io.cozy.apps/page-a"], {"count": 1})
     assert first["links"]["next"].endswith("/apps/?limit=1&start_key=io.cozy.apps/page-b")
