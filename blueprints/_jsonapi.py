@@ -13,8 +13,8 @@ MEDIA_TYPE = "application/vnd.api+json"
 WORTH_PACKING, PACKING = 1024, 4
 """From how many bytes on an answer is packed, and how hard."""
 Resource = dict[str, Any]
-_OF_THE_STORE = frozenset(("missing", "deleted", "Database does not exist."))
-"""Reasons of a document that is not there: the store's own short name is the title then."""
+_OF_THE_STORE = frozenset(("missing", "deleted", "Database does not exist.", "Document update conflict."))
+"""Reasons that the store gives: its own short name is the title then."""
 
 
 def resource(

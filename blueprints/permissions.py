@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Response, request
 
@@ -10,16 +11,17 @@ from blueprints._answers import echo_origin, preflight, private
 from blueprints._documents import answer
 from blueprints._login import refused, sentence_of
 from blueprints._request import Service, allow, body, by_secret, credentials, flag, instance, known, number, principal, public
+from cozyd import jsons
 from cozyd.auth.links import Maker, Wanted
-from cozyd.auth.sets import APPS, KONNECTORS, PERMISSIONS, SHARINGS, is_expired, rules_of
-from cozyd.documents.store import Doc, Stored
+from cozyd.auth.sets import PERMISSIONS, SHARINGS, is_expired, rules_of
+from cozyd.documents.store import Doc, Key, Stored
 from cozyd.errors import BadRequest, BadToken, Forbidden, NotFound, TooManyRequests
 from cozyd.permissions import FILES, Principal, write_actions, write_set
 
 service = Service("permissions", __name__, url_prefix="/permissions", errors="rights")
 passwords = Service("link_passwords", __name__, errors="oauth")
 
-PAGE, LARGEST_PAGE = 30, 100
+PAGE, LARGEST_PAGE, MOST_SKIPPED = 30, 100, 10_000
 MOST_ASKED = 1000
 _CODES = ("codes", "shortcodes")
 _TYPES = {"client": "oauth", "link": "share"}
@@ -104,16 +106,16 @@ def list_links(doctype: str) -> Response:
         allow("GET", doctype)
     except Forbidden:
         raise Forbidden("You need GET permission on whole type to list its permissions", source="doctype") from None
-    limit = number("page[limit]", PAGE, low=1) or PAGE
-    limit = min(limit, LARGEST_PAGE)
-    after = request.args.get("page[cursor]")
+    limit = min(number("page[limit]", PAGE, low=1) or PAGE, LARGEST_PAGE)
+    skip = number("page[skip]", 0, high=MOST_SKIPPED) or 0
     auth, maker = instance().auth, _maker()
-    rows = auth.sets.by_doctype(doctype, after=((doctype, "share"), after) if after else None, limit=limit + 1)
+    rows = auth.sets.by_doctype(doctype, after=_after(doctype), limit=skip + limit + 1)[skip:]
     page = rows[:limit]
     found = [_resource(stored, codes=maker.principal.holds(rules_of(stored)) or _is_of(stored, maker)) for stored in page]
     links: dict[str, str] = {}
     if len(rows) > limit:
-        links["next"] = f"/permissions/doctype/{doctype}/shared-by-link?page[limit]={limit}&page[cursor]={page[-1].ref.id}"
+        cursor = jsons.dump([[doctype, "share"], page[-1].ref.id]).decode()
+        links["next"] = f"/permissions/doctype/{doctype}/shared-by-link?{urlencode({'page[cursor]': cursor, 'page[limit]': limit})}"
     return private(_jsonapi.answer(found, links=links, meta={"count": len(found)}))
 
 
@@ -200,13 +202,14 @@ def _patched(id: str) -> Response:
 def _app_set(kind: str, slug: str) -> str:
     stored = instance().auth.sets.of_app(kind, slug)
     if stored is None:
-        home = APPS if kind == "app" else KONNECTORS
-        raise NotFound(f"no permission doc for {home}/{slug}")
+        raise NotFound
     return stored.ref.id
 
 
 def _asked_documents() -> list[tuple[str, str]]:
     data = body().get("data")
+    if isinstance(data, dict):
+        data = [data]
     if not isinstance(data, list) or len(data) > MOST_ASKED:
         raise BadRequest(f"data must be a list of at most {MOST_ASKED} documents", source="/data")
     found = []
@@ -216,6 +219,20 @@ def _asked_documents() -> list[tuple[str, str]]:
             raise BadRequest("Each document needs a type and an id", source="/data")
         found.append((doctype, id))
     return list(dict.fromkeys(found))
+
+
+def _after(doctype: str) -> tuple[Key, str] | None:
+    """The link that a page begins behind; None: it is the first page.
+
+    :raises BadRequest: the cursor is none.
+    """
+    cursor = request.args.get("page[cursor]")
+    if not cursor:
+        return None
+    found = jsons.load(cursor)
+    if not (isinstance(found, list) and len(found) == 2 and found[0] == [doctype, "share"] and isinstance(found[1], str)):
+        raise _jsonapi.bad_cursor()
+    return (doctype, "share"), found[1]
 
 
 def _allow_reading(doctype: str, id: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from cozyd.documents.store import Doc, Stored
@@ -63,6 +63,7 @@ class Rule:
     :param actions: never empty; absent on the wire means all.
     :param selector: field the values are matched on; None = `_id`.
     :param values: empty: the whole type.
+    :param all_named: its actions are all there are, and were named one by one: they are written so again.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Rule:
     selector: str | None = None
     values: tuple[str, ...] = ()
     description: str = ""
+    all_named: bool = field(default=False, compare=False)
 
     def covers(self, action: Action, doctype: str) -> bool:
         """Whether the rule speaks of this action on this doctype at all."""
@@ -192,7 +194,8 @@ def _parse_rule(title: str, text: str) -> Rule:
     verbs, values = (part.split(",") for part in [*rest, "", ""][:2])
     if len(parts) > 2 and not all(values):
         raise _malformed()
-    return Rule(title, doctype, parse_actions(verbs if rest else ()), parts[3] if len(parts) > 3 else None, tuple(filter(None, values)))
+    selector = parts[3] if len(parts) > 3 else None
+    return Rule(title, doctype, parse_actions(verbs if rest else ()), selector, tuple(filter(None, values)), all_named=bool(rest))
 
 
 def parse_set(given: Any) -> tuple[Rule, ...]:
@@ -221,11 +224,12 @@ def parse_rule(title: str, given: Any) -> Rule:
         raise _malformed()
     if not is_rule_type(doctype):
         raise Forbidden(f"{doctype} is not a valid doctype name")
-    return Rule(title, doctype, parse_actions(verbs), selector or None, tuple(values), description)
+    named = bool(verbs) and "ALL" not in verbs
+    return Rule(title, doctype, parse_actions(verbs), selector or None, tuple(values), description, all_named=named)
 
 
 def write_set(rules: Iterable[Rule]) -> dict[str, Any]:
-    """A permission set as JSON has it; what means all is left out."""
+    """A permission set as JSON has it; what means all is left out, unless it was named."""
     return {rule.title: _write_rule(rule) for rule in rules}
 
 
@@ -239,7 +243,7 @@ def _write_rule(rule: Rule) -> dict[str, Any]:
     found: dict[str, Any] = {"type": rule.doctype}
     if rule.description:
         found["description"] = rule.description
-    if rule.actions != ACTIONS:
+    if rule.actions != ACTIONS or rule.all_named:
         found["verbs"] = write_actions(rule.actions)
     if rule.selector:
         found["selector"] = rule.selector

@@ -257,11 +257,13 @@ def test_a_set_keeps_titles_order_and_what_it_says_and_leaves_out_what_means_all
         "z": {"type": "io.cozy.files", "description": "d", "verbs": ["POST", "GET"], "selector": "tags", "values": ["a", "b"]},
         "a": {"type": "io.cozy.contacts", "verbs": ["ALL"]},
         "b": {"type": "io.cozy.bank.*", "verbs": [], "values": ["x"], "selector": None},
+        "c": {"type": "io.cozy.bills", "verbs": ["GET", "POST", "PUT", "PATCH", "DELETE"]},
     }
     rules = parse_set(given)
     assert rules[2].allows({"_id": "x"})
     written = write_set(rules)
-    assert list(written) == ["z", "a", "b"]
+    assert list(written) == ["z", "a", "b", "c"]
+    assert written["c"] == given["c"]
     assert written["z"] == given["z"] | {"verbs": ["GET", "POST"]}
     assert written["a"] == {"type": "io.cozy.contacts"}
     assert written["b"] == {"type": "io.cozy.bank.*", "values": ["x"]}

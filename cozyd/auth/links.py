@@ -6,8 +6,8 @@ import re
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from cozyd.auth.sets import APPS, KONNECTORS, PERMISSIONS, Sets, is_expired, names_of, rules_of
@@ -35,6 +35,7 @@ _SECONDS = {
     "M": 2_592_000,
     "Y": 31_536_000,
 }
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 _CREATORS = frozenset(("app", "konnector", "client", "cli"))
 _PATCH = "The patch doc should have property 'codes' or 'permissions', not both"
 
@@ -101,7 +102,8 @@ class Links:
         """
         if maker.principal.kind not in _CREATORS:
             raise Forbidden("Only apps can create sharing permissions")
-        rules = parse_set(wanted.attributes.get("permissions") or {})
+        asked = wanted.attributes.get("permissions")
+        rules = parse_set({} if asked is None else asked)
         check_set(maker.principal, rules)
         doc: Doc = {"type": "share", "source_id": maker.source, "permissions": write_set(rules)}
         until = self._until(wanted)
@@ -295,7 +297,7 @@ def maker_of(principal: Principal, linked_app: str, domain: str) -> Maker:
 
 
 def _retitled(title: str, rule: Rule) -> Rule:
-    return Rule(title, rule.doctype, rule.actions, rule.selector, rule.values, rule.description)
+    return replace(rule, title=title)
 
 
 def _free_title(title: str, rule: Rule, rules: Mapping[str, Rule]) -> str:
@@ -340,8 +342,9 @@ def _time(given: Any) -> str | None:
     if given is None or given == "":
         return None
     try:
-        time = datetime.fromisoformat(given)
-        return write_time(time if time.tzinfo else time.replace(tzinfo=UTC))
+        if not _TIME.fullmatch(given):
+            raise ValueError
+        return write_time(datetime.fromisoformat(given))
     except (TypeError, ValueError, OverflowError):
         raise Invalid("expires_at must be a time of RFC 3339", source="/data/attributes/expires_at") from None
 

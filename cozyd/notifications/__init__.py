@@ -321,8 +321,7 @@ def _own_members(wanted: Mapping[str, Any]) -> Doc:
 
 def _unsent(sender: Sender, wanted: Mapping[str, Any]) -> Stored:
     """One that was not stored."""
-    source = sender.source(str(wanted["category"]), str(wanted.get("category_id") or ""))
-    body = {"source_id": source, "originator": sender.originator, "slug": sender.slug, **_own_members(wanted)}
+    body = {"source_id": "", "originator": sender.originator, "slug": sender.slug, **_own_members(wanted)}
     return Stored(Ref(NOTIFICATIONS, ""), "", jsons.dump(body | {"created_at": NEVER, "last_sent": NEVER}))
 
 

@@ -51,8 +51,11 @@ class AddressChange:
 
         :raises Invalid: it is no address.
         """
-        to = self._to(email)
-        if to.addr_spec != email:
+        try:
+            is_address = self._to(email).addr_spec == email
+        except Invalid:
+            is_address = False
+        if not is_address:
             raise Invalid("This is no address", source="email")
         self._note(pending_email=email)
         self._ask(email)

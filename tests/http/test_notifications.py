@@ -165,6 +165,7 @@ def test_an_equal_state_is_neither_kept_nor_sent_and_false_arms_again(house: Hou
         assert (len(house.kept()), len(house.jobs())) == (kept, mails)
     silent = house.send(category="balance", state=True).json["data"]
     assert (silent["id"], silent["meta"], silent["attributes"]["created_at"]) == ("", {}, "0001-01-01T00:00:00Z")
+    assert silent["attributes"]["source_id"] == ""
 
 
 def test_states_of_other_categories_and_ids_are_their_own(house: House):

@@ -180,11 +180,20 @@ def test_the_documents_of_a_link_keep_titles_order_and_rules(app: Client):
     assert found["mid"] == rules["mid"]
 
 
+def test_verbs_that_were_named_one_by_one_are_shown_so_though_they_are_all(owner: Visitor, app: Client):
+    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    link = shared(app, {"named": {"type": THINGS, "verbs": every[::-1]}, "word": {"type": THINGS, "verbs": ["ALL"]}})
+    assert link["attributes"]["permissions"] == {"named": {"type": THINGS, "verbs": every}, "word": {"type": THINGS}}
+    assert app.api("GET", f"/permissions/{link['id']}").json["data"]["attributes"]["permissions"]["named"]["verbs"] == every
+    scoped = client(owner, f"{THINGS}:ALL io.cozy.contacts").api("GET", "/permissions/self").json["data"]["attributes"]
+    assert scoped["permissions"] == {"rule0": {"type": THINGS, "verbs": every}, "rule1": {"type": "io.cozy.contacts"}}
+
+
 @pytest.mark.parametrize(
     "permissions", [[], "x", {"a": []}, {"a": {"type": THINGS, "verbs": "GET"}}, {"a": {"type": 7}}, {"a": {"type": THINGS, "values": [1]}}]
 )
 def test_rules_of_a_wrong_type_are_bad_requests(app: Client, permissions: Any):
-    assert share(app, permissions).status in ((200,) if permissions == [] else (400,))
+    assert share(app, permissions).status == 400
 
 
 @pytest.mark.parametrize(
@@ -308,7 +317,7 @@ def test_an_expired_link_is_used_by_nobody_and_can_be_given_more_time(app: Clien
     assert app.api("DELETE", f"/permissions/{link['id']}").status == 204
 
 
-@pytest.mark.parametrize("given", ["tomorrow", 7, "2026-13-01T00:00:00Z", ["2030-01-01T00:00:00Z"]])
+@pytest.mark.parametrize("given", ["tomorrow", 7, "2026-13-01T00:00:00Z", "2030-01-01", "2030-01-01T00:00:00", ["2030-01-01T00:00:00Z"]])
 def test_a_wrong_time_is_refused(app: Client, given: Any):
     answer = share(app, one(thing(app)), expires_at=given)
     assert (answer.status, answer.json["errors"][0]["source"]) == (422, {"pointer": "/data/attributes/expires_at"})
@@ -349,6 +358,14 @@ def test_the_list_comes_page_by_page(owner: Visitor, app: Client):
         path = page["links"].get("next", "")
     assert found == sorted(made)
     assert [link["id"] for link in maker.api("GET", f"/permissions/doctype/{doctype}/sharedByLink").json["data"]] == sorted(made)
+    path = f"/permissions/doctype/{doctype}/shared-by-link?page[limit]=2&page[skip]=1"
+    assert [link["id"] for link in maker.api("GET", path).json["data"]] == sorted(made)[1:3]
+
+
+@pytest.mark.parametrize("cursor", ["x", "[]", '["x"]', '[["io.cozy.other","share"],"x"]', '[["io.cozy.contacts","share"],7]'])
+def test_a_cursor_that_is_none_is_refused(app: Client, cursor: str):
+    query = urlencode({"page[cursor]": cursor})
+    assert app.api("GET", f"/permissions/doctype/io.cozy.contacts/shared-by-link?{query}").status == 400
 
 
 def test_the_list_needs_the_whole_type(owner: Visitor):
@@ -364,6 +381,14 @@ def test_exists_merges_what_links_allow(app: Client):
     asked = {"data": [{"type": THINGS, "id": mine}, {"type": THINGS, "id": other}]}
     assert app.api("POST", "/permissions/exists", asked).json == {"data": [{"id": mine, "type": THINGS, "verbs": ["GET", "PATCH"]}]}
     assert app.api("POST", "/permissions/exists", {"data": [{"type": THINGS, "id": other}]}).json == {"data": None}
+    alone = app.api("POST", "/permissions/exists", {"data": {"type": THINGS, "id": mine}}).json["data"]
+    assert [one["id"] for one in alone] == [mine]
+
+
+@pytest.mark.parametrize("home", ["apps", "konnectors"])
+def test_who_is_not_installed_has_no_rules_to_change(app: Client, home: str):
+    answer = app.api("PATCH", f"/permissions/{home}/unknown", {"data": {"attributes": {}}}, Accept="application/vnd.api+json")
+    assert (answer.status, answer.json["errors"][0]["title"]) == (404, "not_found")
 
 
 def test_rules_are_added_replaced_and_removed_by_title(app: Client):

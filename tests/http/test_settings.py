@@ -148,6 +148,7 @@ def test_a_change_needs_the_current_revision(alice: Tenant, revision: str, statu
     before = alice.instance.docs.get(INSTANCE).rev
     answer = alice.cli("PUT", "/settings/instance", body({"public_name": "B"}, revision))
     assert (answer.status_code, answer.mimetype) == (status, "application/vnd.api+json")
+    assert answer.get_json(force=True)["errors"][0]["title"] == {409: "conflict", 422: "Invalid Attribute"}[status]
     assert alice.instance.docs.get(INSTANCE).rev == before
 
 
@@ -371,7 +372,7 @@ def test_a_client_says_that_it_is_up_to_date(alice: Tenant):
     noted = alice.instance.docs.get(Ref(CLIENTS, client.id)).doc["synchronized_at"]
     assert datetime.fromisoformat(noted) == alice.clock()
     assert alice.cli("POST", "/settings/synchronized").status_code == 400
-    assert alice.ask("POST", "/settings/synchronized").status_code == 401
+    assert alice.ask("POST", "/settings/synchronized").status_code == 400
 
 
 # -- connected applications ---------------------------------------------------------------------------------------------
