@@ -69,7 +69,7 @@ def _write(error: CozyError, shape: ErrorShape, page: WritePage) -> Response:
         return _json(error.status if not isinstance(error, Invalid) else 400, _data_body(error))
     if shape == "couchdb":
         return _json(error.status if not isinstance(error, Invalid) else 400, _couchdb_body(error))
-    if shape == "page" or _by_accept(error):
+    if shape in ("page", "accept") or _by_accept(error):
         return _accepted(error, page)
     return _jsonapi.error_answer(error)
 

@@ -18,11 +18,11 @@ from cozyd import jsons
 from cozyd.auth import Auth, Credentials
 from cozyd.auth.passkeys import Place
 from cozyd.documents.store import Doc, Stored
-from cozyd.errors import BadRequest, BadToken, CozyError, Unauthorized
+from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Unauthorized
 from cozyd.instance import Instance
 from cozyd.permissions import Action, Principal
 
-ErrorShape = Literal["jsonapi", "data", "couchdb", "page", "oauth", "rights"]
+ErrorShape = Literal["jsonapi", "data", "couchdb", "page", "oauth", "rights", "accept"]
 LARGEST_NUMBER = 2**31 - 1
 """What a number of a query may be where nothing else is said: stores take no endless ones."""
 SESSION_COOKIE = "cozysessid"
@@ -186,6 +186,18 @@ owner = Access("owner", _owner)
 """The owner's session cookie; browsers without one are sent to the login page."""
 
 
+def refusing(access: Access) -> Access:
+    """The same, where who is not known is refused as who may not, as in the reference."""
+
+    def check() -> None:
+        try:
+            access.check()
+        except (Unauthorized, BadToken):
+            raise Forbidden from None
+
+    return Access(access.name, check)
+
+
 def rule(action: Action, doctype: str) -> Access:
     """The whole doctype with this verb."""
     return Access(f"{action} {doctype}", lambda: allow(action, doctype))
@@ -199,7 +211,8 @@ def asks(action: Action) -> Access:
 class Service(Blueprint):
     """A blueprint whose routes declare their access and whose errors have one shape.
 
-    :param errors: how its errors are written: JSON:API (`rights`: but for refusals), the two shapes of `/data`, OAuth's, or a page.
+    :param errors: how its errors are written: JSON:API (`rights`: but for refusals), the two shapes of `/data`, OAuth's, by what the client
+        accepts, or a page.
     """
 
     def __init__(self, name: str, import_name: str, *, errors: ErrorShape = "jsonapi", **options: Any) -> None:

@@ -6,15 +6,15 @@ from typing import Any
 from flask import Response
 
 from blueprints import _jsonapi
-from blueprints._request import Service, asks, body, instance, principal
+from blueprints._request import Service, asks, body, instance, principal, refusing
 from cozyd.apps.intents import INTENTS
 from cozyd.documents.store import Stored
-from cozyd.errors import Forbidden, NotFound
+from cozyd.errors import Forbidden
 
 service = Service("intents", __name__, url_prefix="/intents")
 
 
-@service.post("", access=asks("POST"))
+@service.post("", access=refusing(asks("POST")))
 def create() -> Response:
     """A new intent, with the apps that serve it."""
     client = _app()
@@ -25,15 +25,10 @@ def create() -> Response:
     return _jsonapi.answer(_resource(made))
 
 
-@service.get("/<id>", access=asks("GET"))
+@service.get("/<id>", access=refusing(asks("GET")))
 def show(id: str) -> Response:
     """An intent, for an app that serves it."""
-    try:
-        return _jsonapi.answer(_resource(instance().apps.intents.get(id, _app())))
-    except NotFound as error:
-        if error.detail != "missing":
-            raise
-        raise Forbidden from None
+    return _jsonapi.answer(_resource(instance().apps.intents.get(id, _app())))
 
 
 def _app() -> str:

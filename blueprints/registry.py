@@ -6,13 +6,13 @@ from typing import Any
 from flask import Response, request
 
 from blueprints import _jsonapi
-from blueprints._request import Access, Service, allow, instance, logged_in, number, principal, public
+from blueprints._request import Access, Service, allow, instance, logged_in, number, principal, public, refusing
 from cozyd import jsons
 from cozyd.apps.registry import Image
 from cozyd.apps.versions import CHANNELS
 from cozyd.errors import BadRequest, Forbidden, NotFound
 
-service = Service("registry", __name__, url_prefix="/registry")
+service = Service("registry", __name__, url_prefix="/registry", errors="accept")
 
 PAGE = 100
 FOREVER, A_DAY = "max-age=31536000, immutable", "private, max-age=86400"
@@ -33,7 +33,8 @@ def _check_viewer() -> None:
 
 
 application = Access("application", _check_application)
-viewer = Access("viewer", _check_viewer)
+version_reader = refusing(application)
+viewer = refusing(Access("viewer", _check_viewer))
 
 
 @service.get("", access=application)
@@ -41,9 +42,9 @@ viewer = Access("viewer", _check_viewer)
 def list_apps() -> Response:
     """Every app, in pages."""
     query = {name: request.args[name] for name in _PASSED if name in request.args}
-    limit, start = number("limit", PAGE, low=1), _cursor()
+    limit, start = number("limit", PAGE, low=-PAGE) or 0, _cursor()
     found = instance().apps.registries.apps(query)
-    page = found[start : start + (limit or PAGE)]
+    page = found[start : start + (limit if limit > 0 else PAGE)]
     meta: dict[str, Any] = {"count": len(page)}
     if start + len(page) < len(found):
         meta["next_cursor"] = str(start + len(page))
@@ -63,7 +64,7 @@ def app(slug: str) -> Response:
     return _json(_absolute(apps.maintenance.told(apps.registries.app(slug))))
 
 
-@service.get("/<slug>/<version>", access=application)
+@service.get("/<slug>/<version>", access=version_reader)
 def version(slug: str, version: str) -> Response:
     """One version; it never changes."""
     found = _json(_absolute(instance().apps.registries.version(slug, version)))
@@ -71,7 +72,7 @@ def version(slug: str, version: str) -> Response:
     return found
 
 
-@service.get("/<slug>/<channel>/latest", access=application)
+@service.get("/<slug>/<channel>/latest", access=version_reader)
 def latest(slug: str, channel: str) -> Response:
     """The greatest version of a channel."""
     if channel not in CHANNELS:

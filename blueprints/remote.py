@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from flask import Response, request
 
-from blueprints import _jsonapi
 from blueprints._admin import stack
+from blueprints._documents import answer as json_answer
 from blueprints._request import Service, allow, asks, body_bytes, instance, known, principal, rule
 from cozyd import jsons
 from cozyd.apps.remote import NOT_PASSED, TYPES, Filled, fill, parse
@@ -33,7 +33,7 @@ def ask(doctype: str) -> Response:
     allow("GET" if request.method == "GET" else "POST", doctype)
     template = parse(_template(doctype))
     if template.verb != request.method:
-        raise MethodNotAllowed(f"This request is a {template.verb}", allow=template.verb)
+        raise MethodNotAllowed(f"{request.method} is not allowed on this endpoint", allow=template.verb)
     return _sent(doctype, fill(template, _variables(), _secrets(doctype)))
 
 
@@ -42,7 +42,7 @@ def doctypes() -> Response:
     """The doctypes that have a request."""
     folder = stack().config.apps.requests
     names = sorted(path.parent.name for path in folder.glob("*/request")) if folder.is_dir() else []
-    return Response(jsons.dump(names), content_type=_jsonapi.MEDIA_TYPE)
+    return json_answer(names)
 
 
 @service.get("/remote/assets/<name>", access=known)
@@ -50,7 +50,7 @@ def remote_asset(name: str) -> Response:
     """A file of another server that the operator named."""
     named = dict(entry.partition("=")[::2] for entry in stack().config.apps.remote_assets.split())
     if name not in named:
-        raise NotFound("Not Found", error="no_route")
+        raise NotFound("wanted remote asset is not part of our asset list")
     _count()
     return _passed(stack().drivers.outbound.request("GET", named[name], limit_bytes=LARGEST, timeout=WITHIN))
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Ref, Stored
-from cozyd.errors import Invalid, NotFound
+from cozyd.errors import Forbidden, Invalid
 
 INTENTS = "io.cozy.intents"
 APPS = "io.cozy.apps"
@@ -40,13 +40,13 @@ class Intents:
         """
         for name, value in (("action", action), ("type", type)):
             if not value:
-                raise Invalid(f"An intent needs {'an' if name == 'action' else 'a'} {name}", source=name)
+                raise Invalid(f"{name.capitalize()} is missing", source=name)
         ref = Ref(INTENTS, self._docs.new_id())
         installed = self._installed()
         services = [
             {"slug": app.doc["slug"], "href": self._address(str(app.doc["slug"]), href, ref.id)}
             for app in installed
-            for href in _hrefs(app.doc, action, type)
+            for href in _hrefs(app.doc, action, type)[:1]
         ]
         body: dict[str, Any] = {
             "_id": ref.id,
@@ -62,11 +62,12 @@ class Intents:
     def get(self, id: str, slug: str) -> Stored:
         """An intent, for an app that serves it.
 
-        :raises NotFound: there is none, or not for this app.
+        :raises NotFound: there is none.
+        :raises Forbidden: this app does not serve it.
         """
         found = self._docs.get(Ref(INTENTS, id))
         if not any(service.get("slug") == slug for service in found.doc.get("services") or ()):
-            raise NotFound("missing")
+            raise Forbidden
         return found
 
     # -- inside -----------------------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ class Intents:
     def _address(self, slug: str, href: str, id: str) -> str:
         """Where the service is opened; the intent is its only parameter, and stands before the fragment."""
         parts = urlsplit(href)
-        return self._host(slug) + urlunsplit(("", "", parts.path or "/", f"intent={id}", parts.fragment))
+        return self._host(slug) + urlunsplit(("", "", f"/{parts.path.lstrip('/')}", f"intent={id}", parts.fragment))
 
     def _available(self, action: str, type: str, have: set[str]) -> list[dict[str, str]]:
         found = []
@@ -100,5 +101,5 @@ def _listed(given: Any) -> Sequence[Any]:
 
 def _takes(pattern: Any, type: str) -> bool:
     if isinstance(pattern, str) and pattern.endswith("/*"):
-        return type.startswith(pattern[:-1])
+        return type.partition("/")[0] == pattern[:-2]
     return bool(pattern == type)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, urlsplit
 
 from cozyd import jsons
-from cozyd.errors import BadRequest, CozyError
+from cozyd.errors import BadRequest
 
 SECRET = "secret_"  # noqa: S105  (a prefix)
 TYPES = re.compile(
@@ -57,7 +57,7 @@ class Filled:
 def parse(text: str) -> Template:
     """Read a template.
 
-    :raises CozyError: it is none; the operator's mistake.
+    :raises BadRequest: it is none; the operator's mistake.
     """
     head, _, body = text.replace("\r\n", "\n").partition("\n\n")
     first, *lines = head.strip("\n").split("\n")
@@ -65,9 +65,9 @@ def parse(text: str) -> Template:
     try:
         parts = urlsplit(address.strip())
     except ValueError as cause:
-        raise CozyError("The request of this doctype cannot be read") from cause
+        raise BadRequest("the request is not valid") from cause
     if verb not in ("GET", "POST") or parts.scheme not in ("http", "https") or not parts.netloc or "{{" in parts.netloc:
-        raise CozyError("The request of this doctype cannot be read")
+        raise BadRequest("the request is not valid")
     headers = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip()}
     return Template(verb, parts.scheme, parts.netloc, parts.path, parts.query, headers, body)
 

@@ -316,6 +316,18 @@ def test_an_application_that_is_linked_to_an_app_begins_intents_as_that_app(alic
     assert alice.ask("GET", f"/intents/{made['id']}", token=token).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("href", "address"), [("pick", "/pick?"), ("//evil.example/x", "/x?"), ("/a#/b", "/a?"), ("", "/?"), ("#/b", "/?")]
+)
+def test_a_service_is_on_the_app_s_own_host_wherever_its_manifest_says(alice: Tenant, tmp_path: Path, href: str, address: str):
+    served = [{"action": "PICK", "type": ["image/*"], "href": href}, {"action": "PICK", "type": ["image/png"], "href": "/second"}]
+    installed(alice, tmp_path / "tiny", intents=served)
+    asked = {"data": {"type": "io.cozy.intents", "attributes": {"action": "pick", "type": "image/png"}}}
+    answer = alice.app("POST", "/intents", asked, slug="tiny", scope="io.cozy.files")
+    (service,) = json.loads(answer.data)["data"]["attributes"]["services"]
+    assert service["href"].startswith(f"http://tiny.{alice.instance.domain}{address}intent=")
+
+
 def test_the_operator_s_files_are_where_others_look_for_them(alice: Tenant):
     found = alice.ask("GET", "/.well-known/security.txt")
     assert (found.status_code, found.text, found.headers["Content-Type"]) == (
