@@ -20,7 +20,12 @@ _KINDS: Mapping[str, type] = {
     "executable": bool,
     "encrypted": bool,
     "metadata": dict,
+    "class": str,
+    "cozyMetadata": dict,
+    "move_to_trash": bool,
+    "permanent_delete": bool,
 }
+_COPIED = ("name", "dir_id", "tags", "updated_at", "executable", "encrypted", "metadata")
 _OF_FILES = ("executable", "encrypted")
 MALFORMED = "JSON input is malformed or is missing mandatory fields"
 
@@ -54,6 +59,7 @@ def apply(node: Node, data: Mapping[str, Any]) -> Node:
     :raises Forbidden: the principal may not do that.
     """
     attributes, parent = attributes_of(data), _parent(data)
+    _check_types(attributes)
     if attributes.get("permanent_delete") is True:
         files().erase(allowed("DELETE", node))
         return node
@@ -94,13 +100,10 @@ def _parent(data: Mapping[str, Any]) -> str | None:
 def _changes(node: Node, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes that attributes ask for; unknown ones are ignored.
 
-    :raises BadRequest: one of the wrong type.
+    :raises BadRequest: a time that is none.
     :raises Invalid: a time before the node was made.
     """
-    changes: dict[str, Any] = {name: attributes[name] for name in _KINDS if attributes.get(name) is not None}
-    for name, value in changes.items():
-        if not isinstance(value, _KINDS[name]) or (isinstance(value, list) and not all(isinstance(tag, str) for tag in value)):
-            raise BadRequest(MALFORMED, source=f"/data/attributes/{name}")
+    changes: dict[str, Any] = {name: attributes[name] for name in _COPIED if attributes.get(name) is not None}
     if "tags" in changes:
         changes["tags"] = unique_tags(changes["tags"]) or None
     if "metadata" in changes:
@@ -112,9 +115,22 @@ def _changes(node: Node, attributes: Mapping[str, Any]) -> dict[str, Any]:
     elif attributes.get("class") is not None:
         mime = guess_mime(changes.get("name", node.name))
         changes |= {"mime": mime, "class": class_of(mime)}
-    metadata = attributes.get("cozyMetadata")
-    favorite = metadata.get("favorite") if isinstance(metadata, dict) else None
-    return changes | ({"cozyMetadata": {"favorite": favorite or None}} if isinstance(favorite, bool) else {})
+    favorite = (attributes.get("cozyMetadata") or {}).get("favorite")
+    return changes | ({"cozyMetadata": {"favorite": favorite or None}} if favorite is not None else {})
+
+
+def _check_types(attributes: Mapping[str, Any]) -> None:
+    """:raises BadRequest: a known attribute is of the wrong type; null is as good as none."""
+    for name, kind in _KINDS.items():
+        value = attributes.get(name)
+        if value is not None and (not isinstance(value, kind) or not _holds(name, value)):
+            raise BadRequest(MALFORMED, source=f"/data/attributes/{name}")
+
+
+def _holds(name: str, value: Any) -> bool:
+    if name == "tags":
+        return all(isinstance(tag, str) for tag in value)
+    return name != "cozyMetadata" or isinstance(value.get("favorite"), bool | None)
 
 
 def _updated_at(node: Node, text: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ from blueprints._request import Service, allow, asks, body, flag, instance, rule
 from cozyd import jsons
 from cozyd.errors import BadRequest, Conflict, CozyError, Forbidden, Invalid, NotFound
 from cozyd.files import Dir
+from cozyd.files.lookup import IN_TRASH
 from cozyd.files.seeds import copy_word
 from cozyd.files.tree import TRASH_DIR, check_name, climb, copy_name, split_path
 from cozyd.permissions import FILES, ROOT_DIR
@@ -125,7 +126,7 @@ def _upload(id: str) -> Response:
     home = home_of(id)
     allow_new("POST", home, {"name": name, "type": "file", **fields})
     if home.trashed:
-        raise NotFound("Parent directory is in the trash")
+        raise NotFound(IN_TRASH)
     if not _uploads.is_small() and files().find(home, name) is not None:  # of a small one the commit says it as soon
         raise Conflict("file already exists")
     return _files_json.file(files(), _uploads.received(home, name, fields), status=201)

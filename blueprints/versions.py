@@ -7,9 +7,10 @@ from flask import Response
 from blueprints import _files_json, _jsonapi, _patches, _uploads
 from blueprints._files import allowed, allowed_file, author, files
 from blueprints._request import Service, asks, body, rule
-from cozyd.errors import BadRequest, Conflict
+from cozyd.errors import BadRequest, Conflict, NotFound
 from cozyd.files import Dir, File
 from cozyd.files.kinds import NOTE, OF_NOTES
+from cozyd.files.lookup import IN_TRASH
 from cozyd.permissions import FILES, Action
 
 service = Service("versions", __name__, url_prefix="/files")
@@ -29,6 +30,8 @@ def copy(id: str) -> Response:
     file = allowed("PUT", files().get(id))
     if isinstance(file, Dir):
         raise BadRequest("cannot create versions for directories")
+    if file.trashed:
+        raise NotFound(IN_TRASH)
     given = _patches.attributes_of(_patches.data_of(body()))
     metadata = _with_kept(file, _uploads.without_certified(given))
     changed = files().relabel(file, metadata=metadata, tags=_uploads.tags().get("tags", ()), author=author())

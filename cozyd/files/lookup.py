@@ -16,7 +16,7 @@ from cozyd.files.tree import TRASH_DIR, Dir, File, Node, Reference, node_of
 from cozyd.permissions import FILES, ROOT_DIR
 
 After = tuple[Key, str]
-NOT_FOUND = "file does not exist"
+NOT_FOUND, IN_TRASH = "file does not exist", "Parent directory is in the trash"
 
 
 class Lookup:

@@ -8,7 +8,7 @@ from cozyd.documents.store import Doc, Write
 from cozyd.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from cozyd.files import tree
 from cozyd.files.kinds import class_of, guess_mime
-from cozyd.files.lookup import NOT_FOUND, Lookup
+from cozyd.files.lookup import IN_TRASH, Lookup
 from cozyd.files.provenance import Author, Metadata
 from cozyd.files.subtree import Subtree, TreeEdit
 from cozyd.files.tree import TRASH_DIR, Dir, File, Node, node_of
@@ -29,7 +29,7 @@ class Moves:
         """
         found = self._lookup.dir(id)
         if found.trashed and not trash:
-            raise NotFound(NOT_FOUND)
+            raise NotFound(IN_TRASH)
         return found
 
     def check_free(self, home: Dir, name: str, *, but: Sequence[Node] = ()) -> None:

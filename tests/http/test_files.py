@@ -299,6 +299,12 @@ def test_a_file_is_renamed_moved_and_tagged(alice: Client, home: str):
         ({"tags": "x"}, 400, "/data/attributes/tags"),
         ({"name": 5}, 400, "/data/attributes/name"),
         ({"executable": "yes"}, 400, "/data/attributes/executable"),
+        ({"tags": [5]}, 400, "/data/attributes/tags"),
+        ({"class": 5}, 400, "/data/attributes/class"),
+        ({"move_to_trash": "yes"}, 400, "/data/attributes/move_to_trash"),
+        ({"permanent_delete": 1}, 400, "/data/attributes/permanent_delete"),
+        ({"cozyMetadata": []}, 400, "/data/attributes/cozyMetadata"),
+        ({"cozyMetadata": {"favorite": "yes"}}, 400, "/data/attributes/cozyMetadata"),
     ],
 )
 def test_bad_changes_are_refused(alice: Client, home: str, attributes: dict[str, object], status: int, source: str):
@@ -390,6 +396,16 @@ def test_through_the_trash_and_back(alice: Client, home: str):
     assert is_error(alice.api("POST", f"/files/trash/{file['id']}"), 400)
     assert alice.api("DELETE", f"/files/trash/{file['id']}").status == 204
     assert alice.api("GET", path).status == 404
+
+
+def test_what_is_in_the_trash_gets_no_content(alice: Client, home: str):
+    file = uploaded(alice, home, "thrown.txt")["id"]
+    alice.api("DELETE", f"/files/{file}")
+    told = "Parent directory is in the trash"
+    assert is_error(alice.api("PUT", f"/files/{file}", b"next"), 404, told)
+    assert is_error(alice.api("POST", f"/files/{file}/versions", {"data": {"attributes": {}}}), 404, told)
+    assert is_error(alice.api("POST", f"/files/{file}/copy"), 404, told)
+    assert alice.api("GET", f"/files/download/{file}").body == b"hello"
 
 
 def test_only_what_a_token_names_is_seen_and_changed(alice: Client, home: str):
