@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from werkzeug.http import parse_etags, parse_range_header, quote_etag
+from werkzeug.http import parse_etags, quote_etag
 from werkzeug.wsgi import FileWrapper
 
+from blueprints import _ranges
 from cozyd.apps.bundles import Bundle, Coding, Entry
-from cozyd.errors import RangeNotSatisfiable
 
 Environ = dict[str, Any]
 PIECE = 1 << 18
@@ -57,9 +57,10 @@ def send(environ: Environ, bundle: Bundle, name: str, policy: Callable[[], str])
         headers["Content-Security-Policy"] = policy()
     if coding:
         headers["Content-Encoding"] = coding
-    start, stop = _range(environ, size, quote_etag(etag))
+    wanted = _range(environ, size, quote_etag(etag))
+    start, stop = wanted or (0, size)
     status = "200 OK"
-    if (start, stop) != (0, size):
+    if wanted is not None:
         status = "206 Partial Content"
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["Content-Length"] = str(stop - start)
@@ -83,18 +84,10 @@ def _coding(environ: Environ, entry: Entry) -> Coding:
     return ""
 
 
-def _range(environ: Environ, size: int, etag: str) -> tuple[int, int]:
-    """The bytes to send: from, up to. Several ranges, or an If-Range that does not hold, give all."""
+def _range(environ: Environ, size: int, etag: str) -> tuple[int, int] | None:
+    """The bytes to send: from, up to. None: all, for want of a range, or of an If-Range that holds."""
     asked, condition = environ.get("HTTP_RANGE"), environ.get("HTTP_IF_RANGE")
-    if not asked or (condition and condition != etag):
-        return 0, size
-    parsed = parse_range_header(asked)
-    if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
-        return 0, size
-    found = parsed.range_for_length(size)
-    if found is None:
-        raise RangeNotSatisfiable(size)
-    return found
+    return _ranges.wanted(asked, size) if asked and (not condition or condition == etag) else None
 
 
 def _content(environ: Environ, bundle: Bundle, name: str, coding: Coding, start: int, stop: int) -> Any:

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from flask import Response, request
-from werkzeug.http import parse_range_header
 from werkzeug.wsgi import FileWrapper
 
-from cozyd.errors import PreconditionFailed, RangeNotSatisfiable
+from blueprints import _ranges
+from cozyd.errors import PreconditionFailed
 from cozyd.files import File, Files, Version
 
 PIECE = 1 << 18
@@ -105,25 +105,11 @@ def _is_known(download: Download) -> bool:
 
 
 def _range(download: Download, etag: str) -> tuple[int, int] | None:
-    """The bytes to send: from, up to. None: all, for want of one range, of an `If-Range` that holds, or of bytes.
-
-    A range that happens to be all is one too: players take 206 for the sign that they may jump.
-    """
-    asked = request.headers.get("Range")
-    condition = request.headers.get("If-Range")
-    if not asked or not download.size or (condition and condition not in (etag, _last_modified(download))):
+    """The bytes to send: from, up to. None: all, for want of a range, or of an `If-Range` that holds."""
+    asked, condition = request.headers.get("Range"), request.headers.get("If-Range")
+    if not asked or (condition and condition not in (etag, _last_modified(download))):
         return None
-    parsed = parse_range_header(asked)
-    if parsed is None and ("=" not in asked or asked.strip().lower().startswith("bytes=")):
-        raise RangeNotSatisfiable(download.size)  # RFC 9110, section 14.2: one that is malformed may be refused
-    if parsed is None or parsed.units != "bytes" or len(parsed.ranges) != 1:
-        return None
-    start, stop = parsed.ranges[0]
-    if start < 0:  # of the last bytes, perhaps more than there are
-        return max(0, download.size + start), download.size
-    if start >= download.size:
-        raise RangeNotSatisfiable(download.size)
-    return start, min(stop or download.size, download.size)
+    return _ranges.wanted(asked, download.size)
 
 
 def _last_modified(download: Download) -> str:

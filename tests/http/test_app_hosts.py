@@ -283,6 +283,9 @@ def test_files_have_etags_and_ranges(browser: Browser, hosts: dict[str, str]):
     assert (part.status, part.body, part.headers["Content-Range"]) == (206, bytes(range(10, 20)), "bytes 10-19/256")
     assert browser.get(host, "/data/numbers.bin", Range="bytes=-6", If_Range=whole.etag).body == bytes(range(250, 256))
     assert browser.get(host, "/data/numbers.bin", Range="bytes=0-1", If_Range='"other"').status == 200
+    for everything in ("bytes=0-", "bytes=0-999", "bytes=-999"):
+        found = browser.get(host, "/data/numbers.bin", Range=everything)
+        assert (found.status, found.body, found.headers["Content-Range"]) == (206, whole.body, "bytes 0-255/256")
     beyond = browser.get(host, "/data/numbers.bin", Range="bytes=256-")
     assert (beyond.status, beyond.headers["Content-Range"]) == (416, "bytes */256")
 
