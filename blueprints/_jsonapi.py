@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 
 from cozyd import jsons
-from cozyd.errors import BadRequest, CozyError, Infected, Moved
+from cozyd.errors import BadRequest, CozyError, Infected, Moved, TokenRefused
 
 MEDIA_TYPE = "application/vnd.api+json"
 WORTH_PACKING, PACKING = 1024, 4
@@ -78,7 +78,7 @@ def error_object(error: CozyError) -> Resource:
     found: Resource = {"status": str(error.status), "title": title, "detail": error.detail, "source": source}
     if isinstance(error, Moved):
         return found | {"title": "Cozy has been moved", "code": error.name, "links": {"related": error.location} if error.location else {}}
-    return found | ({"code": error.name} if isinstance(error, Infected) else {})
+    return found | ({"code": error.name} if isinstance(error, Infected | TokenRefused) else {})
 
 
 def error_answer(error: CozyError) -> Response:

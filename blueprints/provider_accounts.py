@@ -46,12 +46,14 @@ def reconnect(type: str, id: str) -> Response:
 @service.get("/<type>/redirect", access=public)
 def land(type: str) -> Response:
     """The provider sends her back; its state is good once."""
-    kept, given = _taken(request.args.get("state", ""), type), request.args
+    state, given = request.args.get("state", ""), request.args
+    kept = _taken(state, type)
     passed = {name: given[name][:200] for name in ("connection_id", "connection_deleted", "error") if given.get(name)}
     if not kept.get("manages") and not passed.get("error"):
         known = _connected(type, passed["connection_id"]) if "connection_id" in passed else None
-        passed["account"] = known or instance().docs.put(ACCOUNTS, _new_account(type)).ref.id
-    return redirect(f"{instance().app_url(kept['slug'])}?{urlencode({'state': kept['state']} | passed)}", 303)
+        passed["account"] = known or instance().docs.put(ACCOUNTS, _new_account(type, state, kept["nonce"])).ref.id
+    told = urlencode(sorted((passed | ({"state": kept["state"]} if kept["state"] else {})).items()))
+    return redirect(instance().app_url(kept["slug"]) + (f"?{told}" if told else ""), 303)
 
 
 @service.post("/<type>/<id>/refresh", access=asks("GET"))
@@ -66,7 +68,7 @@ def refresh(type: str, id: str) -> Response:
     opened = instance().account_secrets.open(found.doc)
     oauth = opened.get("oauth") or {}
     token = oauth.get("refresh_token")
-    if opened.get("account_type") == type and "query" in oauth and principal().kind == "konnector":
+    if opened.get("account_type") == type and oauth and not token and principal().kind == "konnector":
         return _shown(found, _provider(type).own())
     if opened.get("account_type") != type or not isinstance(token, str):
         raise BadRequest("This account cannot be refreshed")
@@ -89,7 +91,8 @@ def _new_state(type: str, *, manages: bool = False) -> str:
     :param manages: she comes back without a code, to an account that is there.
     """
     slug = check_slug(request.args.get("slug") or "home")
-    kept = {"type": type, "slug": slug, "state": request.args.get("state", "")[:2000], "manages": manages}
+    told = {name: request.args.get(name, "")[:2000] for name in ("state", "nonce")}
+    kept = {"type": type, "slug": slug, "manages": manages, **told}
     state = secrets.token_urlsafe(24)
     stack().drivers.cache.set(_key(state), jsons.dump(kept), STATE_FOR)
     return state
@@ -133,9 +136,11 @@ def _taken(state: str, type: str) -> dict[str, Any]:
     return kept
 
 
-def _new_account(type: str) -> dict[str, Any]:
+def _new_account(type: str, state: str, nonce: str) -> dict[str, Any]:
     """The account for what the provider sent her back with: a code, a token, or what the konnector asks with itself.
 
+    :param state: she came back with.
+    :param nonce: that the page which sent her named.
     :raises BadRequest: with none of these.
     """
     provider, given = _provider(type), request.args
@@ -146,7 +151,7 @@ def _new_account(type: str) -> dict[str, Any]:
         return body | {"oauth": brought(given.to_dict(flat=False))}
     if not given.get("code"):
         raise BadRequest("The provider sent no code", source="code")
-    answer = provider.exchange(stack().drivers.outbound, given["code"], _redirect_uri(provider))
+    answer = provider.exchange(stack().drivers.outbound, given["code"], _redirect_uri(provider), state=state, nonce=nonce)
     return body | {"oauth": tokens_of(answer, stack().now()), "oauth_callback_results": rest_of(answer)}
 
 

@@ -242,6 +242,12 @@ class Infected(CozyError):
     status, title, name = 451, "Unavailable For Legal Reasons", "antivirus_blocked"
 
 
+class TokenRefused(CozyError):
+    """A provider of accounts does not take a refresh token any more: the owner has to sign in there again."""
+
+    status, title, name = 401, "Unauthorized", "oauth_refresh_invalid_token"
+
+
 class BadGateway(CozyError):
     """Another server that is needed for the answer failed."""
 

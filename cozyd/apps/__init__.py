@@ -14,7 +14,7 @@ from cozyd.apps.installer import DIGEST, Installer, Order
 from cozyd.apps.intents import INTENTS, Intents
 from cozyd.apps.leaving import Leaving
 from cozyd.apps.manifest import DOCTYPES, Kind, check_slug
-from cozyd.apps.providers import SECRET, Provider
+from cozyd.apps.providers import Provider
 from cozyd.apps.runs import Run, Tell
 from cozyd.apps.services import Services
 from cozyd.apps.versions import channel_named, is_newer
@@ -211,13 +211,13 @@ class Apps:
         follows = self._looks() and channel_named(str(app.doc.get("source") or "")) is not None
         return follows and self._cache.hit(f"app-looked/{self._prefix}/{app.ref.id}", LOOKED_EVERY) == 1
 
-    def secret_of(self, slug: str) -> str:
-        """What the operator has for a konnector to log in with at its service; empty: nothing."""
+    def secret_of(self, slug: str) -> Any:
+        """What the operator has for a konnector to log in with at its service; None: nothing."""
         try:
             provider = Provider.named(self._house.account_types, slug)
         except NotFound:
-            return ""
-        return provider.text("secret") if provider.text("grant_mode") == SECRET else ""
+            return None
+        return provider.fields.get("secret") if provider.has_secret else None
 
     def framer(self, intent: str, slug: str) -> str | None:
         """The slug of the app that an intent lets frame another one; None: none."""

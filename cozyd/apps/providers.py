@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from cozyd import jsons
-from cozyd.errors import BadGateway, BadRequest, CozyError, NotFound, Unauthorized
+from cozyd.errors import BadGateway, BadRequest, CozyError, NotFound, TokenRefused, Unauthorized
 from cozyd.outbound import Outbound
 
 LARGEST, WITHIN = 1 << 20, 15.0
@@ -109,21 +109,39 @@ class Provider:
         """What the operator has at the provider."""
         return {name: self.text(name) for name in ("client_id", "client_secret")}
 
-    def exchange(self, outbound: Outbound, code: str, redirect_uri: str) -> Mapping[str, Any]:
+    @property
+    def has_secret(self) -> bool:
+        """Whether the operator's own secret is for its konnector, alone or beside what she signs in with."""
+        grant = self.text("grant_mode")
+        return grant == SECRET or grant.endswith(f"+{SECRET}")
+
+    def exchange(self, outbound: Outbound, code: str, redirect_uri: str, *, state: str = "", nonce: str = "") -> Mapping[str, Any]:
         """What a code gives.
 
-        :raises CozyError: the provider refuses, or cannot be understood.
+        :param state: of the request she was sent with; providers that want none are spared it.
+        :raises Unauthorized: the provider does not take it.
+        :raises CozyError: the provider cannot be understood.
         """
-        return self._ask(outbound, {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri})
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        if state and self.fields.get("skip_state_on_token") is not True:
+            form["state"] = state
+        status, answer = self._ask(outbound, form | ({"nonce": nonce} if nonce else {}))
+        if status in (400, 401, 403):
+            raise Unauthorized("The provider does not take this code")
+        return _good(status, answer)
 
     def refresh(self, outbound: Outbound, token: str) -> Mapping[str, Any]:
         """What a refresh token gives.
 
-        :raises Unauthorized: the provider does not take it any more.
+        :raises TokenRefused: the provider does not take it any more.
+        :raises BadGateway: it refuses for another reason.
         """
-        return self._ask(outbound, {"grant_type": "refresh_token", "refresh_token": token})
+        status, answer = self._ask(outbound, {"grant_type": "refresh_token", "refresh_token": token})
+        if status != 200 and answer.get("error") in ("invalid_token", "invalid_grant"):
+            raise TokenRefused("OAuth refresh token is invalid or expired; reconnect account.")
+        return _good(status, answer)
 
-    def _ask(self, outbound: Outbound, form: dict[str, str]) -> Mapping[str, Any]:
+    def _ask(self, outbound: Outbound, form: dict[str, str]) -> tuple[int, Mapping[str, Any]]:
         mode = self.text("token_mode") or "form"
         secrets = {"client_id": self.text("client_id"), "client_secret": self.text("client_secret")}
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
@@ -133,11 +151,14 @@ class Provider:
         if mode == "get":
             url, body, method = f"{url}{'&' if '?' in url else '?'}{body}", "", "GET"
         answer = outbound.request(method, url, headers=headers, body=body.encode() or None, limit_bytes=LARGEST, timeout=WITHIN)
-        if answer.status in (400, 401, 403):
-            raise Unauthorized("The provider does not take this code or token", error="oauth_refresh_invalid_token")
-        if answer.status != 200:
-            raise BadGateway(f"The provider answered {answer.status}")
-        return _read(answer.body)
+        return answer.status, _read(answer.body)
+
+
+def _good(status: int, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """:raises BadGateway: it is another than that all went well."""
+    if status != 200 or answer.get("error"):
+        raise BadGateway(f"The provider answered {status}")
+    return answer
 
 
 def brought(given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -150,9 +171,10 @@ def tokens_of(answer: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
     :raises BadGateway: it has no access token.
     """
-    if not isinstance(answer.get("access_token"), str):
+    token = answer.get("access_token") or answer.get("id_token")
+    if not isinstance(token, str):
         raise BadGateway("The provider's answer has no token")
-    found = {name: answer[name] for name in _TOKENS if isinstance(answer.get(name), str)}
+    found = {name: answer[name] for name in _TOKENS if isinstance(answer.get(name), str)} | {"access_token": token}
     life = answer.get("expires_in")
     if isinstance(life, int | float | str) and str(life).replace(".", "", 1).isdigit():
         found["expires_at"] = (now + timedelta(seconds=min(float(life), 1e9))).astimezone(UTC).isoformat().replace("+00:00", "Z")

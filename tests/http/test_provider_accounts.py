@@ -19,7 +19,8 @@ class Provider:
     def __call__(self, asked: Asked) -> tuple[int, dict[str, str], bytes]:
         form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
         if form.get("client_secret") != "s3cret" or (form.get("code") != "good" and form.get("refresh_token") != "fresh"):
-            return 400, {}, b'{"error":"invalid_grant"}'
+            reason = "invalid_grant" if form.get("refresh_token") != "busy" else "temporarily_unavailable"
+            return 400, {}, json.dumps({"error": reason}).encode()
         tokens = {"access_token": f"access-{form['grant_type']}", "refresh_token": "fresh", "expires_in": 3600, "user": "her"}
         return 200, {"Content-Type": "application/json"}, json.dumps(tokens).encode()
 
@@ -84,7 +85,7 @@ def started(owner: Visitor, type: str = "bank", **query: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()}
 
 
-def test_she_signs_in_and_comes_back_with_an_account(server: Served, owner: Visitor, cli: Client):
+def test_she_signs_in_and_comes_back_with_an_account(server: Served, owner: Visitor, cli: Client, provider: Canary):
     told = started(owner, scope="a b", state="mine", nonce="n", slug="drive")
     assert (told["client_id"], told["scope"], told["nonce"], told["x"], told["access_type"]) == ("cozyd", "a b", "n", "1", "offline")
     assert told["redirect_uri"] == f"http://{server.domain}/accounts/bank/redirect"
@@ -93,6 +94,8 @@ def test_she_signs_in_and_comes_back_with_an_account(server: Served, owner: Visi
     parts = urlsplit(back.headers["Location"])
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     assert (parts.netloc, query["state"]) == (f"drive.{server.domain}", "mine")
+    form = {name: values[0] for name, values in parse_qs(provider.asked[-1].body.decode()).items()}
+    assert (form["state"], form["nonce"]) == (told["state"], "n")
     account = cli.api("GET", f"/data/io.cozy.accounts/{query['account']}").json
     assert (account["account_type"], account["oauth_callback_results"]) == ("bank", {"user": "her"})
     assert b"access-authorization_code" not in b"".join(
@@ -144,6 +147,17 @@ def test_each_kind_of_provider_is_told_what_it_knows(server: Served, owner: Visi
     assert told == {name: here if value == "@" else value for name, value in wanted.items()} | {"state": told["state"]}
 
 
+def test_a_refresh_token_that_the_provider_does_not_take_has_a_name_that_konnectors_know(cli: Client):
+    for token, status, code in (("gone", 401, "oauth_refresh_invalid_token"), ("busy", 502, None)):
+        account = cli.api("POST", "/data/io.cozy.accounts/", {"account_type": "bank", "oauth": {"refresh_token": token}}).json["id"]
+        refused = cli.api("POST", f"/accounts/bank/{account}/refresh")
+        assert (refused.status, refused.json["errors"][0].get("code")) == (status, code)
+
+
+def test_a_page_that_named_no_state_is_told_of_none(owner: Visitor, cli: Client):
+    assert set(landed(cli, "shop", access_token="x", state=started(owner, "shop")["state"])) == {"account"}
+
+
 def test_a_kind_of_provider_that_is_not_known_has_no_page(owner: Visitor):
     assert owner.get("/accounts/odd/start").status == 400
 
@@ -190,7 +204,7 @@ def test_she_manages_a_connection_at_its_provider_and_comes_back(server: Served,
     told = {name: values[0] for name, values in parse_qs(there.query).items()}
     assert (there.path, told["client_id"], told["code"], told["connection_id"]) == (f"/{page}", "cozyd", "c", "7")
     back = cli.ask("GET", f"/accounts/banks/redirect?state={told['state']}&connection_id=7&connection_deleted=true")
-    assert back.headers["Location"] == f"http://drive.{server.domain}/?state=mine&connection_id=7&connection_deleted=true"
+    assert back.headers["Location"] == f"http://drive.{server.domain}/?connection_deleted=true&connection_id=7&state=mine"
     assert cli.ask("GET", f"/accounts/banks/redirect?state={told['state']}").status == 400
     assert owner.get(f"/accounts/bank/{account}/{page}").status == 404
     assert owner.get(f"/accounts/banks/nobody/{page}").status == 404

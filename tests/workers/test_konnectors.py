@@ -35,7 +35,10 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(top: Path) -> Iterator[Served]:
     """A French instance on a name that Node can resolve, with a registry of its own."""
     (top / "registry").mkdir()
-    types = {"safe": {"grant_mode": "secret", "secret": "of the operator"}, "open": {"client_id": "a", "secret": "for OAuth alone"}}
+    types = {
+        "safe": {"grant_mode": "authorization_code+secret", "client_id": "a", "secret": "of the operator"},
+        "open": {"client_id": "a", "secret": "for OAuth alone"},
+    }
     (top / "types.json").write_text(json.dumps(types))
     environ = {"COZYD_APPS_REGISTRIES": f"local://{top / 'registry'}", "COZYD_APPS_ACCOUNT_TYPES": str(top / "types.json")}
     with on_localhost(top, "--locale", "fr", **environ) as running:
