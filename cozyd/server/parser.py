@@ -22,6 +22,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
     def __init__(self, adj: Any) -> None:
         super().__init__(adj)
+        self.path = ""  # what is malformed has none, and waitress names it when its sender left
         self.id = f"{getrandbits(64):016x}"
         self.began = time()
         self.judged = False

@@ -69,6 +69,15 @@ def test_the_methods_take_what_ours_take():
     assert issubclass(_UnixServer, UnixWSGIServer)
 
 
+def test_a_malformed_request_has_a_path_for_the_log_of_who_left():
+    from cozyd.server.parser import Parser
+
+    parser = Parser(Adjustments())
+    parser.received(b"GET / HTTP/1.1\r\nBad Line\r\n\r\n")
+    assert parser.error is not None
+    assert parser.path == ""
+
+
 def test_the_state_of_a_parser_and_of_a_receiver_has_its_names():
     parser = HTTPRequestParser(Adjustments())
     parser.received(b"PUT /a%20b?c HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")

@@ -142,6 +142,13 @@ class Tree:
             return quietly(lambda: self.client.api("POST", f"/files/trash/{self.id}"))
         return quietly(lambda: self.client.api("PATCH", f"/files/{self.id}", {"data": {"id": self.id, "attributes": patch}}))
 
+    def pace(self) -> float:
+        """How many seconds a change takes here and now."""
+        began = time.monotonic()
+        self.client.api("DELETE", f"/files/{self.id}")
+        self.client.api("POST", f"/files/trash/{self.id}")
+        return (time.monotonic() - began) / 2
+
     @staticmethod
     def fits(step: int, path: str) -> bool:
         """Whether the tree is where a change puts it."""
@@ -176,9 +183,9 @@ def kill_moves(folder: Path, rounds: int, seed: int) -> int:
     alice = Client(server, scope=SCOPE)
     id, other = (alice.api("GET", f"/files/metadata?Path=/{name}").json["data"]["id"] for name in ("Tree", "Photos"))
     tree, chance, step, acknowledged = Tree(alice, id, other), random.Random(seed), 0, 0
-    state = tree.state()
+    state, one = tree.state(), tree.pace()
     for _ in range(rounds):
-        timer = threading.Timer(chance.uniform(0.0, 0.4), server.kill)
+        timer = threading.Timer(chance.uniform(0.0, 6 * one), server.kill)
         timer.start()
         before = state
         while (answer := tree.change(step := step + 1)) is not None:

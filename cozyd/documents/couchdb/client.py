@@ -92,7 +92,7 @@ class Client:
         return jsons.load(text)
 
     def ping(self) -> None:
-        """:raises Unavailable: the server does not answer within a second; no slot is needed to ask."""
+        """:raises Unavailable: the server does not answer soon; no slot is needed to ask."""
         try:
             answer = self._session.get(f"{self.shown}/_up", timeout=PING)
         except (requests.RequestException, OSError) as cause:

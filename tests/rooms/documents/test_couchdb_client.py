@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from cozyd.documents.couchdb import CouchBackend, names
-from cozyd.documents.couchdb.client import PAUSE, SLOTS, Client
+from cozyd.documents.couchdb.client import PAUSE, READ, SLOTS, Client
 from cozyd.errors import Invalid, Unavailable
 from cozyd.locks import LocalLocks
 
@@ -108,13 +108,13 @@ def test_one_tenant_s_hanging_database_leaves_slots_to_the_others_and_is_left_al
         client.close()
 
 
-def test_ping_of_a_hanging_server_ends_within_a_second():
+def test_ping_of_a_hanging_server_ends_soon():
     with listening(b"{}", hangs="/") as port:
         client = Client(f"http://127.0.0.1:{port}")
         began = time.monotonic()
         with pytest.raises(Unavailable):
             client.ping()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < READ / 2  # what other requests wait
         client.close()
 
 
