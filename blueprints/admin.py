@@ -45,6 +45,7 @@ def create_admin_app(opened: Stack) -> Flask:
     app.extensions["cozyd"] = opened
     app.register_error_handler(CozyError, _jsonapi.error_answer)
     app.register_error_handler(HTTPException, _no_route)
+    app.after_request(_without_type)
     parts = (admin_features, admin_access, admin_apps, admin_files, admin_jobs, admin_maintenance, admin_moving)
     for module in (status, *parts, admin_notifications, admin_push, admin_search):
         app.register_blueprint(module.service)
@@ -195,6 +196,7 @@ def _shown(domain: str, *, with_usage: bool = False) -> Response:
 
 def _resource(stored: Stored, *, with_token: bool = False) -> _jsonapi.Resource:
     shown = {name: value for name, value in stored.doc.items() if name not in SECRETS and not name.startswith("_")}
+    shown.setdefault("password_defined", None)
     if with_token and not stored.doc.get("onboarding_finished") and stored.doc.get("register_token"):
         shown["register_token"] = stored.doc["register_token"]
     return _jsonapi.resource("instances", stored.ref.id, shown, rev=stored.rev, links={"self": f"/instances/{stored.ref.id}"})
@@ -209,6 +211,13 @@ def _version(instance: Instance, slug: str) -> str:
 
 def _context(name: str) -> dict[str, Any]:
     return {"context": name, "config": stack().config.contexts[name], "registries": []}
+
+
+def _without_type(response: Response) -> Response:
+    """No content has no type."""
+    if response.status_code == 204:
+        response.headers.pop("Content-Type", None)
+    return response
 
 
 def _no_route(error: HTTPException) -> Response:

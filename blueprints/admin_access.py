@@ -45,7 +45,7 @@ def make_token() -> Response:
     auth = stack().instance(asked.get("Domain", "")).auth
     audience = AUDIENCES.get(asked.get("Audience", "cli"))
     if audience is None:
-        raise BadRequest(f"Unknown audience {asked['Audience']}", source="Audience")
+        return _told(BadRequest(f"Unknown audience {asked['Audience']}"))
     if audience != "cli" and not asked.get("Subject"):
         raise BadRequest(f"A token of {audience} needs a Subject", source="Subject")
     token = auth.minted(audience, asked.get("Subject", ""), asked.get("Scope", ""), _life(asked.get("Expire", "")))
@@ -63,7 +63,11 @@ def make_client() -> Response:
         "software_id": asked.get("SoftwareID", ""),
     }
     login = _instances.boolean(asked.get("AllowLoginScope") or "false", "AllowLoginScope")
-    return answer(_client(clients.note(clients.register(given, allow_login_scope=login), pending=...)))
+    try:
+        made = clients.register(given, allow_login_scope=login)
+    except BadRequest as error:
+        return _told(error)
+    return answer(_client(clients.note(made, pending=...)))
 
 
 @service.get("/oauth_client", access=public)
@@ -191,6 +195,11 @@ def remove_password(domain: str, id: str) -> Response:
 
 
 # -- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _told(error: BadRequest) -> Response:
+    """An error as a line of text, as the reference has it in some places."""
+    return Response(error.detail, error.status, content_type="text/plain; charset=utf-8")
 
 
 def _client(client: Client) -> dict[str, Any]:

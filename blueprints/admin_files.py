@@ -6,10 +6,9 @@ from typing import Any
 
 from flask import Response, request
 
-from blueprints import _jsonapi
 from blueprints._admin import Steps, absolute_path, reported, stack
+from blueprints._documents import answer
 from blueprints._request import Service, flag, number, public
-from cozyd import jsons
 from cozyd.errors import BadRequest
 from cozyd.files.checkup import ORPHAN_AGE, Mended, Progress
 from cozyd.files.folders import Export, Import
@@ -27,7 +26,7 @@ FILE_KINDS = ("file", "version")
 def disk_usage(domain: str) -> Response:
     """What her files take, in bytes as text."""
     instance = stack().instance(domain)
-    return Response(jsons.dump(_usage(instance, trash=request.args.get("include") == "trash")), content_type=_jsonapi.MEDIA_TYPE)
+    return answer(_usage(instance, trash=request.args.get("include") == "trash"))
 
 
 @service.get("/<domain>/fsck", access=public)

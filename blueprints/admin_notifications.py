@@ -20,4 +20,4 @@ def notify(domain: str) -> Response:
     slug = wanted.get("slug")
     if slug is not None and not isinstance(slug, str):
         raise BadRequest("slug is a text")
-    return answer(stack().instance(domain).notifications.tell(slug or "", properties, wanted).doc, 201)
+    return answer(stack().instance(domain).notifications.tell(slug or "", properties, wanted, originator="cli").doc, 201)

@@ -179,7 +179,7 @@ def vault() -> Response:
 
     :raises BadRequest: there is no passphrase to lock it with.
     """
-    if not instance().auth.passphrase.is_defined:
+    if not instance().auth.passphrase.exists:
         raise BadRequest("The vault needs a passphrase")
     return Response(status=204)
 

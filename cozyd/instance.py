@@ -343,6 +343,12 @@ class Instance:
 
         return Delegated(Provider(**found), drivers.outbound, drivers.cache, self.auth.once, lambda: self.doc)
 
+    @property
+    def needs_no_passphrase(self) -> bool:
+        """Whether she begins without choosing one: she logs in by links of mails, or by a provider alone."""
+        closed = self._provider() is not None and self.context.get("disable_password_authentication") is True
+        return closed or self.doc.get("magic_link") is True or bool(self.doc.get("franceconnect_id"))
+
     @cached_property
     def mails(self) -> Mails:
         """What is written to the owner, and to others in her name."""

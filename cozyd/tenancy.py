@@ -17,7 +17,7 @@ from cozyd.documents.store import DocumentBackend, Ref, Stored, Write
 from cozyd.errors import Conflict, CozyError, Invalid, NotFound
 from cozyd.instance import Drivers, Instance
 from cozyd.locks import Lock
-from cozyd.records import check_host, former_domains, known_locale, new_record, other_hosts, size_of, to_unicode
+from cozyd.records import check_host, former_domains, known_locale, new_record, other_hosts, secret, size_of, to_unicode
 from cozyd.search.index import Index
 from cozyd.settings import owner
 
@@ -165,6 +165,10 @@ class Tenancy:
         seeds.plant(instance, document)
         if passphrase is not None:
             instance.auth.passphrase.put(passphrase, is_judged=False)
+        else:
+            if instance.needs_no_passphrase:  # so that her vault is there
+                instance.auth.passphrase.put(NewPassphrase(secret(16)), is_judged=False)
+            record["password_defined"] = False
         self._records.put(doctypes.INSTANCES, record | {"_id": prefix})
 
     def _apps_of(self, instance: Instance, wanted: NewInstance) -> Sequence[str]:

@@ -112,9 +112,14 @@ class Passphrase:
             self.put(NewPassphrase(derived), is_judged=False)
 
     @property
-    def is_defined(self) -> bool:
-        """Whether she has one."""
+    def exists(self) -> bool:
+        """Whether there is one, with its vault, whether she knows it or not."""
         return bool(self._record().get("passphrase_hash"))
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether she has one that she knows; who logs in by mail or by a provider was given one that nobody does."""
+        return self.exists and self._record().get("password_defined") is not False
 
     @staticmethod
     def is_derived(value: str) -> bool:

@@ -180,4 +180,4 @@ def _reason(body: bytes, status: int) -> str:
     found = _parsed(body)
     if isinstance(found, dict) and found.get("errors"):
         return str(found["errors"][0]["detail"])
-    return f"the server answered {status}"
+    return found if isinstance(found, str) and found.isprintable() and found else f"the server answered {status}"

@@ -40,7 +40,7 @@ _QUOTA = {"stateful": True, "collapsible": True, "min_interval": 7 * 86_400 * 10
 class Sender:
     """Who sends.
 
-    :param originator: `app`, `konnector`, `oauth` or `stack`.
+    :param originator: `app`, `konnector`, `oauth`, `cli` or `stack`.
     :param slug: of the app; empty for a client of none.
     :param categories: what it has declared: name -> properties.
     """
@@ -232,15 +232,18 @@ class Notifications:
 
     # -- the server's own -------------------------------------------------------------------------------------------
 
-    def tell(self, slug: str, category: Mapping[str, Any], wanted: Mapping[str, Any], mail: Mail | None = None) -> Stored:
+    def tell(
+        self, slug: str, category: Mapping[str, Any], wanted: Mapping[str, Any], mail: Mail | None = None, *, originator: str = "stack"
+    ) -> Stored:
         """Send one in the server's name, as `send`.
 
         :param slug: of the app it has to do with.
         :param category: the properties of its category.
         :param mail: what is written, when it is a letter of ours.
+        :param originator: `cli` when the operator wrote it.
         """
         self.check(wanted)
-        sender = Sender("stack", slug, {str(wanted.get("category", "")): category})
+        sender = Sender(originator, slug, {str(wanted.get("category", "")): category})
         own = {"mode": "noreply", "subject": wanted["title"], "parts": _parts(wanted)} if mail is None else mail
         return self._send(sender, category, {"category": "", **wanted}, own if own.get("parts", True) else {})
 

@@ -139,7 +139,8 @@ def test_who_has_no_passphrase_is_invited_by_a_token(operator: Operator):
     token = base64.b64decode(shown(answer, 201)["register_token"]).hex()
     instance = operator.stack.instance("invited.localhost")
     assert instance.auth.register_principal(token).kind == "register"
-    assert "register_token" in shown(operator.ask("GET", "/instances/invited.localhost"))
+    found = shown(operator.ask("GET", "/instances/invited.localhost"))
+    assert ("register_token" in found, found["password_defined"]) == (True, False)
     assert "register_token" not in str(operator.ask("GET", "/instances").data)
 
 
@@ -150,6 +151,29 @@ def test_a_passphrase_is_hers_from_the_start_with_a_vault(operator: Operator):
     vault = instance.docs.get(Ref("io.cozy.settings", "io.cozy.settings.bitwarden")).doc
     assert {"key", "public_key", "private_key"} <= set(vault)
     assert instance.doc["password_defined"] is True
+
+
+@pytest.mark.parametrize("way", [{"MagicLink": "true"}, {"FranceConnectID": "fc"}])
+def test_who_logs_in_without_a_passphrase_begins_at_once_and_may_choose_one_by_force(operator: Operator, way: dict[str, str]):
+    instance = operator.made(**way)
+    record, settings = shown(operator.ask("GET", f"/instances/{instance.domain}")), instance.settings.instance()[0]
+    assert (record["onboarding_finished"], record["password_defined"], settings["password_defined"]) == (True, False, False)
+    assert instance.docs.get(Ref("io.cozy.settings", "io.cozy.settings.bitwarden")).doc["key"]
+    assert (instance.auth.passphrase.exists, instance.auth.passphrase.is_defined) == (True, False)
+    operator.stack.set_passphrase(instance.domain, "correct horse")
+    assert operator.stack.instance(instance.domain).auth.passphrase.is_defined
+
+
+def test_a_record_that_does_not_say_whether_there_is_a_passphrase_says_null(operator: Operator):
+    instance = operator.made()
+    instance.amend(password_defined=None)
+    assert shown(operator.ask("GET", f"/instances/{instance.domain}"))["password_defined"] is None
+
+
+def test_no_content_has_no_type_and_sizes_are_plain_json(operator: Operator):
+    domain = operator.made().domain
+    assert "Content-Type" not in operator.ask("DELETE", f"/instances/{domain}/sessions").headers
+    assert operator.ask("GET", f"/instances/{domain}/disk-usage").mimetype == "application/json"
 
 
 def test_a_passphrase_may_come_as_a_client_derived_it(operator: Operator):
@@ -169,7 +193,7 @@ def test_a_passphrase_may_come_as_a_client_derived_it(operator: Operator):
         ({"Domain": "n.localhost", "KdfIterations": "10", "Passphrase": "x"}, 422),
         ({"Domain": "n.localhost", "KdfIterations": "9000000", "Passphrase": "x"}, 422),
         ({"Domain": "n.localhost", "KdfIterations": "x", "Passphrase": "x"}, 422),
-        ({"Domain": "n.localhost", "Passphrase": ""}, 422),
+        ({"Domain": "n.localhost", "Passphrase": ""}, 400),
         ({"Domain": "n.localhost", "DiskQuota": "much"}, 422),
         ({"Domain": "n.localhost", "Locale": "tlh"}, 422),
         ({"Domain": "n.localhost", "AuthMode": "x"}, 400),

@@ -99,6 +99,14 @@ def test_a_token_that_cannot_be_is_refused(operator: Operator, query: dict[str, 
     assert operator.ask("POST", "/instances/token", Domain="nobody.localhost", Scope="io.cozy.files").status_code == 404
 
 
+def test_what_is_wrong_with_an_audience_or_a_client_is_a_line_of_text(operator: Operator):
+    domain = operator.made().domain
+    answer = operator.ask("POST", "/instances/token", Domain=domain, Audience="magic")
+    assert (answer.status_code, answer.mimetype, answer.get_data(as_text=True)) == (400, "text/plain", "Unknown audience magic")
+    answer = operator.ask("POST", "/instances/oauth_client", Domain=domain, RedirectURI="app://x", SoftwareID="s")
+    assert (answer.status_code, answer.mimetype, answer.get_data(as_text=True)) == (400, "text/plain", "client_name is mandatory")
+
+
 def test_a_session_code_is_good_once(operator: Operator):
     instance = operator.made()
     answer = operator.ask("POST", f"/instances/{instance.domain}/session_code")

@@ -363,10 +363,10 @@ def operator(house: House, body: Any, status: int = 201) -> Any:
     return answer.json
 
 
-def test_the_operator_sends_in_the_server_s_name(house: House):
+def test_the_operator_sends_in_a_name_of_his_own(house: House):
     sent = {"title": "Maintenance", "category": "host", "slug": "settings", "content": "tonight", "state": 1}
     first = operator(house, {"properties": {"stateful": True}, "notification": sent})
-    assert (first["source_id"], first["originator"]) == ("cozy/stack/settings/host/", "stack")
+    assert (first["source_id"], first["originator"]) == ("cozy/cli/settings/host/", "cli")
     assert [job.message["subject"] for job in house.jobs()] == ["Maintenance"]
     assert operator(house, {"properties": {"stateful": True}, "notification": sent})["_id"] == ""
     assert len(house.kept()) == 1
