@@ -218,6 +218,17 @@ class Invalid(CozyError):
     status, title, name = 422, "Unprocessable Entity", "doc_validation"
 
 
+class UidTaken(Invalid):
+    """Another card or calendar object of the collection has the UID.
+
+    :param href: its name there.
+    """
+
+    def __init__(self, detail: str, *, href: str) -> None:
+        super().__init__(detail, source="no-uid-conflict")
+        self.href = href
+
+
 class Locked(CozyError):
     """Somebody holds the lock."""
 

@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from cozyd.auth.values import Credentials
@@ -20,6 +22,7 @@ from cozyd.errors import (
     NotFound,
     QuotaExceeded,
     SeqGone,
+    UidTaken,
     Unauthorized,
 )
 from cozyd.instance import Instance
@@ -200,13 +203,21 @@ def refuse(error: CozyError, environ: Environ, start_response: StartResponse) ->
         return answer(start_response, status, [*headers, ("Content-Type", "text/plain; charset=utf-8")], (error.detail + "\n").encode())
     prefixes = {name.partition(":")[0] for name in names} - {"D"}
     own = "".join(f' xmlns:{prefix}="{_NAMESPACES[prefix]}"' for prefix in sorted(prefixes))
-    inner = "".join(f"<{name}/>" for name in names) + f"<!-- {_comment(error.detail)} -->"
+    inner = "".join(_precondition(name, error, environ) for name in names) + f"<!-- {_comment(error.detail)} -->"
     body = f'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"{own}>{inner}</D:error>'
     return answer(start_response, status, [*headers, ("Content-Type", XML)], body.encode())
 
 
+def _precondition(name: str, error: CozyError, environ: Environ) -> str:
+    """A precondition's element; that a UID is taken tells by whom (RFC 4791, section 5.3.2.1)."""
+    if not isinstance(error, UidTaken) or "cozyd.place" not in environ:
+        return f"<{name}/>"
+    return f"<{name}><D:href>{quote(environ['cozyd.place'] + error.href)}</D:href></{name}>"
+
+
 def _comment(text: str) -> str:
-    return escape(text).replace("--", "- -")
+    """Text that ends no comment: no hyphen follows another."""
+    return escape(re.sub("-(?=-)", "- ", text))
 
 
 def _status(error: CozyError, environ: Environ) -> int:

@@ -4,7 +4,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
 from cozyd.errors import BadGateway, BadRequest, Conflict, Forbidden, NotFound, TooLarge
@@ -14,6 +13,7 @@ from cozyd.files.tree import TRASH_NAME, File, read_time, same_name
 from cozyd.locks import Lock
 from dav import conditions, xml
 from dav.access import Environ, StartResponse, Visit
+from dav.address import here
 from dav.conditions import ConditionList, State
 from dav.locks import LockBook
 
@@ -67,7 +67,7 @@ class Call:
         :raises TooLarge: it is longer than any request of a client. BadRequest: it is malformed.
         """
         length = str(self.environ.get("CONTENT_LENGTH") or "0")
-        if length.isdigit() and int(length) > LARGEST_XML:
+        if length.isascii() and length.isdigit() and int(length) > LARGEST_XML:
             raise TooLarge("The XML is too long")
         return xml.parse(xml.read_body(self.environ))
 
@@ -115,24 +115,12 @@ class Call:
 
     def local(self, address: str) -> str | None:
         """The path below this mount of an address or absolute path; None: it is elsewhere."""
-        try:
-            text = address.strip().encode("latin-1").decode()  # PEP 3333; some clients leave what is not ASCII as it is
-            parts = urlsplit(text)
-            path = unquote(parts.path, errors="strict")
-        except ValueError:
-            return None
-        host = parts.netloc.rpartition("@")[2].lower()  # GVFS leaves the user's name in it
-        if host and host not in self._hosts:
+        path = here(address, self.environ, self.visit.instance.doc)
+        if path is None:
             return None
         if path != self.prefix and not path.startswith(self.prefix + "/"):
             return None
         return path.removeprefix(self.prefix)
-
-    @cached_property
-    def _hosts(self) -> frozenset[str]:
-        doc = self.visit.instance.doc
-        asked = str(self.environ.get("HTTP_HOST", ""))
-        return frozenset(name.lower() for name in (asked, doc["domain"], *doc.get("domain_aliases", ())))
 
     # -- conditions and locks ---------------------------------------------------------------------------------------
 

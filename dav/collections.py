@@ -1,7 +1,7 @@
 """MKCALENDAR, extended MKCOL and PROPPATCH of address books and calendars (RFC 4791, 5.3.1; RFC 5689; RFC 4918, 9.2)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, tostring
 from xml.sax.saxutils import escape
@@ -12,7 +12,7 @@ from cozyd.pim.timezones import zone_of
 from cozyd.pim.zones import named
 from dav import push, xml
 from dav.access import XML, StartResponse, Visit, answer
-from dav.properties import CR, PROTECTED, SETTABLE, C, D, Seen
+from dav.properties import CR, PROTECTED, SETTABLE, C, D, Seen, settable
 
 LARGEST_PROPERTY = 64 * 1024
 _ID = re.compile(r"[^/\x00-\x1f\x7f]{1,120}")
@@ -28,7 +28,6 @@ class Changes:
     dead: dict[str, str | None] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    kind: Kind | None = None
 
 
 def make(visit: Visit, id: str, tree: Element | None, method: str, start_response: StartResponse) -> Iterable[bytes]:
@@ -42,8 +41,8 @@ def make(visit: Visit, id: str, tree: Element | None, method: str, start_respons
         raise MethodNotAllowed("There is something already")
     if not _ID.fullmatch(id) or id == push.PLACE:
         raise Invalid("The name is too long, or has control characters", source="calendar-collection-location-ok")
-    changes = _changes(tree, made=True)
-    kind: Kind | None = "calendar" if method == "MKCALENDAR" else changes.kind
+    kind = "calendar" if method == "MKCALENDAR" else _wanted_kind(tree)
+    changes = _changes(tree, kind, made=True)
     if kind is None:
         raise Invalid("Only address books and calendars are made here", source="valid-resourcetype")
     if not all(visit.may("POST", doctype) for doctype in (ical.COMPONENTS.values() if kind == "calendar" else ("io.cozy.contacts",))):
@@ -72,9 +71,7 @@ def change(visit: Visit, seen: Seen, tree: Element | None, start_response: Start
     collection = seen.collection
     if collection is None or not visit.manages(collection):
         raise Forbidden("This may not be changed", source="need-privileges")
-    changes = _changes(tree, made=False)
-    if changes.kind is not None:
-        changes.refused[f"{D}resourcetype"] = "cannot-modify-protected-property"
+    changes = _changes(tree, collection.kind, made=False)
     if not changes.names and not changes.refused:
         raise BadRequest("A PROPPATCH sets or removes something")
     if not changes.refused:
@@ -89,8 +86,8 @@ def change(visit: Visit, seen: Seen, tree: Element | None, start_response: Start
 def _propstats(changes: Changes) -> str:
     """200 for all, or 403 for those refused, 424 for the others."""
     if not changes.refused:
-        return _propstat(changes.names, "200 OK")
-    others = [name for name in changes.names if name not in changes.refused]
+        return _propstat(dict.fromkeys(changes.names), "200 OK")
+    others = [name for name in dict.fromkeys(changes.names) if name not in changes.refused]
     found = "".join(_propstat([name], "403 Forbidden", error) for name, error in changes.refused.items())
     return found + (_propstat(others, "424 Failed Dependency") if others else "")
 
@@ -102,25 +99,31 @@ def _propstat(names: Iterable[str], status: str, error: str = "") -> str:
     return f"<D:propstat><D:prop>{props}</D:prop><D:status>HTTP/1.1 {status}</D:status>{told}</D:propstat>"
 
 
-def _changes(tree: Element | None, *, made: bool) -> Changes:
-    """What a body asks for, in its order: the last one counts.
+def _changes(tree: Element | None, kind: Kind | None, *, made: bool) -> Changes:
+    """What a body asks for, in its order: the last one counts; elements that mean nothing are ignored (RFC 4918, section 17).
 
-    :param made: the collection is being made: its components may be chosen.
+    :param kind: of the collection.
+    :param made: it is being made: its components may be chosen.
     """
     changes = Changes()
     for step in tree if tree is not None else ():
         if step.tag not in (f"{D}set", f"{D}remove"):
-            raise BadRequest("A property is set or removed")
+            continue
         for element in step.iterfind(f"{D}prop/*"):
             if element.tag == f"{D}resourcetype":
-                changes.kind = _kind(element)
-                if changes.kind is None or not made:
+                if not made or _kind(element) is None:
                     changes.refused[element.tag] = "valid-resourcetype" if made else "cannot-modify-protected-property"
             elif step.tag == f"{D}remove":
-                _remove(changes, element.tag)
+                _remove(changes, element.tag, settable(kind))
             else:
-                _set(changes, element, made=made)
+                _set(changes, element, settable(kind), made=made)
     return changes
+
+
+def _wanted_kind(tree: Element | None) -> Kind | None:
+    """The kind of collection that an extended MKCOL asks for."""
+    found = tree.find(f"{D}set/{D}prop/{D}resourcetype") if tree is not None else None
+    return _kind(found) if found is not None else None
 
 
 def _kind(element: Element) -> Kind | None:
@@ -130,17 +133,17 @@ def _kind(element: Element) -> Kind | None:
     return "calendar" if f"{C}calendar" in names else "book" if f"{CR}addressbook" in names else None
 
 
-def _remove(changes: Changes, name: str) -> None:
+def _remove(changes: Changes, name: str, ours: Mapping[str, str]) -> None:
     changes.names.append(name)
     if name in PROTECTED:
         changes.refused[name] = "cannot-modify-protected-property"
-    elif name in SETTABLE:
-        changes.ours[SETTABLE[name]] = ""
+    elif name in ours:
+        changes.ours[ours[name]] = ""
     else:
         changes.dead[name] = None
 
 
-def _set(changes: Changes, element: Element, *, made: bool) -> None:
+def _set(changes: Changes, element: Element, ours: Mapping[str, str], *, made: bool) -> None:
     name = element.tag
     changes.names.append(name)
     if name == _COMPONENTS and made:
@@ -150,7 +153,7 @@ def _set(changes: Changes, element: Element, *, made: bool) -> None:
         changes.ours["components"] = " ".join(given)
     elif name in PROTECTED:
         changes.refused[name] = "cannot-modify-protected-property"
-    elif name in SETTABLE:
+    elif name in ours:
         _set_ours(changes, element)
     else:
         changes.dead[name] = _whole(element)

@@ -5,7 +5,7 @@ Documents are read only of what has dead properties, and only when they are aske
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from email.utils import format_datetime
 from functools import lru_cache
@@ -91,6 +91,8 @@ def propfind(call: Call) -> Iterable[bytes]:
     tree = call.tree()
     if tree is not None and tree.tag != f"{_D}propfind":
         raise BadRequest("The body has to be a propfind")
+    if tree is not None and all(tree.find(f"{_D}{name}") is None for name in ("prop", "propname", "allprop")):
+        raise BadRequest("A PROPFIND asks for properties")  # section A.2
     node = call.files.at(call.path)
     call.check_conditions()
     depth = call.header("Depth").lower() or "infinity"
@@ -139,7 +141,7 @@ class _Writer:
         self._all = named is None
         names = list(named) if named is not None else [name for name in (*_BOTH, *_FILE) if name not in _NOT_IN_ALL]
         if named is None:
-            names += [_LOCKDISCOVERY, *_included(tree)]
+            names += [_LOCKDISCOVERY, *xml.included(tree)]
         self._asked = list(dict.fromkeys(names))
         live = {**_BOTH, **_FILE}
         self._special = frozenset((_LOCKDISCOVERY, *_QUOTA))
@@ -176,9 +178,3 @@ class _Writer:
         used, quota = self._call.files.usage()
         left = {_QUOTA[1]: str(max(0, quota - used))} if quota is not None else {}
         return {_QUOTA[0]: str(used)} | left
-
-
-def _included(tree: Element | None) -> Sequence[str]:
-    """What `include` asks for beside all (RFC 4918, section 14.8)."""
-    found = tree.find(f"{_D}include") if tree is not None else None
-    return [child.tag for child in found] if found is not None else []

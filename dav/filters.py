@@ -234,6 +234,7 @@ def read_range(element: Element, *, open_ended: bool = False) -> Range:
     :raises Invalid: `valid-filter`.
     """
     found = []
+    given = [name for name in ("start", "end") if element.get(name) is not None]
     for name, default in (("start", LOW), ("end", HIGH)):
         text = element.get(name)
         if text is None:
@@ -243,7 +244,7 @@ def read_range(element: Element, *, open_ended: bool = False) -> Range:
         if when is None or not when.utc:
             raise Invalid("A time-range is given in UTC", source="valid-filter")
         found.append(when.moment())
-    if found[0] >= found[1] or (LOW in found and HIGH in found) or (not open_ended and (LOW in found or HIGH in found)):
+    if found[0] >= found[1] or len(given) < (1 if open_ended else 2):
         raise Invalid("A time-range has a start before its end", source="valid-filter")
     return found[0], found[1]
 
@@ -384,7 +385,7 @@ def _rings(alarm: Component, node: TextNode, range_: Range, zone: tzinfo | None)
     except (TooComplex, instances.TooMany):
         return True
     mine = [one for one in near if one.component is node.component]
-    return any(low <= one.moments(zone)[1 if at_end else 0] + ahead < high for one in mine)
+    return any(low <= _moved(one.moments(zone)[1 if at_end else 0], ahead, 0) < high for one in mine)
 
 
 def _moved(moment: datetime, delta: timedelta, days: int) -> datetime:

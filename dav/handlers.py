@@ -58,15 +58,25 @@ def serve(request: Request) -> Iterable[bytes]:
     :raises CozyError: it is refused.
     """
     parts = request.parts
-    check_path(parts)
+    _check_place(request)
     if parts[1:2] == [push.PLACE] and len(parts) == DEEPEST_PATH:
         push.check_method(request.method)
         return push.unregister(Seen(request.visit, request.root), parts[2], request.start_response)
     known = _RESOURCE if len(parts) == DEEPEST_PATH else _COLLECTION
     found = known.get(request.method)
     if found is None:
-        raise MethodNotAllowed("This method is not served here", allow=", ".join(known))
+        raise MethodNotAllowed("This method is not served here", allow=", ".join(dict.fromkeys(("OPTIONS", *known, "DELETE"))))
     return found(request)
+
+
+def _check_place(request: Request) -> None:
+    """:raises BadRequest, NotFound: the path leads nowhere. Conflict: nothing can be made there (RFC 4918, section 9.7.1)."""
+    try:
+        check_path(request.parts)
+    except NotFound as cause:
+        if request.method in ("PUT", "MKCOL", "MKCALENDAR"):
+            raise Conflict("There is nothing to make it in") from cause
+        raise
 
 
 def check_path(parts: list[str]) -> None:
@@ -79,17 +89,23 @@ def check_path(parts: list[str]) -> None:
         raise NotFound("There is nothing below a resource")
 
 
+def check_collection(visit: Visit, parts: list[str]) -> None:
+    """:raises BadRequest, NotFound: there is no such collection, nor anything else."""
+    check_path(parts)
+    if len(parts) > 1:
+        visit.collection(parts[1])
+
+
 # -- reading ------------------------------------------------------------------------------------------------------------
 
 
 def _propfind(request: Request) -> Iterable[bytes]:
     depth, tree = request.depth("infinity"), request.tree()
-    if depth == "infinity":
+    if depth == "infinity" and len(request.parts) != DEEPEST_PATH:
         raise Invalid("One level at a time: Depth is 0 or 1", source="propfind-finite-depth")
     if tree is not None and tree.tag != f"{D}propfind":
         raise BadRequest("A PROPFIND has a propfind")
-    names, only_names = _names(tree)
-    options = {"only_names": only_names, "minimal": request.minimal}
+    names, options = xml.asked(tree), _options(tree, minimal=request.minimal)
     seen = request.seen()
     if len(request.parts) == DEEPEST_PATH:
         rows = request.visit.pim.rows(seen.of(), hrefs=[request.parts[2]])
@@ -99,7 +115,7 @@ def _propfind(request: Request) -> Iterable[bytes]:
     return xml.answer_multistatus(request.start_response, _listing(seen, names, depth, options))
 
 
-def _listing(seen: Seen, names: list[str] | None, depth: str, options: Mapping[str, bool]) -> Iterable[str]:
+def _listing(seen: Seen, names: list[str] | None, depth: str, options: Mapping[str, Any]) -> Iterable[str]:
     yield properties.response(seen, names, **options)
     if depth == "0":
         return
@@ -114,23 +130,15 @@ def _listing(seen: Seen, names: list[str] | None, depth: str, options: Mapping[s
             yield lister(row.key[1], row.value)
 
 
-def _names(tree: Any) -> tuple[list[str] | None, bool]:
-    """The properties asked for (None: all), and whether by name only."""
-    if tree is None:
-        return None, False
-    names = xml.asked(tree)
-    if names is None and tree.find(f"{D}propname") is not None:
-        return None, True
-    if names is None:
-        more = tree.find(f"{D}include")
-        if tree.find(f"{D}allprop") is None:
-            raise BadRequest("A PROPFIND asks for properties")
-        if more is not None and len(more):
-            return [
-                *(f"{D}{name}" for name in ("resourcetype", "displayname", "getetag", "getcontenttype")),
-                *(one.tag for one in more),
-            ], False
-    return names, False
+def _options(tree: Any, *, minimal: bool) -> Mapping[str, Any]:
+    """How properties are told: by name only; of all, with what `include` names beside them (RFC 4918, section 9.1).
+
+    :raises BadRequest: none are asked for.
+    """
+    only_names = tree is not None and tree.find(f"{D}propname") is not None
+    if tree is not None and not only_names and all(tree.find(f"{D}{name}") is None for name in ("prop", "allprop")):
+        raise BadRequest("A PROPFIND asks for properties")
+    return {"only_names": only_names, "minimal": minimal, "more": xml.included(tree)}
 
 
 def _report(request: Request) -> Iterable[bytes]:
@@ -173,6 +181,14 @@ def _of_resource(serve: Callable[..., Iterable[bytes]]) -> Callable[[Request], I
     return lambda request: serve(request.visit, request.seen(), request.parts[2], request.environ, request.start_response)
 
 
+def _put(request: Request) -> Iterable[bytes]:
+    try:
+        seen = request.seen()
+    except NotFound as cause:
+        raise Conflict("There is no such collection to put it in") from cause
+    return resources.put(request.visit, seen, request.parts[2], request.environ, request.start_response)
+
+
 def _of_collection(serve: Callable[..., Iterable[bytes]]) -> Callable[[Request], Iterable[bytes]]:
     return lambda request: serve(request.visit, request.seen(), request.environ, request.start_response)
 
@@ -200,7 +216,7 @@ _COLLECTION: Mapping[str, Serve] = {
 _RESOURCE: Mapping[str, Serve] = {
     "GET": _of_resource(resources.get),
     "HEAD": _of_resource(resources.get),
-    "PUT": _of_resource(resources.put),
+    "PUT": _put,
     "DELETE": _of_resource(resources.delete),
     "COPY": _of_resource(resources.copy),
     "MOVE": _of_resource(resources.move),

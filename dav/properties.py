@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from cozyd.files.tree import read_time
-from cozyd.pim import Collection, birthdays, ical, timezones, vcard
+from cozyd.pim import Collection, Kind, birthdays, ical, timezones, vcard
 from cozyd.pim.collections import sync_token
 from cozyd.pim.instances import MOST_INSTANCES
 from dav import push, xml
@@ -187,6 +187,8 @@ _BOOK: dict[str, Make] = _COLLECTION | {
     f"{CR}supported-address-data": lambda _: '<CR:address-data-type content-type="text/vcard" version="3.0"/>',
     f"{CR}supported-collation-set": lambda _: "".join(f"<CR:supported-collation>{one}</CR:supported-collation>" for one in COLLATIONS),
     f"{CR}max-resource-size": lambda _: str(vcard.LARGEST),
+    f"{ICAL}calendar-color": _own("color"),
+    f"{ICAL}calendar-order": _own("order"),
 }
 SETTABLE: Mapping[str, str] = {
     f"{D}displayname": "name",
@@ -199,6 +201,14 @@ SETTABLE: Mapping[str, str] = {
     f"{C}schedule-calendar-transp": "transparent",
 }
 """Properties that clients set, and the names the room has for them."""
+
+
+def settable(kind: Kind | None) -> Mapping[str, str]:
+    """Those of one kind of collection; of the other kind they mean nothing, and are kept as they come."""
+    table = _BOOK if kind == "book" else _CALENDAR
+    return {name: own for name, own in SETTABLE.items() if name in table}
+
+
 PROTECTED = frozenset(name for table in (_HOME, _CALENDAR, _BOOK) for name in table if name not in SETTABLE) | frozenset(
     f"{D}{name}"
     for name in ("getcontentlength", "getcontenttype", "getlastmodified", "creationdate", "lockdiscovery", "supportedlock", "acl")
@@ -220,10 +230,11 @@ def _table(seen: Seen) -> Mapping[str, Make]:
     return _CALENDAR if seen.collection.kind == "calendar" else _BOOK
 
 
-def response(seen: Seen, names: Sequence[str] | None, *, only_names: bool = False, minimal: bool = False) -> str:
+def response(seen: Seen, names: Sequence[str] | None, *, more: Sequence[str] = (), only_names: bool = False, minimal: bool = False) -> str:
     """The response of a collection, or of what is above.
 
     :param names: what is asked; None: the usual ones and the dead ones.
+    :param more: what is asked beside them.
     :param only_names: the names of all there are, without values.
     :param minimal: without those that are not there.
     """
@@ -232,15 +243,15 @@ def response(seen: Seen, names: Sequence[str] | None, *, only_names: bool = Fals
     if only_names:
         found = [name for name in table if table[name](seen) is not None] + list(dead)
         return xml.response(seen.path, "".join(xml.element(name) for name in found))
-    wanted = names if names is not None else [*(name for name in _ALL if name in table), *dead]
+    wanted = names if names is not None else [*(name for name in _ALL if name in table), *dead, *more]
     values = {name: table[name](seen) if name in table else None for name in wanted}
     known = "".join(
         dead[name] if name in dead and value is None else xml.element(name, value or "")
         for name, value in values.items()
         if value is not None or name in dead
     )
-    missing = [name for name, value in values.items() if value is None and name not in dead]
-    return xml.response(seen.path, known, () if minimal or names is None else missing)
+    missing = [name for name, value in values.items() if value is None and name not in dead and (names is not None or name in more)]
+    return xml.response(seen.path, known, () if minimal else missing)
 
 
 def values(seen: Seen, names: Sequence[str]) -> str:
@@ -266,12 +277,15 @@ class Lister:
     """Writes the responses of resources in one collection: 1 us each where the rows say all.
 
     :param names: what is asked; None: all that rows have.
+    :param more: what is asked beside them.
     """
 
-    def __init__(self, seen: Seen, names: Sequence[str] | None, *, only_names: bool = False, minimal: bool = False) -> None:
+    def __init__(
+        self, seen: Seen, names: Sequence[str] | None, *, more: Sequence[str] = (), only_names: bool = False, minimal: bool = False
+    ) -> None:
         self._prefix = xml.href(seen.path)
         table = _table(seen)
-        wanted = list(names) if names is not None else list(_ROW)
+        wanted = list(names) if names is not None else list(dict.fromkeys((*_ROW, *more)))
         self._rows = [(name, _ROW[name]) for name in wanted if name in _ROW]
         fixed = [name for name in wanted if name in _EVERYWHERE or name == f"{D}current-user-privilege-set"]
         self._fixed = "".join(xml.element(name, table[name](seen) or "") for name in fixed)

@@ -1,21 +1,23 @@
 """REPORT: sync, multiget, queries, free and busy, from the rows wherever they say enough (RFC 3253, 4791, 6352, 6578, 7953)."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
-from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from cozyd.documents.store import Row
 from cozyd.errors import BadRequest, Invalid, SeqGone
-from cozyd.pim import Collection, instances
+from cozyd.pim import Collection, instances, times
 from cozyd.pim.collections import SYNC, sync_token
 from cozyd.pim.content import Component, tree
+from cozyd.pim.times import When
 from cozyd.pim.timezones import zone_of
 from cozyd.pim.zones import named
 from dav import data, filters, properties, xml
 from dav.access import XML, StartResponse, Visit, answer
+from dav.address import path_of
 from dav.properties import CR, C, D, Lister, Seen
 
 MOST_HREFS = 20_000
@@ -40,13 +42,19 @@ class Asked:
         self.data = data.read(tree)
 
     def collections(self, kind: str) -> Sequence[Collection]:
-        """The collections it speaks of."""
-        known = [self.seen.collection] if self.seen.collection is not None else list(self.visit.collections.values())
-        return [one for one in known if one.kind == kind]
+        """The collections it speaks of.
+
+        :raises Invalid: it was sent to one of the other kind.
+        """
+        own = self.seen.collection
+        if own is not None and own.kind != kind:
+            raise Invalid("This report is of the other kind of collection", source="supported-report")
+        return [one for one in self.visit.collections.values() if one.kind == kind] if own is None else [own]
 
     def lister(self, collection: Collection) -> Lister:
         """Writes the responses of one collection."""
-        return Lister(Seen(self.visit, self.seen.root, collection), self.names, minimal=self.minimal)
+        only_names = self.tree.find(f"{D}propname") is not None
+        return Lister(Seen(self.visit, self.seen.root, collection), self.names, only_names=only_names, minimal=self.minimal)
 
     def responses(self, collection: Collection, rows: Sequence[Row], texts: Mapping[str, bytes] | None = None) -> Iterator[str]:
         """The responses of rows, with their texts where those are asked for."""
@@ -76,7 +84,7 @@ def answer_report(asked: Asked, start_response: StartResponse) -> Iterable[bytes
 def _sync(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
     """What changed since a token; with a limit as much of it, and a token to go on from."""
     collection = asked.seen.collection
-    if collection is None:
+    if collection is None or asked.href:
         raise Invalid("Only address books and calendars are synced", source="supported-report")
     level = (asked.tree.findtext(f"{D}sync-level") or "1").strip()
     if level not in ("1", "infinite"):
@@ -84,7 +92,7 @@ def _sync(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
     pim = asked.visit.pim
     since = _since(collection, (asked.tree.findtext(f"{D}sync-token") or "").strip())
     try:
-        rows = list(pim.rows(collection, since=since) if since else pim.rows(collection))
+        rows = list(pim.rows(collection, since=since) if since is not None else pim.rows(collection))
     except BadRequest as cause:
         raise SeqGone("The token is malformed") from cause
     token, tail = sync_token(collection), ""
@@ -101,7 +109,7 @@ def _since(collection: Collection, token: str) -> str | None:
     if not token:
         return None
     prefix = f"{SYNC}{collection.id}/"
-    if not token.startswith(prefix):
+    if not token.startswith(prefix) or token == prefix:
         raise SeqGone("The token is not of this collection")
     return token.removeprefix(prefix)
 
@@ -123,8 +131,8 @@ def _number(seq: str) -> int:
 def _limit(tree: Element) -> int | None:
     for name in (f"{D}limit/{D}nresults", f"{CR}limit/{CR}nresults", f"{C}limit/{C}nresults"):
         text = (tree.findtext(name) or "").strip()
-        if text.isdigit() and int(text) > 0:
-            return int(text)
+        if text.isascii() and text.isdigit() and int(text[:18]) > 0:
+            return int(text[:18])
     return None
 
 
@@ -135,7 +143,7 @@ def _truncated(path: str) -> str:
 
 def _multiget(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
     """Named resources, of any collection the request stands above."""
-    given = list(dict.fromkeys(unquote(urlsplit((found.text or "").strip()).path) for found in asked.tree.findall(f"{D}href")))
+    given = list(dict.fromkeys(path_of(found.text or "", asked.seen.path) for found in asked.tree.findall(f"{D}href")))
     if len(given) > MOST_HREFS:
         raise BadRequest("The report names too many resources")
     kind = "calendar" if asked.tree.tag.startswith(C) else "book"
@@ -236,7 +244,21 @@ def _free_busy(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return times.value(When(moment.astimezone(UTC).replace(tzinfo=None), utc=True))
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+def _named_by(element: Element) -> str:
+    """The property that an expand-property names.
+
+    :raises BadRequest: what it has is no name.
+    """
+    name = element.get("name") or ""
+    if not _NAME.fullmatch(name):
+        raise BadRequest("A property has no name")
+    return "{" + (element.get("namespace") or "DAV:") + "}" + name
 
 
 def _expand_property(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
@@ -244,8 +266,7 @@ def _expand_property(asked: Asked, start_response: StartResponse) -> Iterable[by
     seen = asked.seen
     inner = ""
     for child in asked.tree.findall(f"{D}property"):
-        tag = "{" + (child.get("namespace") or "DAV:") + "}" + (child.get("name") or "")
-        below = ["{" + (one.get("namespace") or "DAV:") + "}" + (one.get("name") or "") for one in child.findall(f"{D}property")]
+        tag, below = _named_by(child), [_named_by(one) for one in child.findall(f"{D}property")]
         if below and tag in (f"{D}current-user-principal", f"{D}owner", f"{D}principal-URL"):
             inner += xml.element(tag, properties.response(Seen(seen.visit, seen.root), below))
         elif below:

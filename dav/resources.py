@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from email.utils import format_datetime
-from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from cozyd.errors import BadGateway, BadRequest, Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, Unsupported
@@ -11,15 +10,16 @@ from cozyd.files.tree import read_time
 from cozyd.pim import Collection, vcard_version
 from cozyd.pim.content import tree
 from cozyd.pim.resource import etag
-from dav import xml
+from dav import conditions, xml
 from dav.access import Environ, StartResponse, Visit, answer
+from dav.address import here
 from dav.properties import MEDIA, USER, Seen
 
 
 def get(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The text of a resource, or 304.
 
-    :raises NotFound: there is none.
+    :raises NotFound: there is none. PreconditionFailed: a condition does not hold.
     """
     pim = visit.pim
     rows = pim.rows(seen.of(), hrefs=[href])
@@ -27,6 +27,7 @@ def get(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: S
         raise NotFound("There is no such resource")
     value = rows[0].value
     tag = f'"{value["etag"]}"'
+    _match(visit, seen, href, {name: value for name, value in environ.items() if name != "HTTP_IF_NONE_MATCH"})
     headers = [("ETag", tag), ("Last-Modified", format_datetime(read_time(value["mtime"]), usegmt=True))]
     if _is_known(environ, tag):
         return answer(start_response, 304, headers)
@@ -82,7 +83,8 @@ def put(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: S
         raise BadRequest("Partial PUT is not served")
     raw: bytes = environ["wsgi.input"].read()
     known = bool(visit.pim.rows(collection, hrefs=[href]))
-    row = visit.pim.put(collection, href, raw, match=_match(environ))
+    environ["cozyd.place"] = seen.path
+    row = visit.pim.put(collection, href, raw, match=_match(visit, seen, href, environ))
     headers = [("ETag", f'"{row.value["etag"]}"')] if row.value["etag"] == etag(raw) else []
     return answer(start_response, 204 if known else 201, headers)
 
@@ -119,7 +121,7 @@ def delete(visit: Visit, seen: Seen, href: str, environ: Environ, start_response
     :raises NotFound, PreconditionFailed, Forbidden: see `Pim.delete`.
     """
     _check_write(visit, seen.of())
-    visit.pim.delete(seen.of(), href, match=_match(environ))
+    visit.pim.delete(seen.of(), href, match=_match(visit, seen, href, environ))
     return answer(start_response, 204)
 
 
@@ -129,8 +131,9 @@ def move(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: 
     :raises Invalid, PreconditionFailed, Forbidden, NotFound: see `Pim.move`.
     """
     _check_write(visit, seen.of())
-    to, name, there = _destination(visit, seen, environ)
-    row = visit.pim.move(seen.of(), href, to, name, overwrite=_overwrites(environ), match=_match(environ))
+    to, name, there = _destination(visit, seen, href, environ)
+    match = _match(visit, seen, href, environ)
+    row = visit.pim.move(seen.of(), href, to, name, overwrite=_overwrites(environ), match=match)
     return answer(start_response, 204 if there else 201, [("ETag", f'"{row.value["etag"]}"'), ("Location", _place(seen, to, name))])
 
 
@@ -139,7 +142,8 @@ def copy(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: 
 
     :raises Invalid, PreconditionFailed, Forbidden, NotFound: see `Pim.put`.
     """
-    to, name, there = _destination(visit, seen, environ)
+    to, name, there = _destination(visit, seen, href, environ)
+    _match(visit, seen, href, environ)
     pim = visit.pim
     rows = pim.rows(seen.of(), hrefs=[href])
     text = pim.texts(seen.of(), rows).get(href)
@@ -159,27 +163,31 @@ def _overwrites(environ: Environ) -> bool:
     return str(environ.get("HTTP_OVERWRITE", "T")).strip().upper() != "F"
 
 
-def _destination(visit: Visit, seen: Seen, environ: Environ) -> tuple[Collection, str, bool]:
+def _destination(visit: Visit, seen: Seen, href: str, environ: Environ) -> tuple[Collection, str, bool]:
     """The collection and name of the Destination, and whether something is there.
 
+    :param href: what is moved or copied.
     :raises BadRequest, BadGateway, Conflict, Forbidden: it is none of ours.
     """
-    given = urlsplit(environ.get("HTTP_DESTINATION", "").strip())
-    if not given.path:
+    given = environ.get("HTTP_DESTINATION", "").strip()
+    if not given:
         raise BadRequest("There is no Destination")
-    if given.netloc and given.netloc.rpartition("@")[2].lower() != environ.get("HTTP_HOST", "").lower():
+    path = here(given, environ, visit.instance.doc)
+    if path is None:
         raise BadGateway("The Destination is on another server")
-    path = unquote(given.path)
     parts = path.removeprefix(f"{seen.root}/").split("/")
     if not path.startswith(f"{seen.root}/{USER}/") or len(parts) != 3 or not parts[2]:
         raise Invalid(
             "Only cards, events and todos are moved, between address books and calendars", source="calendar-collection-location-ok"
         )
+    if parts[1:] == [seen.of().id, href]:
+        raise Forbidden("Nothing can be put onto itself")
     try:
         to = visit.collection(parts[1])
     except NotFound as cause:
         raise Conflict("There is no such collection to put it in") from cause
     _check_write(visit, to)
+    environ["cozyd.place"] = f"{seen.home}{to.id}/"
     return to, parts[2], bool(visit.pim.rows(to, hrefs=[parts[2]]))
 
 
@@ -196,9 +204,34 @@ def _check_media(collection: Collection, environ: Environ) -> None:
         raise Unsupported(f"This place takes {good[0]}")
 
 
-def _match(environ: Environ) -> str | None:
-    """The condition of the request: None, "" (must not be there), or an ETag ("*": any)."""
-    if environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*":
-        return ""
-    wanted: str = environ.get("HTTP_IF_MATCH", "").strip()
-    return wanted.removeprefix("W/").strip('"') if wanted else None
+def _match(visit: Visit, seen: Seen, href: str, environ: Environ) -> str | None:
+    """What the resource has to be for the conditions of a request: None: anything; "": not there; else its ETag.
+
+    :raises PreconditionFailed: a condition does not hold now.
+    """
+    if not any(environ.get(name) for name in _CONDITIONS):
+        return None
+    rows = visit.pim.rows(seen.of(), hrefs=[href])
+    value = rows[0].value if rows else None
+    tag = f'"{value["etag"]}"' if value else ""
+    conditions.check_if(conditions.parse_if(environ.get("HTTP_IF", "")), lambda url: _state(visit, seen, url, environ) if url else _of(tag))
+    conditions.check_http(environ, tag, read_time(value["mtime"]) if value else None)
+    return tag.strip('"')
+
+
+_CONDITIONS = ("HTTP_IF", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+
+
+def _of(tag: str) -> conditions.State:
+    """A resource of this mount: it has no locks."""
+    return conditions.State(tag, frozenset())
+
+
+def _state(visit: Visit, seen: Seen, url: str, environ: Environ) -> conditions.State:
+    """The state of another resource that an If header names."""
+    parts = (here(url, environ, visit.instance.doc) or "").removeprefix(f"{seen.home}").split("/")
+    try:
+        rows = visit.pim.rows(visit.collection(parts[0]), hrefs=[parts[1]]) if len(parts) == 2 else ()
+    except NotFound:
+        rows = ()
+    return _of(f'"{rows[0].value["etag"]}"' if rows else "")

@@ -141,7 +141,8 @@ def _told(error: Any, start_response: StartResponse) -> Iterable[bytes]:
         log.error("WsgiDAV failed", exc_info=error)
         return answer(start_response, status, [("Content-Type", "text/plain; charset=utf-8")], b"An unexpected error occurred\n")
     said = (error.context_info or error.get_user_info() or "").partition("\n")[0]
-    return answer(start_response, status, [("Content-Type", "text/plain; charset=utf-8")], said.encode() + b"\n")
+    allowed = [("Allow", ", ".join(name for name in ALLOWED.split(", ") if name != "MKCOL"))] if status == 405 else []
+    return answer(start_response, status, [*allowed, ("Content-Type", "text/plain; charset=utf-8")], said.encode() + b"\n")
 
 
 def _mended(start_response: StartResponse, outcome: dict[str, Any]) -> StartResponse:

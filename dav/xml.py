@@ -88,7 +88,13 @@ def asked(tree: Element | None) -> list[str] | None:
     if tree is None:
         return None
     found = tree.find("{DAV:}prop")
-    return None if found is None else [child.tag for child in found]
+    return None if found is None else list(dict.fromkeys(child.tag for child in found))
+
+
+def included(tree: Element | None) -> Sequence[str]:
+    """What `include` asks for beside all (RFC 4918, section 14.8)."""
+    found = tree.find("{DAV:}include") if tree is not None else None
+    return [child.tag for child in found] if found is not None else []
 
 
 def short(tag: str) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Doc, Map, Ref, Row, Stored, Write
-from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed
+from cozyd.errors import Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, UidTaken
 from cozyd.locks import Lock, Locks
 from cozyd.pim import groupcards, ical, photo, ranges, split, vcard, vcard21
 from cozyd.pim.collections import DOCTYPE, Collection, Collections, Kind
@@ -320,13 +320,13 @@ class Pim:
 
     def _check_uid(self, collection: Collection, href: str, uid: str, row: Row | None) -> None:
         if row is not None and row.value["uid"] != uid:
-            raise Invalid("The UID of a resource cannot change", source="no-uid-conflict")
+            raise UidTaken("The UID of a resource cannot change", href=href)
         self._check_twin(collection, href, uid)
 
     def _check_twin(self, collection: Collection, href: str, uid: str) -> None:
         twins = self._docs.rows(DAV_UID, (collection.id, uid), limit=1)
         if twins and twins[0].value != href:
-            raise Invalid("Another resource of the collection has this UID", source="no-uid-conflict")
+            raise UidTaken("Another resource of the collection has this UID", href=str(twins[0].value))
 
     def _body(self, collection: Collection, doctype: str, known: Stored | None, parsed: Component, said: Map) -> Doc:
         old: Doc = {key: value for key, value in known.doc.items() if key[:1] != "_"} if known is not None else {}

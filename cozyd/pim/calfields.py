@@ -6,7 +6,7 @@ from typing import Any
 from cozyd.documents.store import Doc
 from cozyd.pim import alarms, caltimes, people, times
 from cozyd.pim.content import Component, Line, escape, make, unescape
-from cozyd.pim.fields import items_of, text_of
+from cozyd.pim.fields import is_list, is_object, is_text, items_of, text_of
 from cozyd.pim.mapped import MOST_ITEMS, Context, Mapped, number_field, put_value, text_field, uri_field, word_field, words_of, write_words
 from cozyd.pim.times import When
 
@@ -29,9 +29,12 @@ def _read_geo(component: Component, _: Context) -> Any:
         return None
 
 
+def _is_geo(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int | float) for one in value)
+
+
 def _write_geo(component: Component, value: Any, _doc: Doc, _context: Context) -> None:
-    good = isinstance(value, list) and len(value) == 2 and all(isinstance(one, int | float) for one in value)
-    put_value(component, "GEO", f"{value[1]};{value[0]}" if good else "")
+    put_value(component, "GEO", f"{value[1]};{value[0]}" if _is_geo(value) else "")
 
 
 def _links(path: str, name: str) -> Mapped:
@@ -69,7 +72,7 @@ def _links(path: str, name: str) -> Mapped:
             elif line is not old:
                 component.replace(old, line)
 
-    return Mapped(path, read_links, write_links)
+    return Mapped(path, read_links, write_links, is_list)
 
 
 # -- todos --------------------------------------------------------------------------------------------------------------
@@ -80,11 +83,13 @@ def _read_completed(component: Component, _: Context) -> Any:
 
 
 def _write_completed(component: Component, value: Any, doc: Doc, context: Context) -> None:
-    """Ticked: STATUS, COMPLETED and 100; unticked: NEEDS-ACTION, no COMPLETED, 0."""
+    """Ticked: STATUS, COMPLETED and 100; unticked: NEEDS-ACTION, no COMPLETED, 0. One that was not ticked keeps what else it says."""
     if value is not True:
+        if not _read_completed(component, context):
+            return
         put_value(component, "STATUS", "NEEDS-ACTION")
         component.set("COMPLETED", None)
-        if component.get("PERCENT-COMPLETE") is not None:
+        if component.value("PERCENT-COMPLETE").strip() == "100":
             put_value(component, "PERCENT-COMPLETE", "0")
         return
     put_value(component, "STATUS", "COMPLETED")
@@ -117,18 +122,18 @@ def _write_parent(component: Component, value: Any, _doc: Doc, _context: Context
 _PRIVACY = {"PUBLIC": "public", "PRIVATE": "private", "CONFIDENTIAL": "secret"}
 _SHARED: tuple[Mapped, ...] = (
     Mapped("timezone", caltimes.read_zone, caltimes.write_zone),
-    Mapped("start", caltimes.read_start, caltimes.write_start),
-    Mapped("rrule", caltimes.read_rule, caltimes.write_rule),
+    Mapped("start", caltimes.read_start, caltimes.write_start, caltimes.is_time),
+    Mapped("rrule", caltimes.read_rule, caltimes.write_rule, caltimes.is_rule),
     text_field("location", "LOCATION", "X-APPLE-STRUCTURED-LOCATION"),
     uri_field("url", "URL"),
-    Mapped("geo", _read_geo, _write_geo),
+    Mapped("geo", _read_geo, _write_geo, _is_geo),
     word_field("privacy", "CLASS", _PRIVACY),
     number_field("priority", "PRIORITY"),
-    Mapped("tags", _read_tags, _write_tags),
+    Mapped("tags", _read_tags, _write_tags, is_list),
     word_field("color", "COLOR"),
-    Mapped("organizer", people.read_organizer, people.write_organizer),
-    Mapped("attendee", people.read_attendees, people.write_attendees),
-    Mapped("alarms", lambda component, _: alarms.read(component), lambda c, value, _doc, _context: alarms.write(c, value)),
+    Mapped("organizer", people.read_organizer, people.write_organizer, lambda value: is_text(value) or is_object(value)),
+    Mapped("attendee", people.read_attendees, people.write_attendees, is_list),
+    Mapped("alarms", lambda component, _: alarms.read(component), lambda c, value, _doc, _context: alarms.write(c, value), is_list),
     _links("attachments", "ATTACH"),
     _links("conference", "CONFERENCE"),
 )
@@ -148,7 +153,7 @@ TODO_FIELDS: tuple[Mapped, ...] = (
     word_field("status", "STATUS"),
     number_field("percent", "PERCENT-COMPLETE"),
     caltimes.utc_time("completedAt", "COMPLETED"),
-    Mapped("completed", _read_completed, _write_completed),
+    Mapped("completed", _read_completed, _write_completed, lambda value: isinstance(value, bool)),
     Mapped("parent", _read_parent, _write_parent),
     number_field("order", "X-APPLE-SORT-ORDER"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from cozyd.documents.store import Doc
 from cozyd.pim import times
 from cozyd.pim.content import Component
-from cozyd.pim.fields import items_of, text_of
+from cozyd.pim.fields import is_text, items_of, text_of
 from cozyd.pim.mapped import Context, Mapped, put_value
 from cozyd.pim.times import When
 from cozyd.pim.zones import Zones, named, to_utc
@@ -73,6 +73,11 @@ def _ensure_zone(calendar: Component, name: str) -> None:
     calendar.children.insert(first, definition(name))
 
 
+def is_time(value: Any) -> bool:
+    """Whether a value is a time in one of the JSON forms."""
+    return isinstance(value, str) and times.from_json(value, "") is not None
+
+
 def read_end(component: Component, context: Context, name: str = "DTEND") -> When | None:
     """The end of a component: its own line, or start plus duration."""
     found = _when(component, name, context)
@@ -100,7 +105,7 @@ def end(path: str, name: str) -> Mapped:
             component.remove(line)
         _write_time(component, name, value, doc, context)
 
-    return Mapped(path, read_text, write_text)
+    return Mapped(path, read_text, write_text, is_time)
 
 
 def _length(component: Component, value: Any, doc: Doc, context: Context) -> str | None:
@@ -137,7 +142,7 @@ def utc_time(path: str, name: str) -> Mapped:
             component, name, times.value(When(found.moment().astimezone(UTC).replace(tzinfo=None), utc=True)) if found is not None else ""
         )
 
-    return Mapped(path, read_utc, write_utc)
+    return Mapped(path, read_utc, write_utc, is_time)
 
 
 # -- rules --------------------------------------------------------------------------------------------------------------
@@ -205,18 +210,38 @@ def write_rule(component: Component, value: Any, doc: Doc, context: Context) -> 
         return
     if value.get("partial") is True:
         return
+    first, *more = _pieces(value)
+    until = [f"UNTIL={_until_text(value['until'], doc, context)}"] if value.get("until") else []
+    put_value(component, "RRULE", ";".join([first, *until, *more]))
+
+
+def _pieces(value: Mapping[str, Any]) -> list[str]:
+    """The parts of a rule but for UNTIL."""
     pieces = [f"FREQ={text_of(value['frequency']).upper()}"]
-    if value.get("until"):
-        pieces.append(f"UNTIL={_until_text(value['until'], doc, context)}")
     for name, key in _RULE_NAMES.items():
         found = value.get(key)
         if found not in (None, "", []):
             shown = ",".join(str(one) for one in found) if isinstance(found, list) else str(found).upper()
             pieces.append(f"{name}={shown}")
     days = [f"{one.get('nthOfPeriod') or ''}{text_of(one.get('day')).upper()}" for one in items_of(value.get("byDay"))]
-    if days:
-        pieces.append("BYDAY=" + ",".join(days))
-    put_value(component, "RRULE", ";".join(pieces))
+    return [*pieces, "BYDAY=" + ",".join(days)] if days else pieces
+
+
+_DAY, _NUMBER = r"(?:MO|TU|WE|TH|FR|SA|SU)", r"[+-]?\d{1,3}"
+_PIECE = re.compile(
+    rf"FREQ=(?:SECOND|MINUTE|HOUR|DAI|WEEK|MONTH|YEAR)LY|(?:INTERVAL|COUNT)=[1-9]\d{{0,8}}|WKST={_DAY}"
+    rf"|(?:BYMONTHDAY|BYMONTH|BYSETPOS)={_NUMBER}(?:,{_NUMBER})*|BYDAY=(?:{_NUMBER})?{_DAY}(?:,(?:{_NUMBER})?{_DAY})*"
+)
+
+
+def is_rule(value: Any) -> bool:
+    """Whether a value is a rule that iCalendar can say."""
+    if not isinstance(value, Mapping) or not is_text(value.get("frequency")):
+        return False
+    until, days = value.get("until"), value.get("byDay") or []
+    if (until and not is_time(text_of(until)[:19])) or not isinstance(days, list) or len(items_of(days)) != len(days):
+        return False
+    return all(_PIECE.fullmatch(piece) for piece in _pieces(value))
 
 
 def _until_text(value: Any, doc: Doc, context: Context) -> str:
@@ -226,7 +251,7 @@ def _until_text(value: Any, doc: Doc, context: Context) -> str:
     if until is None:
         return text_of(value)
     if start is not None and start.all_day:
-        return until.wall.strftime("%Y%m%d")
+        return times.value(When(until.wall, all_day=True))
     if start is None or (start.zone is None and not start.utc):
-        return until.wall.strftime("%Y%m%dT%H%M%S")
-    return to_utc(until.wall, start.zone).strftime("%Y%m%dT%H%M%SZ")
+        return times.value(When(until.wall))
+    return times.value(When(to_utc(until.wall, start.zone).replace(tzinfo=None), utc=True))

@@ -63,6 +63,26 @@ def text_of(value: Any) -> str:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
+def is_text(value: Any) -> bool:
+    """Whether a value can be told as text."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value is a list with something in it that can be told."""
+    return isinstance(value, list) and any(isinstance(item, dict | str) for item in value)
+
+
+def is_object(value: Any) -> bool:
+    """Whether a value has named members."""
+    return isinstance(value, Mapping)
+
+
 def items_of(value: Any) -> list[Doc]:
     """A list of objects; anything else in it, or in its place, is left out."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

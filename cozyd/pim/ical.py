@@ -11,7 +11,7 @@ from cozyd.errors import Invalid
 from cozyd.pim import occurrence, times
 from cozyd.pim.calfields import FIELDS
 from cozyd.pim.content import Component, make, tree
-from cozyd.pim.fields import look, place, text_of, tidy
+from cozyd.pim.fields import is_object, look, place, text_of, tidy
 from cozyd.pim.mapped import MOST_ITEMS, Context, Mapped
 from cozyd.pim.zones import Zones
 
@@ -126,8 +126,9 @@ def patch(calendar: Component, doc: Doc, changed: set[str]) -> None:
     main = main_of(calendar)
     if main.get("RECURRENCE-ID") is not None:
         return
-    before = main.get("DTSTART")
+    before, organizer = main.get("DTSTART"), main.get("ORGANIZER")
     known = times.read(before, context.zones) if before is not None else None
+    changed = _mappable(main.name, doc, changed)
     for one in fields_of(main.name):
         if one.path in changed:
             one.write(main, look(doc, one.path), doc, context)
@@ -137,9 +138,17 @@ def patch(calendar: Component, doc: Doc, changed: set[str]) -> None:
         occurrence.shift(calendar, main, moved.wall - known.wall, context)
     if "overrides" in changed:
         occurrence.write_overrides(calendar, main, doc, context)
-    if changed & {"start", "end", "dueDate", "rrule", "overrides", "status", "timezone"} and main.get("ORGANIZER") is None:
+    if changed & {"start", "end", "dueDate", "rrule", "overrides", "status", "timezone"} and organizer is None:
         number = main.value("SEQUENCE")
-        main.set("SEQUENCE", make("SEQUENCE", str(int(number) + 1 if number.isdigit() else 1)))
+        main.set("SEQUENCE", make("SEQUENCE", str(int(number) + 1 if number.isascii() and number.isdigit() and len(number) < 10 else 1)))
+
+
+def _mappable(kind: str, doc: Doc, changed: set[str]) -> set[str]:
+    """The fields whose values an object can say: an app may store anything, and what it says of the others stays."""
+    odd = {one.path for one in fields_of(kind) if not one.takes(look(doc, one.path))}
+    if tidy(doc.get("overrides")) is not None and not is_object(doc["overrides"]):
+        odd.add("overrides")
+    return changed - odd
 
 
 def create(doc: Doc, kind: str, uid: str, stamp: str) -> bytes:
@@ -156,9 +165,9 @@ def create(doc: Doc, kind: str, uid: str, stamp: str) -> bytes:
     main = main_of(calendar)
     for one in fields_of(kind):
         value = look(doc, one.path)
-        if tidy(value) is not None:
+        if tidy(value) is not None and one.takes(value):
             one.write(main, value, doc, context)
-    if doc.get("overrides"):
+    if is_object(doc.get("overrides")):
         occurrence.write_overrides(calendar, main, doc, context)
     return calendar.render()
 

@@ -13,6 +13,8 @@ from cozyd.pim.times import When
 from cozyd.pim.zones import Zones, to_utc
 
 MOST_INSTANCES = 5000
+_EARLIEST = datetime(100, 1, 1, tzinfo=UTC)
+"""No rule is looked at before, so that there is room to take lengths from a time."""
 _RECURRING = ("RRULE", "RDATE", "EXRULE", "EXDATE")
 _TIMES = ("DTSTART", "DTEND", "DUE", "RECURRENCE-ID")
 
@@ -65,7 +67,7 @@ def of(calendar: Component, low: datetime, high: datetime, zone: tzinfo | None =
                 found.append(one)
                 if len(found) > MOST_INSTANCES:
                     raise TooMany
-    except ArithmeticError as cause:  # at the end of the calendar
+    except (ArithmeticError, ValueError) as cause:  # at the end of the calendar
         raise recurrence.TooComplex from cause
     return sorted(found, key=lambda one: one.moments(zone)[0])
 
@@ -102,9 +104,9 @@ def _all(calendar: Component, low: datetime, high: datetime, zone: tzinfo | None
 def _recurring(
     main: Component, start: When, changed: Mapping[str, Component], context: Context, range_: tuple[datetime, datetime, tzinfo | None]
 ) -> Iterator[Instance]:
-    low, high, zone = range_
+    low, high, zone = max(range_[0], _EARLIEST), range_[1], range_[2]
     excluded = {_key(when, start) for when, _ in _listed(main, "EXDATE", context)} | changed.keys()
-    later = _this_and_future(changed, context)
+    later = _this_and_future(changed, start, context)
     most = max([_length(main, context), *(_length(one, context) + abs(delta) for _, one, delta in later)])
     own = zone if start.floating else None if start.utc else start.zone
     beyond = _wall(low - most - timedelta(days=1), own)
@@ -119,20 +121,21 @@ def _recurring(
             seen.add(key)
             component, moved = main, when
             for first, one, delta in later:
-                if first.wall <= when.wall:
+                if first <= when.wall:
                     component, moved = one, when.moved(delta)
             yield Instance(component, moved, end or _end(component, moved, context), when)
 
 
-def _this_and_future(changed: Mapping[str, Component], context: Context) -> list[tuple[When, Component, timedelta]]:
-    """Overriding components that hold for later instances too: from when, and by how much those move."""
+def _this_and_future(changed: Mapping[str, Component], start: When, context: Context) -> list[tuple[datetime, Component, timedelta]]:
+    """Overriding components that hold for later instances too: from when, and by how much those move, as the master's clock has it."""
     found = []
     for one in changed.values():
         line = one.get("RECURRENCE-ID")
-        original, start = _read(one, "RECURRENCE-ID", context), _read(one, "DTSTART", context)
-        if line is not None and line.first("RANGE").upper() == "THISANDFUTURE" and original is not None and start is not None:
-            found.append((original, one, start.wall - original.wall))
-    return sorted(found, key=lambda one: one[0].wall)
+        original, now = _read(one, "RECURRENCE-ID", context), _read(one, "DTSTART", context)
+        if line is not None and line.first("RANGE").upper() == "THISANDFUTURE" and original is not None and now is not None:
+            since = _own_wall(original, start)
+            found.append((since, one, _own_wall(now, start) - since))
+    return sorted(found, key=lambda one: one[0])
 
 
 def _sources(main: Component, start: When, beyond: datetime, context: Context) -> Iterator[Iterator[tuple[When, When | None]]]:
@@ -204,10 +207,14 @@ def _read(component: Component, name: str, context: Context) -> When | None:
 
 def _key(when: When, start: When | None) -> str:
     """What names an instance: wall time in the master's zone."""
-    if start is None or when.all_day or when.floating or start.floating or start.all_day:
-        return when.key()
-    own = UTC if start.utc else start.zone
-    return When(when.moment().astimezone(own).replace(tzinfo=None)).key()
+    return when.key() if start is None or when.all_day else When(_own_wall(when, start)).key()
+
+
+def _own_wall(when: When, start: When) -> datetime:
+    """A time as the clock of the master's zone has it."""
+    if when.all_day or when.floating or start.floating or start.all_day:
+        return when.wall
+    return when.moment().astimezone(UTC if start.utc else start.zone).replace(tzinfo=None)
 
 
 def _wall(at: datetime, zone: tzinfo | None) -> datetime:
@@ -262,8 +269,11 @@ def limited(calendar: Component, low: datetime, high: datetime, zone: tzinfo | N
         line, original = one.get("RECURRENCE-ID"), _read(one, "RECURRENCE-ID", context)
         if line is None or original is None or one is main or line.first("RANGE").upper() == "THISANDFUTURE":
             return True
-        now, before = _single(one, context, original), Instance(main, original, _end(main, original, context), original)
-        return any(found is not None and touches(*found.moments(zone), low, high) for found in (now, before))
+        try:
+            now, before = _single(one, context, original), Instance(main, original, _end(main, original, context), original)
+            return any(found is not None and touches(*found.moments(zone), low, high) for found in (now, before))
+        except ArithmeticError:  # as in `of`
+            return True
 
     kept = [child for child in calendar.children if not isinstance(child, Component) or child.name != main.name or bears(child)]
     return Component(calendar.name, calendar.begin, kept, calendar.end)

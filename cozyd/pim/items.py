@@ -132,7 +132,7 @@ def _primary(lines: Sequence[Line]) -> int:
     ranks = []
     for number, line in enumerate(lines):
         pref = line.first("PREF")
-        ranks.append((int(pref) if pref.isdigit() else 1 if "pref" in line.types else 1000, number))
+        ranks.append((int(pref) if pref.isascii() and pref.isdigit() and len(pref) < 10 else 1 if "pref" in line.types else 1000, number))
     return min(ranks)[1]
 
 

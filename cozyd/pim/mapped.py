@@ -7,7 +7,7 @@ from typing import Any
 
 from cozyd.documents.store import Doc
 from cozyd.pim.content import Component, Line, escape, make, parts, unescape, uri_of
-from cozyd.pim.fields import text_of
+from cozyd.pim.fields import is_number, is_text, text_of, tidy
 from cozyd.pim.zones import Zones
 
 MOST_ITEMS = 1000
@@ -26,11 +26,17 @@ class Mapped:
     """One JSON field and how a component has it.
 
     :param write: component, new value, whole document, context.
+    :param fits: whether a value that is not empty can be written; of one that cannot, the lines stay as they are.
     """
 
     path: str
     read: Callable[[Component, Context], Any]
     write: Callable[[Component, Any, Doc, Context], None]
+    fits: Callable[[Any], bool] = is_text
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value is written: an empty one takes lines away."""
+        return tidy(value) is None or self.fits(value)
 
 
 def put_value(component: Component, name: str, value: str, old: Line | None = None) -> None:
@@ -115,4 +121,4 @@ def number_field(path: str, name: str) -> Mapped:
     def write_number(component: Component, value: Any, _doc: Doc, _context: Context) -> None:
         put_value(component, name, str(value) if isinstance(value, int) and not isinstance(value, bool) else "")
 
-    return Mapped(path, read_number, write_number)
+    return Mapped(path, read_number, write_number, is_number)

@@ -51,7 +51,11 @@ def _in_zone(when: When, start: When | None) -> When:
     """A time as wall time of the master's zone."""
     if start is None or when.all_day or start.all_day or start.zone is None or when.zone == start.zone or when.floating:
         return when
-    return When(when.moment().astimezone(start.zone).replace(tzinfo=None), zone_name=start.zone_name, zone=start.zone)
+    try:
+        wall = when.moment().astimezone(start.zone).replace(tzinfo=None)
+    except OverflowError:  # the last day of all
+        return when
+    return When(wall, zone_name=start.zone_name, zone=start.zone)
 
 
 def _listed(main: Component, name: str, start: When | None, context: Context) -> Iterator[tuple[str, Line]]:
@@ -132,8 +136,10 @@ def _write_child(calendar: Component, main: Component, child: Component | None, 
     before = _difference(main, child, context)
     merged = {name: item for name, item in doc.items() if name != "overrides"} | dict(value)
     for one in FIELDS[main.name]:
-        if one.path not in _NOT_IN_OVERRIDES and one.path in value and tidy(look(value, one.path)) != tidy(look(before, one.path)):
-            one.write(child, look(value, one.path), merged, context)
+        if one.path in _NOT_IN_OVERRIDES or one.path not in value or not one.takes(value[one.path]):
+            continue
+        if tidy(value[one.path]) != tidy(look(before, one.path)):
+            one.write(child, value[one.path], merged, context)
 
 
 def _new_child(main: Component, when: When, context: Context) -> Component:
@@ -166,19 +172,27 @@ def shift(calendar: Component, main: Component, delta: timedelta, context: Conte
         line = child.get("RECURRENCE-ID")
         when = times.read(line, context.zones) if line is not None else None
         if line is not None and when is not None:
-            child.replace(line, line.with_value(times.value(when.moved(delta))))
+            child.replace(line, line.with_value(times.value(_moved(when, delta))))
 
 
 def _shifted(text: str, line: Line, delta: timedelta, context: Context) -> str:
     head, slash, rest = text.strip().partition("/")
     when = times.parse(head, line.first("TZID"), context.zones)
-    return f"{times.value(when.moved(delta))}{slash}{rest}" if when is not None else text
+    return f"{times.value(_moved(when, delta))}{slash}{rest}" if when is not None else text
 
 
 def moved_key(key: str, delta: timedelta) -> str:
     """A key of `overrides` after the start has moved."""
     found = times.from_json(key, "")
-    return found.moved(delta).key() if found is not None else key
+    return _moved(found, delta).key() if found is not None else key
+
+
+def _moved(when: When, delta: timedelta) -> When:
+    """A time that has moved; at the ends of the calendar it stays."""
+    try:
+        return when.moved(delta)
+    except OverflowError:
+        return when
 
 
 # -- bounds -------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from cozyd.errors import CozyError
 from cozyd.pim import ical, instances, occurrence
 from cozyd.pim.recurrence import TooComplex
 from cozyd.pim.rows import event_at, month_of, served_at
-from cozyd.pim.times import ENDLESS, WIDENED
+from cozyd.pim.times import ENDLESS, WIDENED, utc_text
 from cozyd.pim.zones import to_utc
 
 LOW, HIGH = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -43,7 +43,7 @@ def _text(moment: datetime) -> str:
     """A moment as rows have it; the first and last ones as texts below and above all."""
     if moment <= LOW:
         return ""
-    return "~" if moment >= HIGH else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "~" if moment >= HIGH else utc_text(moment)
 
 
 def _overlaps(value: Map, first: str, last: str) -> bool:

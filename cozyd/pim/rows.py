@@ -8,6 +8,7 @@ from typing import Any
 
 from cozyd.documents.store import Change, Doc, Key, Map, Projection, Row, Stored, Write
 from cozyd.pim import birthdays, groups, ical, konnectors, occurrence, photos, words
+from cozyd.pim.caltimes import is_time
 from cozyd.pim.fields import part_of, text_of
 from cozyd.pim.record import CONTACTS, DEFAULT_BOOK, EPOCH, GROUPS, KIND_OF, raw_of, record_of
 from cozyd.pim.resource import etag, modified, text
@@ -56,7 +57,8 @@ def _is_listed(stored: Stored) -> bool:
     doc = stored.doc
     if doc.get("trashed") is True or (stored.ref.doctype == GROUPS and not groups.is_card(stored)):
         return False
-    return stored.ref.doctype != ical.EVENTS or isinstance(doc.get("start"), str)
+    start = doc.get("start")
+    return stored.ref.doctype != ical.EVENTS or is_time(start) or (isinstance(start, str) and start != "" and bool(record_of(stored)))
 
 
 @lru_cache(maxsize=4)

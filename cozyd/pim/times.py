@@ -76,7 +76,7 @@ def read(line: Line, zones: Zones) -> When | None:
 def parse(text: str, zone_name: str, zones: Zones) -> When | None:
     """One value of a time property."""
     try:
-        if len(text) == 8 and text.isdigit():
+        if len(text) == 8 and text.isascii() and text.isdigit():
             return When(datetime.combine(date(int(text[:4]), int(text[4:6]), int(text[6:])), datetime.min.time()), all_day=True)
         wall = _wall(text[:15])
     except ValueError:
@@ -91,11 +91,13 @@ def parse(text: str, zone_name: str, zones: Zones) -> When | None:
 def _wall(text: str) -> datetime:
     """The time of `20260301T100000`, five times as fast as `strptime`.
 
+    A leap second is the second before it (RFC 5545, section 3.3.12).
+
     :raises ValueError: it is none.
     """
     if len(text) != 15 or text[8] != "T" or not text.isascii() or not (text[:8] + text[9:]).isdigit():
         raise ValueError(text)
-    return datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), int(text[9:11]), int(text[11:13]), int(text[13:]))
+    return datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), int(text[9:11]), int(text[11:13]), int(text[13:].replace("60", "59")))
 
 
 def from_json(text: str, zone_name: str, zones: Zones | None = None) -> When | None:
@@ -150,9 +152,8 @@ def write(name: str, when: When, old: Line | None = None) -> Line:
 
 def value(when: When) -> str:
     """A time as a value of a line."""
-    if when.all_day:
-        return when.wall.strftime("%Y%m%d")
-    return when.wall.strftime("%Y%m%dT%H%M%S") + ("Z" if when.utc else "")
+    plain = when.wall.isoformat(timespec="seconds").replace("-", "").replace(":", "")  # `strftime` leaves the zeros of early years out
+    return plain[:8] if when.all_day else plain + ("Z" if when.utc else "")
 
 
 def duration(text: str) -> tuple[int, timedelta] | None:

@@ -14,7 +14,7 @@ from cozyd.documents.store import Doc
 from cozyd.errors import Invalid
 from cozyd.pim import contact, items, kinds, related
 from cozyd.pim.content import Component, Line, escape, make, parts, tree, unescape
-from cozyd.pim.fields import look, place, text_of, tidy
+from cozyd.pim.fields import is_list, is_object, is_text, look, place, text_of, tidy
 from cozyd.pim.mapped import words_of, write_words
 
 LARGEST = 4 << 20
@@ -95,6 +95,7 @@ def patch(card: Component, doc: Doc, changed: set[str]) -> None:
     """Change the lines of these fields, and no other."""
     if changed & {"cozy", "metadata.card.urls"}:
         kinds.label_cozys(card, doc, changed)
+    changed = changed - {one.path for one in FIELDS if not one.takes(value_of(doc, one.path))}
     for one in FIELDS:
         if one.path in changed:
             one.write(card, value_of(doc, one.path))
@@ -116,8 +117,9 @@ def create(doc: Doc, uid: str) -> bytes:
     card.insert(make("FN", escape(shown or text_of(doc.get("company")) or "?")))
     card.insert(make("N", _name_value(doc.get("name"))))
     for one in FIELDS:
-        if one.path != "name" and tidy(value_of(doc, one.path)) is not None:
-            one.write(card, value_of(doc, one.path))
+        value = value_of(doc, one.path)
+        if one.path != "name" and tidy(value) is not None and one.takes(value):
+            one.write(card, value)
     return card.render()
 
 
@@ -134,11 +136,19 @@ def stamp(card: Component, time: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """One JSON field and how a card has it."""
+    """One JSON field and how a card has it.
+
+    :param fits: whether a value that is not empty can be written; of one that cannot, the lines stay as they are.
+    """
 
     path: str
     read: Callable[[Component], Any]
     write: Callable[[Component, Any], None]
+    fits: Callable[[Any], bool] = is_text
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value is written: an empty one takes lines away."""
+        return tidy(value) is None or self.fits(value)
 
 
 def _text(path: str, name: str) -> Mapped:
@@ -356,7 +366,7 @@ def _write_gender(card: Component, value: Any) -> None:
 
 
 def _item_field(path: str, kind: items.Kind) -> Mapped:
-    return Mapped(path, lambda card: items.read(card, kind), lambda card, value: items.write(card, kind, value))
+    return Mapped(path, lambda card: items.read(card, kind), lambda card, value: items.write(card, kind, value), is_list)
 
 
 LISTS: Mapping[str, items.Kind] = {
@@ -370,10 +380,10 @@ LISTS: Mapping[str, items.Kind] = {
 
 
 FIELDS: tuple[Mapped, ...] = (
-    Mapped("name", _read_name, _write_name),
+    Mapped("name", _read_name, _write_name, is_object),
     Mapped(FULL_NAME, lambda card: contact.full_name(_read_name(card)), lambda _card, _value: None),  # `patch` writes it
     Mapped("company", _read_company, _write_company),
-    Mapped("metadata.card.orgUnits", _read_units, _write_units),
+    Mapped("metadata.card.orgUnits", _read_units, _write_units, is_list),
     _text("jobTitle", "TITLE"),
     _text("metadata.card.role", "ROLE"),
     _text("metadata.card.nickname", "NICKNAME"),
@@ -384,5 +394,5 @@ FIELDS: tuple[Mapped, ...] = (
     _text("note", "NOTE"),
     Mapped("gender", _read_gender, _write_gender),
     Mapped("birthplace", _read_birthplace, _write_birthplace),
-    Mapped(CATEGORIES, lambda card: sorted(categories(card)) or None, _write_categories),
+    Mapped(CATEGORIES, lambda card: sorted(categories(card)) or None, _write_categories, is_list),
 )

@@ -3,6 +3,7 @@
 Nothing here is kept from one object to the next, so no object's zone can change another's (docs/pim.md).
 """
 
+import calendar
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,12 +47,17 @@ class _Observance:
         """When it begins in a year, wall time."""
         if not self.month or year < self.start.year:
             return self.start if year == self.start.year else None
+        try:
+            return self._yearly_onset(year)
+        except OverflowError:  # a day that the last year of all has not
+            return None
+
+    def _yearly_onset(self, year: int) -> datetime | None:
         if self.nth > 0:
             first = datetime(year, self.month, 1)
             day = first + timedelta(days=(self.weekday - first.weekday()) % 7 + 7 * (self.nth - 1))
         else:
-            following = datetime(year + self.month // 12, self.month % 12 + 1, 1)
-            last = following - timedelta(days=1)
+            last = datetime(year, self.month, calendar.monthrange(year, self.month)[1])
             day = last - timedelta(days=(last.weekday() - self.weekday) % 7 + 7 * (-self.nth - 1))
         found = day.replace(hour=self.start.hour, minute=self.start.minute, second=self.start.second)
         return None if self.until is not None and found > self.until else found
@@ -128,7 +134,7 @@ def _yearly(rule: str) -> tuple[int, int, int, datetime | None]:
     parts = dict(part.partition("=")[::2] for part in rule.upper().split(";") if part)
     day = _BYDAY.match(parts.get("BYDAY", ""))
     month = parts.get("BYMONTH", "")
-    if parts.get("FREQ") != "YEARLY" or day is None or not month.isdigit() or not 1 <= int(month) <= 12:
+    if parts.get("FREQ") != "YEARLY" or day is None or re.fullmatch(r"0?[1-9]|1[0-2]", month) is None:
         return 0, 0, 0, None
     until = None
     try:

@@ -59,4 +59,4 @@ def data(answer: Answer) -> str:
 
 
 def precondition(answer: Answer, name: str) -> bool:
-    return answer.status in (403, 507) and re.search(rf"<(D|C|CR):{name}/>", answer.body.decode()) is not None
+    return answer.status in (403, 507) and re.search(rf"<(D|C|CR):{name}/?>", answer.body.decode()) is not None

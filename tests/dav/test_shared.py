@@ -173,7 +173,7 @@ def test_what_is_taken_back_is_gone_at_the_next_request(owner: Visitor, alice: C
     assert bob.dav("GET", f"{path}a.ics").status == 200
     revoke(owner, calendar)
     answers = [bob.dav("GET", f"{path}a.ics"), bob.dav("PROPFIND", path, Depth="0"), bob.dav("PUT", f"{path}b.ics", event("b"))]
-    assert [one.status for one in answers] == [404, 404, 404]
+    assert [one.status for one in answers] == [404, 404, 409]
     assert not [name for name in homes(bob) if name.startswith(calendar)]
     assert alice.dav("GET", f"{HOME}{calendar}/b.ics").status == 404
 

@@ -76,6 +76,11 @@ def test_a_listing_with_a_malformed_body_is_a_bad_request(phone: Device, body: s
     assert phone.ask("PROPFIND", "/", body, Depth="0").status == 400
 
 
+@pytest.mark.parametrize("inner", ["", '<odd xmlns="urn:x"/>', "<include><getetag/></include>"])
+def test_a_listing_that_asks_for_nothing_is_a_bad_request(phone: Device, inner: str):
+    assert phone.ask("PROPFIND", "/", f'<propfind xmlns="DAV:">{inner}</propfind>', Depth="0").status == 400
+
+
 @pytest.mark.parametrize("method", ["PROPFIND", "PROPPATCH", "LOCK"])
 def test_a_body_of_many_or_deep_elements_is_refused_at_once(phone: Device, method: str):
     for body, status in (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cozyd import jsons
 from cozyd.documents.store import Ref, Stored
 from cozyd.errors import Invalid
-from cozyd.pim import ical, occurrence, record, recurrence, resource, times
+from cozyd.pim import ical, instances, occurrence, record, recurrence, resource, times
 
 PARIS = (
     "BEGIN:VTIMEZONE\r\nTZID:Europe/Paris\r\nBEGIN:STANDARD\r\nDTSTART:19701025T030000\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\n"
@@ -216,3 +216,66 @@ def test_the_stamps_of_an_edit_are_times():
     for moment, written in (("2026-11-24T12:00:44Z", "20261124T120044Z"), ("2026-11-24T13:00:44.5+01:00", "20261124T120044Z")):
         ical.stamp(parsed, moment)
         assert ical.main_of(parsed).value("DTSTAMP") == written
+
+
+def test_what_an_app_writes_and_no_object_says_leaves_the_lines_as_they_are():
+    raw = calendar(
+        "DTSTART;TZID=Europe/Paris:20260301T100000",
+        "RRULE:FREQ=DAILY;COUNT=5",
+        "EXDATE;TZID=Europe/Paris:20260302T100000",
+        "SUMMARY:S",
+        "CATEGORIES:a",
+        "GEO:1;2",
+        "PRIORITY:3",
+        "ORGANIZER:mailto:a@x.fr",
+        "ATTENDEE:mailto:b@x.fr",
+        "BEGIN:VALARM",
+        "TRIGGER:-PT5M",
+        "END:VALARM",
+    )
+    rules = [5, "FREQ=DAILY", {"frequency": 5}, {"frequency": "daily", "until": "zz"}, {"frequency": "daily", "byDay": ["mo"]}]
+    rules += [{"frequency": "daily", "count": "x"}, {"frequency": "monthly", "byMonthDay": "1;COUNT=2"}]
+    odd: list[dict[str, Any]] = [{"rrule": rule} for rule in rules]
+    odd += [{"start": "soon"}, {"label": {"a": 1}}, {"overrides": [1]}, {"geo": ["a", "b"]}, {"tags": "b"}, {"priority": "high"}]
+    odd += [{"alarms": [5]}, {"attendee": "Bob"}, {"organizer": [1]}]
+    for changes in odd:
+        assert edited(raw, **changes) == raw.decode().split("\r\n"), changes
+    nothing: list[dict[str, Any]] = [{"rrule": None}, {"overrides": {}}, {"alarms": []}, {"attendee": None}, {"label": ""}]
+    for empty in nothing:
+        assert len(edited(raw, **empty)) < len(raw.decode().split("\r\n")), empty
+
+
+def test_a_todo_that_was_not_ticked_is_not_unticked():
+    raw = calendar("DUE:20260301T100000Z", "STATUS:IN-PROCESS", "PERCENT-COMPLETE:20", kind="VTODO")
+    assert edited(raw, completed=False) == raw.decode().split("\r\n")
+    going_on = edited(raw, completed=False, percent=50)
+    assert {"STATUS:IN-PROCESS", "PERCENT-COMPLETE:50"} <= set(going_on)
+
+
+def test_a_sequence_does_not_fall_when_an_organizer_comes():
+    raw = calendar("DTSTART:20260301T100000Z", "SEQUENCE:3")
+    assert "SEQUENCE:4" in edited(raw, start="2026-03-02T10:00:00Z")
+    assert "SEQUENCE:4" in edited(raw, start="2026-03-02T10:00:00Z", organizer={"email": "a@x.fr"})
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("DTSTART:20261231T235960Z",),
+        ("DTSTART:20260301T100000Z", "SEQUENCE:\u00b2"),
+        ("DTSTART;TZID=Own:99991231T100000",),
+        ("DTSTART:20260301T100000Z", "DURATION:P99999999D"),
+        ("DTSTART;TZID=Own:20260301T100000", "RRULE:FREQ=YEARLY", "RDATE:99991231T235959Z"),
+    ],
+)
+def test_odd_numbers_are_no_error(lines: tuple[str, ...]):
+    part = "BEGIN:STANDARD\r\nDTSTART:19700101T030000\r\nTZOFFSETTO:+0100\r\nRRULE:FREQ=YEARLY;BYMONTH=12;BYDAY={}\r\nEND:STANDARD\r\n"
+    for day in ("-1SU", "5SU", "9MO"):
+        raw = calendar(*lines, extra=f"BEGIN:VTIMEZONE\r\nTZID:Own\r\n{part.format(day)}END:VTIMEZONE\r\n")
+        assert doc_of(raw)["start"]
+        assert edited(raw, start="2026-05-01T10:00:00Z", end=None)
+        for low, high in ((datetime.min, datetime(2027, 1, 1)), (datetime(9998, 1, 1), datetime.max)):
+            span = (low.replace(tzinfo=UTC), high.replace(tzinfo=UTC))
+            assert instances.expanded(ical.parse(raw), *span)
+            assert instances.limited(ical.parse(raw), *span)
+            assert instances.busy([raw], *span)

@@ -196,3 +196,20 @@ def test_what_an_app_writes_comes_back(person: dict[str, Any]):
     assert read["name"] == person["name"]
     assert read["note"] == person["note"]
     assert tidy(read["email"]) == tidy(person["email"])
+
+
+def test_what_an_app_writes_and_no_card_says_leaves_the_lines_as_they_are():
+    raw = card("N:B;Ada;;;", "FN:Ada B", "EMAIL;PREF=1\u00b2:a@x.fr", "TEL:1", "ORG:O;U", "NOTE:n", "BDAY:20000101", "TITLE:t")
+    odd: list[dict[str, Any]] = [
+        {"name": "Ada"},
+        {"name": [1]},
+        {"email": "b@x.fr"},
+        {"phone": [5]},
+        {"company": {"a": 1}},
+        {"note": ["x"]},
+    ]
+    for changes in [*odd, {"birthday": {"year": 2001}}, {"jobTitle": True}]:
+        assert edited(raw, **changes) == raw.decode().split("\r\n"), changes
+    nothing: list[dict[str, Any]] = [{"email": []}, {"note": ""}, {"birthday": None}]
+    for empty in nothing:
+        assert len(edited(raw, **empty)) < len(raw.decode().split("\r\n")), empty
