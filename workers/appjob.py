@@ -11,6 +11,7 @@ from cozyd.documents.store import Change, Ref, Stored
 from cozyd.errors import JobFailed, NotFound
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
+from workers.forwarded import forward
 from workers.program import Line, Outcome, run_program
 from workers.scratch import scratch
 
@@ -72,6 +73,7 @@ def follow(instance: Instance, job: Job, file: Path, environ: Mapping[str, str],
 
     def tell(line: Line) -> None:
         last[line.type] = line
+        forward(instance, job, line.type, line.message)
         if told:
             made = Stored(Ref(EVENTS, ""), "", jsons.dump({"type": line.type, "message": line.message}))
             instance.docs.tell([Change("CREATED", made)])

@@ -5,6 +5,7 @@ import logging
 from cozyd.errors import Invalid
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
+from workers.forwarded import forward
 
 _log = logging.getLogger("cozyd.jobs.log")
 
@@ -17,5 +18,6 @@ def run(instance: Instance, job: Job) -> None:
     :raises Invalid: the message is no text.
     """
     if not isinstance(job.message, str):
-        raise Invalid("The message of a log job is a text", source="message")
+        raise Invalid("jobs: message unmarshal", source="message")
+    forward(instance, job, "info", job.message[:LONGEST_WORD])
     _log.info("%s: %s", instance.domain, job.message[:LONGEST_WORD].encode("unicode_escape").decode())

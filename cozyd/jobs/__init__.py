@@ -27,7 +27,7 @@ from cozyd.jobs.together import Together
 from cozyd.jobs.trigger import CLIENT, PENDING, TRIGGERS, built_in_triggers
 from cozyd.jobs.triggers import Triggers
 from cozyd.jobs.upkeep import Upkeep
-from cozyd.jobs.worker import Table, Worker
+from cozyd.jobs.worker import RESERVED_ELSEWHERE, Table, Worker
 from cozyd.locks import Lock, Locks
 
 log = logging.getLogger("cozyd.jobs")
@@ -129,7 +129,7 @@ class Jobs:
         :raises NotFound: no such worker.
         :raises Forbidden: it is reserved to the server.
         """
-        if self.worker(name).reserved:
+        if name in RESERVED_ELSEWHERE or self.worker(name).reserved:
             raise Forbidden
 
     def _check_limit(self, name: str, worker: Worker) -> None:

@@ -8,6 +8,9 @@ from cozyd.errors import Invalid
 from cozyd.jobs.job import Job
 
 DEFAULT_QUEUE = "default"
+RESERVED_ELSEWHERE = frozenset(("migrations", "notes-save", "rag-index", "rag-query", "thumbnailck", "trash-files"))
+RESERVED_ELSEWHERE |= {f"share-{what}" for what in ("autoaccept", "group", "replicate", "track", "update", "upload")}
+"""Workers that the reference keeps for itself and that are not needed here: whoever pushes to one is refused, as there."""
 HOUR = 3600
 
 

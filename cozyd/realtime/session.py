@@ -56,10 +56,10 @@ class Session:
             asked = None
         if self._principal is None:
             return self._first(asked if isinstance(asked, dict) else {}, valid=isinstance(asked, dict))
-        if not isinstance(asked, dict) or not _is_subscription(asked.get("payload")):
+        if not isinstance(asked, dict) or not _is_subscription(asked.get("method"), asked.get("payload")):
             self.closing = POLICY_VIOLATION
             return ()
-        return self._subscription(str(asked.get("method", "")), asked["payload"])
+        return self._subscription(asked.get("method") or "", asked.get("payload") or {})
 
     def recheck(self) -> Sequence[bytes]:
         """Ask again who the token is and what it may watch; answers what to send. `closing` is set when it is nobody any more."""
@@ -112,13 +112,12 @@ class Session:
         return (_error("401 Unauthorized", "unauthorized", "The authentication has failed", source),)
 
     def _subscription(self, method: str, payload: dict[str, Any]) -> Sequence[bytes]:
-        doctype, id = payload.get("type", ""), payload.get("id") or None
+        doctype, id = payload.get("type") or "", payload.get("id") or None
         source = _source(method, doctype, id)
         if method.upper() not in ("SUBSCRIBE", "UNSUBSCRIBE"):
             return (_error("405 Method Not Allowed", "method not allowed", f"The {method} method is not supported", source),)
         if not doctype:
-            title = f"The type parameter is mandatory for {method.upper()}"
-            return (_error("404 Page Not Found", "page not found", title, source),)
+            return (_error("404 Page Not Found", "page not found", "The type parameter is mandatory for SUBSCRIBE", source),)
         if not self._may_watch(doctype, id):
             return (_forbidden(doctype, source),)
         if method.upper() == "SUBSCRIBE":
@@ -158,12 +157,10 @@ def event_text(change: Change) -> bytes:
     return head[:-2] + b',"doc":' + doc + b"}}\n"
 
 
-def _is_subscription(payload: Any) -> bool:
-    return (
-        isinstance(payload, dict)
-        and isinstance(payload.get("type", ""), str)
-        and (payload.get("id") is None or isinstance(payload["id"], str))
-    )
+def _is_subscription(method: Any, payload: Any) -> bool:
+    """Whether each part is of its type; one that is not there is as if it was empty."""
+    parts = [method, *(payload.get(name) for name in ("type", "id"))] if isinstance(payload, dict) else [method]
+    return isinstance(payload, dict | None) and all(isinstance(part, str | None) for part in parts)
 
 
 def _source(method: str, doctype: str, id: str | None) -> dict[str, Any]:

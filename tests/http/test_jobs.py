@@ -93,6 +93,7 @@ def test_what_is_the_server_s_own_is_refused_to_all_but_the_command_line(house: 
     app = house.app("io.cozy.jobs io.cozy.triggers")
     assert house.web.send("POST", "/jobs/queue/server", token=app).status_code == 403
     assert house.web.send("POST", "/jobs/queue/note", token=app, forward_logs=True).status_code == 403
+    assert house.web.send("POST", "/jobs/queue/share-track", token=app).status_code == 403, "kept to itself by the reference"
     assert house.web.send("POST", "/jobs/triggers", token=app, type="@daily", worker="server").status_code == 403
     assert house.web.send("POST", "/jobs/queue/server", forward_logs=True).json["data"]["attributes"]["forward_logs"] is True
 

@@ -227,23 +227,36 @@ def test_to_leave_a_type_leaves_its_documents_but_not_the_other_way(opened: Call
         ("SUBSCRIBE", {"type": "io.cozy.others", "id": "x"}, "forbidden", "The application can't subscribe to io.cozy.others"),
         ("SUBSCRIBE", {"type": ""}, "page not found", "The type parameter is mandatory for SUBSCRIBE"),
         ("SUBSCRIBE", {}, "page not found", "The type parameter is mandatory for SUBSCRIBE"),
+        ("SUBSCRIBE", None, "page not found", "The type parameter is mandatory for SUBSCRIBE"),
+        ("unsubscribe", {"type": None}, "page not found", "The type parameter is mandatory for SUBSCRIBE"),
+        (None, {"type": THINGS}, "method not allowed", "The  method is not supported"),
         ("PUBLISH", {"type": THINGS}, "method not allowed", "The PUBLISH method is not supported"),
     ],
 )
 def test_what_is_refused_leaves_the_socket_open(
-    opened: Callable[..., ClientConnection], alice: Client, method: str, payload: Any, code: str, title: str
+    opened: Callable[..., ClientConnection], alice: Client, method: Any, payload: Any, code: str, title: str
 ):
     socket = watching(opened, alice, {"type": THINGS})
     say(socket, method, payload)
     answer = heard(socket)["payload"]
     assert (answer["code"], answer["title"]) == (code, title)
-    source = {"method": method, "payload": {"type": payload.get("type", ""), "id": payload.get("id", "")}}
+    source = {"method": method or "", "payload": {"type": (payload or {}).get("type") or "", "id": (payload or {}).get("id", "")}}
     assert answer["source"] == source
     alice.api("POST", f"/data/{THINGS}/", {})
     assert heard(socket)["event"] == "CREATED"
 
 
-@pytest.mark.parametrize("message", ["not json", '{"method":"AUTH","payload":"again"}', '{"method":"SUBSCRIBE","payload":{"type":5}}', "5"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "not json",
+        '{"method":"AUTH","payload":"again"}',
+        '{"method":"SUBSCRIBE","payload":{"type":5}}',
+        '{"method":5}',
+        '{"payload":[]}',
+        "5",
+    ],
+)
 def test_a_later_message_that_is_none_ends_the_socket(opened: Callable[..., ClientConnection], alice: Client, message: str):
     socket = watching(opened, alice, {"type": THINGS})
     socket.send(message)

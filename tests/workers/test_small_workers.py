@@ -189,7 +189,19 @@ def test_an_archive_beyond_the_quota_leaves_nothing(server: Served, alice: Clien
 def test_a_text_goes_to_the_log_on_one_line(alice: Client, server: Served):
     assert run(alice, "log", "a word\nINFO forged")["state"] == "done"
     assert "a word\\nINFO forged" in server.log()
-    assert run(alice, "log", {"no": "text"})["state"] == "errored"
+    refused = run(alice, "log", {"no": "text"})
+    assert (refused["state"], refused["error"]) == ("errored", "jobs: message unmarshal")
+
+
+def test_the_log_of_a_job_is_told_to_the_command_line_that_asks_for_it(server: Served):
+    cli = Client(server, scope=("io.cozy.jobs", "io.cozy.jobs.logs"))
+    with cli.watch("io.cozy.jobs.logs") as watch:
+        ended(cli, push(cli, "log", "in private"), within=30)
+        asked = {"arguments": "for all who watch", "forward_logs": True}
+        job = cli.api("POST", "/jobs/queue/log", {"data": {"attributes": asked}}).json["data"]["id"]
+        told = watch.next(timeout=20)
+    assert (told["event"], told["payload"]["id"], told["payload"]["doc"]["_id"]) == ("CREATED", job, job)
+    assert (told["payload"]["doc"]["level"], told["payload"]["doc"]["message"]) == ("info", "for all who watch")
 
 
 @pytest.mark.parametrize("worker", ["sms", "clean-clients", "clean-old-trashed", "upkeep", "thumbnail", "metadata", "indexer"])
