@@ -122,7 +122,7 @@ class Visit:
         app = self.instance.apps.get("webapp", self.slug)
         if app.doc.get("state") not in ("ready", "installed"):
             raise Unavailable("The application is not ready", retry_after=5)
-        return app
+        return self.instance.apps.visited(app)
 
     def _session(self) -> str | None:
         """The session of the visitor's cookie, while it goes on."""
@@ -151,7 +151,8 @@ class Visit:
         if session_id is None and not route.public:
             query = self.request.query_string.decode("latin-1")
             target = f"{self._here()}{'?' + query if query else ''}"
-            return _to(self.instance.url(f"/auth/login?{urlencode({'redirect': target})}"), 302)
+            vouched = {"jwt": self.request.args["jwt"]} if self.request.args.get("jwt") else {}
+            return _to(self.instance.url(f"/auth/login?{urlencode({'redirect': target} | vouched)}"), 302)
         moved_to = self.instance.settings.moved_to() if session_id is None else None
         if moved_to:
             return _app_pages.moved(self.instance, self.request, self.slug, moved_to)

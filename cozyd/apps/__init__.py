@@ -21,7 +21,7 @@ from cozyd.apps.versions import channel_named, is_newer
 from cozyd.auth import Auth
 from cozyd.cache import Cache
 from cozyd.documents import Documents
-from cozyd.documents.store import Change, Ref, Stored
+from cozyd.documents.store import Change, Ref, Stored, Write
 from cozyd.errors import BadRequest, Conflict, CozyError, NotFound, Unavailable
 from cozyd.jobs import Jobs
 from cozyd.locks import Locks
@@ -182,8 +182,18 @@ class Apps:
         if self._is_due(app):
             self._house.runs.start(key, lambda _: self.follow(app), lambda: self._house.runs.forget(key))
 
+    def visited(self, app: Stored) -> Stored:
+        """An app that is used: one that was installed without being ready is so from its first use on."""
+        if app.doc.get("state") != "installed":
+            return app
+        try:
+            return self._docs.commit([Write(app.ref, patch={"state": "ready"}, rev=app.rev)])[0].made
+        except Conflict:
+            return self._docs.get(app.ref)  # somebody else was faster
+
     def brought_up(self, app: Stored) -> Stored:
         """The app in the newest version of its channel, looked for at most every ten minutes; whatever goes wrong, as it is."""
+        app = self.visited(app)
         if not self._is_due(app):
             return app
         try:

@@ -28,11 +28,13 @@ class Route:
     """A part of an app's paths, and the folder that answers there.
 
     :param public: also for who is not logged in.
+    :param answers: whether anything does: one without a folder is not there.
     """
 
     folder: str
     index: str
     public: bool
+    answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def routes_of(body: Mapping[str, Any]) -> Mapping[str, Route]:
         name = path.rstrip("/") or "/"
         if name in found:
             raise _bad(f"two of its routes are {name[:50]!r}")
-        found[name] = Route(folder.strip("/"), index.strip("/"), route.get("public") is True)
+        found[name] = Route(folder.strip("/"), index.strip("/"), route.get("public") is True, bool(folder))
     return found
 
 
@@ -138,7 +140,7 @@ def match(routes: Mapping[str, Route], path: str) -> tuple[Route, str] | None:
         route = routes.get("/" + "/".join(parts[:length]))
         if route is not None:
             rest = "/".join(parts[length:]) or route.index
-            return (route, rest) if rest else None
+            return (route, rest) if rest and route.answers else None
     return None
 
 

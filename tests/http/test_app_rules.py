@@ -283,6 +283,16 @@ def test_an_app_that_is_not_whole_yet_is_not_served(alice: Tenant, tmp_path: Pat
         answer = alice.ask("GET", "/public/page.html", host=alice.instance.app_host("tiny"))
         assert answer.status_code == status
         stored = changed
+    assert alice.instance.apps.get("webapp", "tiny").doc["state"] == "ready", "it is from its first use on"
+
+
+def test_a_route_without_a_folder_answers_nothing_and_a_pass_goes_along_to_the_log_in(alice: Tenant, tmp_path: Path):
+    installed(alice, tmp_path / "tiny", routes={"/": {"folder": "/", "index": "index.html"}, "/bare": {"index": "index.html"}})
+    host = alice.instance.app_host("tiny")
+    assert [alice.ask("GET", path, host=host).status_code for path in ("/bare", "/bare/x", "/x")] == [404, 404, 401]
+    there = alice.ask("GET", "/?jwt=abc", host=host).headers["Location"]
+    assert there.startswith(f"http://{alice.instance.domain}/auth/login?redirect=")
+    assert there.endswith("&jwt=abc")
 
 
 def test_an_index_is_drawn_by_its_own_name_too(alice: Tenant, tmp_path: Path):
