@@ -201,7 +201,7 @@ class Files(Lookup):
         body |= {"type": "file", "mime": mime, "class": class_of(mime), "size": str(blob.size), "md5sum": blob.md5}
         body["internal_vfs_id"] = blob.key.partition("/")[2]
         found = metadata.extract(mime, blob.head, body["created_at"]) if isinstance(blob, Content) else {}
-        body |= metadata.merged(body, found)
+        body |= metadata.merged(body, found, self._address())
         return body
 
     def discard(self, blob: Blob) -> None:

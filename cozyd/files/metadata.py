@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
+from urllib.parse import urlsplit
 
 from cozyd.files.kinds import SHORTCUT
 from cozyd.files.tree import read_time, write_time
@@ -58,19 +59,35 @@ def taken(metadata: Mapping[str, Any]) -> str | None:
     return text
 
 
-def merged(body: Mapping[str, Any], found: Mapping[str, Any]) -> Found:
+def merged(body: Mapping[str, Any], found: Mapping[str, Any], address: str) -> Found:
     """What the document of a file has from what its sender told and what its content says, which counts more.
 
     The target of a shortcut is the sender's, when she tells one. An image is as old as it says, and not changed before it was taken.
+    :param address: of the instance: a shortcut to one of its apps says so.
     """
-    given = dict(body.get("metadata") or {})
-    known = given | {name: value for name, value in found.items() if name != "target" or not given.get("target")}
+    given = body.get("metadata") or {}
+    known = {**given, **found}
+    if "target" in found:
+        target = given.get("target") or found["target"]
+        known["target"] = {**target, **_own_app(found["target"]["url"], address)} if isinstance(target, dict) else target
     more: Found = {"metadata": known} if known else {}
     made = taken(found)
     if made is None:
         return more
     changed = body["updated_at"] if read_time(body["updated_at"]) >= read_time(made) else made
     return more | {"created_at": made, "updated_at": changed}
+
+
+def _own_app(url: str, address: str) -> Found:
+    """The members of a target that is an app of this instance, on a host below its own or on a flat one."""
+    try:
+        here, there = urlsplit(address).netloc, urlsplit(url).netloc
+    except ValueError:
+        return {}
+    first, _, rest = there.partition(".")
+    name, _, flat = first.partition("-")
+    app = first if rest == here else flat if f"{name}.{rest}" == here else ""
+    return {"cozyMetadata": {"instance": here}, "app": app} if app else {}
 
 
 def _tried(read: Callable[[str, bytes], Found], mime: str, head: bytes) -> Found:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cozyd.files import Files, metadata
-from cozyd.files.metadata import HEAD, extract, taken
+from cozyd.files.metadata import HEAD, extract, merged, taken
 from tests.support.files import root, write
 
 KINDS = ("jpeg", "png", "gif", "webp", "heic")
@@ -109,6 +109,28 @@ def test_an_image_that_does_not_say_when_keeps_the_age_of_the_one_it_replaces(fi
     doc = second.stored.doc
     assert (doc["created_at"], doc["updated_at"]) == ("2015-01-01T00:00:00Z", "2017-01-01T00:00:00Z")
     assert (doc["metadata"]["datetime"], doc["metadata"]["width"]) == ("2015-01-01T00:00:00Z", 50)
+
+
+@pytest.mark.parametrize(
+    ("url", "app"),
+    [
+        ("https://drive.alice.example.org/#/folder/1", "drive"),
+        ("https://alice-drive.example.org/", "drive"),
+        ("https://alice-my-app.example.org/", "my-app"),
+        ("https://alice.example.org/", None),
+        ("https://drive.bob.example.org/", None),
+        ("https://a.drive.alice.example.org/", None),
+        ("https://[broken/", None),
+    ],
+)
+def test_a_shortcut_to_an_app_of_one_s_own_names_it(url: str, app: str | None):
+    found = extract("application/internet-shortcut", f"[InternetShortcut]\nURL={url}\n".encode(), AT)
+    own = {"cozyMetadata": {"instance": "alice.example.org"}, "app": app} if app else {}
+    address = "https://alice.example.org/"
+    assert merged({}, found, address)["metadata"] == {"extractor_version": 2, "target": {"url": url} | own}
+    told = {"metadata": {"target": {"title": "Mine"}}}
+    assert merged(told, found, address)["metadata"]["target"] == {"title": "Mine"} | own
+    assert merged({"metadata": {"target": "a text"}}, found, address)["metadata"]["target"] == "a text"
 
 
 def test_other_types_say_nothing():
