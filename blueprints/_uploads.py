@@ -1,7 +1,6 @@
 """What an upload says in its query and headers, and the taking of its body (docs/http/files.md)."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -61,7 +60,7 @@ def _wanted_md5() -> str | None:
         return None
     try:
         digest = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # no Base64, or not even ASCII
         digest = b""
     if len(digest) != 16:
         raise Invalid("Given Content-MD5 is invalid", source="Content-MD5")

@@ -5,7 +5,6 @@ before a connection broke is kept; the view of the same request finishes the wor
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import format_datetime
@@ -244,7 +243,7 @@ def _checksum(asked: Request) -> Checksum | None:
         raise BadRequest(f"Checksums are {', '.join(ALGORITHMS)}", source="Upload-Checksum")
     try:
         return Checksum(algorithm, base64.b64decode(encoded, validate=True))
-    except binascii.Error:
+    except ValueError:  # no Base64, or not even ASCII
         raise BadRequest("The checksum is malformed", source="Upload-Checksum") from None
 
 
@@ -258,7 +257,7 @@ def _metadata(text: str) -> dict[str, str]:
         name, _, encoded = pair.strip().partition(" ")
         try:
             value = base64.b64decode(encoded.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no Base64, not even ASCII, or no UTF-8
             raise BadRequest(f"The value of {name!r} is malformed", source="Upload-Metadata") from None
         if not name or name in found:
             raise BadRequest("Each name is given once", source="Upload-Metadata")

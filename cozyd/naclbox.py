@@ -5,7 +5,6 @@ that opens has the sender's public key and the receiver's private one.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -39,7 +38,7 @@ def read_key(option: str, file: str) -> BoxKey:
     try:
         found = _BLOCK.fullmatch(Path(file).expanduser().read_text())
         raw = base64.b64decode("".join(found[1].split()), validate=True) if found else b""
-    except (OSError, UnicodeDecodeError, binascii.Error) as cause:
+    except (OSError, ValueError) as cause:
         raise ConfigError(f"{option}: {file} cannot be read: {cause}") from cause
     if len(raw) != 2 * KEY:
         raise ConfigError(f"{option}: {file} is no key of a cozy-stack (NACL KEY)")

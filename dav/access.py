@@ -1,7 +1,6 @@
 """Who asks a DAV mount, and how errors are told there (RFC 4918, RFC 4791, RFC 6352, RFC 6578)."""
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,7 +171,7 @@ def credentials(environ: Environ) -> Credentials:
         return Credentials(address=address, agent=agent)
     try:
         user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no Base64, not even ASCII, or no UTF-8
         return Credentials(address=address, agent=agent)
     return Credentials(basic=(user, password), address=address, agent=agent)
 

@@ -248,6 +248,12 @@ def test_a_password_for_contacts_sees_no_files(served: Served, phone: Device):
     assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, 'Basic realm="cozyd", charset="UTF-8"')
 
 
+@pytest.mark.parametrize("credentials", ["é", "YQ=", "/w==", ""])
+def test_credentials_that_are_none_are_asked_for(phone: Device, credentials: str):
+    answer = phone.client.ask("PROPFIND", phone.at("/"), Authorization=f"Basic {credentials}", Depth="0")
+    assert (answer.status, answer.headers["WWW-Authenticate"].partition(" ")[0]) == (401, "Basic")
+
+
 @pytest.mark.parametrize("path", [f"{MOUNT}/", "/sync/", "/"])
 def test_options_are_told_without_a_password(phone: Device, path: str):
     answer = phone.client.ask("OPTIONS", path)

@@ -202,6 +202,8 @@ def test_browsers_may_read_what_they_need(alice: Client):
         ({"Upload_Metadata": told(filename="a", createdAt="yesterday")}, 422),
         ({"Upload_Checksum": "crc32 AAAA"}, 400),
         ({"Upload_Checksum": "sha1 ***"}, 400),
+        ({"Upload_Checksum": "sha1 é"}, 400),
+        ({"Upload_Metadata": "filename é"}, 400),
     ],
 )
 def test_a_beginning_that_cannot_be_is_refused(alice: Client, server: Served, headers: dict[str, str], status: int):
