@@ -262,7 +262,7 @@ class Stack:
 
         :param passphrase: in clear.
         :raises NotFound: there is no such instance.
-        :raises Invalid: it is empty.
+        :raises BadRequest: it is empty.
         """
         instance = self.instance(domain)
         instance.auth.replace_passphrase(NewPassphrase(passphrase), is_judged=False)

@@ -123,7 +123,8 @@ class Tenancy:
     def steps_of_making(self, domain: str, wanted: NewInstance) -> Generator[str, None, Instance]:
         """Make an instance; each step is told before, or for apps as soon as, it is done.
 
-        :raises Invalid: a host name that cannot be one, an unknown language, an empty passphrase, a setting of the wrong type.
+        :raises Invalid: a host name that cannot be one, an unknown language, a setting of the wrong type.
+        :raises BadRequest: an empty passphrase.
         :raises Conflict: a host name is taken.
         """
         domain = check_host(domain)

@@ -343,4 +343,4 @@ def test_an_application_certifies_itself_with_the_code(home: Home):
     assert home.browser().post(f"/auth/clients/{other.id}/flagship", {"token": token, "code": code}).status == 401
     assert home.browser().post(f"/auth/clients/{client.id}/flagship", {"token": token, "code": code}).status == 204
     assert auth.clients.get(client.id).stored.doc["flagship"] is True
-    assert home.browser().post("/auth/clients/unknown/flagship", {"token": token, "code": code}).status == 401
+    assert home.browser().post("/auth/clients/unknown/flagship", {"token": token, "code": code}).status == 404

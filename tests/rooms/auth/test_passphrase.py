@@ -13,7 +13,7 @@ from cozyd.auth.passwords import derive, keep, matches
 from cozyd.auth.tokens import VerifiedTokens
 from cozyd.auth.values import Kdf
 from cozyd.cache import LocalCache
-from cozyd.errors import Invalid, TooManyRequests, Unauthorized
+from cozyd.errors import BadRequest, TooManyRequests, Unauthorized
 from cozyd.instance import Instance
 from cozyd.stack import Stack
 from tests.support.identity import private_key_of
@@ -105,7 +105,7 @@ def test_a_new_passphrase_replaces_the_old_one(stack: Stack, alice: Instance):
     with pytest.raises(Unauthorized):
         alice.auth.identify(Credentials(session=old))
     assert alice.auth.log_in(alice.auth.passphrase.derive("another"), Credentials())
-    with pytest.raises(Invalid):
+    with pytest.raises(BadRequest):
         stack.set_passphrase("alice.localhost:8080", "")
 
 
