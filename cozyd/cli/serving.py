@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cozyd import __version__, jsons
-from cozyd.cli.admin import answers, socket_file
+from cozyd.cli.admin import answers
 from cozyd.cli.welcome import first_run
 from cozyd.config import Config, ConfigError, every_option, load, without_secrets
 from cozyd.errors import CozyError
@@ -214,7 +214,7 @@ def _folder_findings(config: Config) -> Iterator[str]:
 
 def _unfit_path(config: Config) -> str:
     """Why the data folder's path cannot be used, and what to do; empty when it can."""
-    if len(os.fsencode(socket_file(config))) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(config.storage.admin_socket)) <= _LONGEST_SOCKET_PATH:
         return ""
     return f"{config.storage.path} is too long a path for the admin socket in it: choose a storage.path of at most 90 bytes"
 

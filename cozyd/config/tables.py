@@ -79,6 +79,11 @@ class Storage:
     )
     blobs_password_file: str = option("", "A file that has the password of `blobs`, so that the address need not have it.")
 
+    @property
+    def admin_socket(self) -> Path:
+        """Where the running server listens to the operator."""
+        return self.path / "admin.sock"
+
 
 @dataclass(frozen=True, slots=True)
 class Documents:

@@ -24,9 +24,6 @@ from dav import mounts
 
 log = logging.getLogger("cozyd.server")
 
-ADMIN_SOCKET = "admin.sock"
-
-
 NEW_OBJECTS = 20_000
 """After how many the collector looks for rings: a list of 5,000 files makes some ten thousand, none of them in one, and Python's own 700
 cost it a third of its time.
@@ -45,7 +42,7 @@ def build(stack: Stack) -> Server:
     listeners = [Listener(front, front, tcp=(config.server.host, config.server.port))]
     operators = create_admin_app(stack).wsgi_app
     if not stack.shared:
-        listeners.append(Listener(operators, unix=config.storage.path / ADMIN_SOCKET))
+        listeners.append(Listener(operators, unix=config.storage.admin_socket))
     if config.server.admin_port:
         guarded = Guarded(operators, key_of(config.storage.path))
         listeners.append(Listener(guarded, tcp=(config.server.admin_host, config.server.admin_port)))

@@ -163,6 +163,21 @@ def test_a_second_server_on_the_same_data_is_refused(fresh: Served):
     assert (done.status, done.err) == (1, f"Error: another process uses {fresh.folder}\n")
 
 
+def test_a_command_at_a_running_server_loads_no_server(fresh: Served):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cozyd", "instances", "list"],
+        env=fresh.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert fresh.domain in done.stdout
+    assert "cozyd.cli.instances" in loaded
+    assert not loaded & {"flask", "waitress", "cozyd.stack", "cozyd.server"}
+
+
 @pytest.mark.parametrize(("port", "web", "alias"), [(8123, "alice.localhost:8123", "localhost:8123"), (80, "alice.localhost", "localhost")])
 def test_the_first_screen_names_the_port_that_is_listened_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], port: int, web: str, alias: str
