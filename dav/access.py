@@ -138,13 +138,13 @@ class Visit:
         """Whether it may read what is in a collection."""
         return all(self.may("GET", doctype) for doctype in collection.doctypes)
 
-    def writes(self, collection: Collection) -> bool:
-        """Whether it may change what is in a collection."""
-        return not collection.read_only and self.manages(collection)
+    def writes(self, collection: Collection, action: Action = "PUT") -> bool:
+        """Whether it may add (POST), change (PUT) or remove (DELETE) what is in a collection."""
+        return not collection.read_only and self.manages(collection, action)
 
-    def manages(self, collection: Collection) -> bool:
-        """Whether it may change the collection itself: its name, its color, whether it is there."""
-        return all(self.may("PUT", doctype) for doctype in collection.components.values())
+    def manages(self, collection: Collection, action: Action = "PUT") -> bool:
+        """Whether it may change the collection itself, its name, its color; or remove it."""
+        return all(self.may(action, doctype) for doctype in collection.components.values())
 
 
 def admit(environ: Environ) -> Visit:

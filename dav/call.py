@@ -11,6 +11,7 @@ from cozyd.files import Dir, Files, Node
 from cozyd.files.notes import Notes
 from cozyd.files.tree import TRASH_NAME, File, read_time, same_name
 from cozyd.locks import Lock
+from cozyd.permissions import FILES, Action
 from dav import conditions, xml
 from dav.access import Environ, StartResponse, Visit
 from dav.address import here
@@ -60,6 +61,11 @@ class Call:
     def header(self, name: str) -> str:
         """A header's value, empty when it is not there."""
         return str(self.environ.get("HTTP_" + name.upper().replace("-", "_"), ""))
+
+    def allow(self, action: Action) -> None:
+        """:raises Forbidden: the visitor may not do this to files."""
+        if not self.visit.may(action, FILES):
+            raise Forbidden("This password may not do it", source="need-privileges")
 
     def tree(self) -> Element | None:
         """The body as XML, None of an empty one.

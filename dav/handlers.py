@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cozyd.errors import BadRequest, Conflict, Invalid, MethodNotAllowed, NotFound
+from cozyd.errors import BadRequest, Conflict, Forbidden, Invalid, MethodNotAllowed, NotFound
 from dav import collections, properties, push, reports, resources, xml
 from dav.access import Environ, StartResponse, Visit
 from dav.properties import USER, D, Lister, Seen
+from dav.shelves import is_shared
 
 DEEPEST_PATH = 3
 
@@ -89,11 +90,13 @@ def check_path(parts: list[str]) -> None:
         raise NotFound("There is nothing below a resource")
 
 
-def check_collection(visit: Visit, parts: list[str]) -> None:
-    """:raises BadRequest, NotFound: there is no such collection, nor anything else."""
+def check_removal(visit: Visit, parts: list[str]) -> None:
+    """:raises BadRequest, NotFound: there is no such collection, nor anything else. Forbidden: it may not be removed."""
     check_path(parts)
     if len(parts) > 1:
-        visit.collection(parts[1])
+        found = visit.collection(parts[1])
+        if not is_shared(found.id) and not visit.manages(found, "DELETE"):
+            raise Forbidden("This password may not remove it", source="need-privileges")
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------

@@ -94,6 +94,7 @@ def _seconds(header: str) -> int:
 
 def _make_empty(call: Call) -> None:
     home, name = call.home(call.path)
+    call.allow("POST")
     check_name(name)
     call.check_locks(call.path, member=True)
     with call.files.new(size=0) as upload:

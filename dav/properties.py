@@ -64,13 +64,14 @@ def _href(path: str) -> str:
     return f"<D:href>{xml.href(path)}</D:href>"
 
 
-def _privileges(*, writes: bool) -> str:
-    names = ["read", "read-current-user-privilege-set"] + (
-        ["write", "write-content", "write-properties", "bind", "unbind"] if writes else []
-    )
-    return "".join(f"<D:privilege><D:{name}/></D:privilege>" for name in names) + (
-        "<D:privilege><C:read-free-busy/></D:privilege>" if writes or names else ""
-    )
+_WRITE = ("write", "write-content", "write-properties", "bind", "unbind")
+
+
+def _privileges(more: Sequence[str] = ()) -> str:
+    """What everybody who sees a resource may, and more."""
+    names = ("read", "read-current-user-privilege-set", *more)
+    found = "".join(f"<D:privilege><D:{name}/></D:privilege>" for name in names)
+    return found + "<D:privilege><C:read-free-busy/></D:privilege>"
 
 
 def _may_make(seen: Seen) -> bool:
@@ -101,7 +102,7 @@ _EVERYWHERE: dict[str, Make] = {
 _TOP: dict[str, Make] = _EVERYWHERE | {
     f"{D}resourcetype": lambda _: "<D:collection/>",
     f"{D}displayname": lambda seen: escape(seen.visit.instance.public_name()),
-    f"{D}current-user-privilege-set": lambda _: _privileges(writes=False),
+    f"{D}current-user-privilege-set": lambda _: _privileges(),
     f"{D}supported-report-set": lambda _: _reports("D:expand-property", "D:principal-property-search", "D:principal-search-property-set"),
 }
 _HOME: dict[str, Make] = _EVERYWHERE | {
@@ -112,7 +113,7 @@ _HOME: dict[str, Make] = _EVERYWHERE | {
     f"{D}group-membership": lambda _: "",
     f"{D}group-member-set": lambda _: "",
     f"{D}resource-id": lambda seen: f"<D:href>urn:uuid:{_uuid(seen.visit.instance.prefix)}</D:href>",
-    f"{D}current-user-privilege-set": lambda seen: _privileges(writes=_may_make(seen)),
+    f"{D}current-user-privilege-set": lambda seen: _privileges(_WRITE if _may_make(seen) else ()),
     f"{D}supported-report-set": lambda _: _reports(
         "D:expand-property",
         "D:principal-property-search",
@@ -150,9 +151,12 @@ def _own(name: str) -> Make:
 
 
 def _privileges_of(seen: Seen) -> str:
-    writes, manages = seen.visit.writes(seen.of()), seen.visit.manages(seen.of())
-    own = "<D:privilege><D:write-properties/></D:privilege>" if manages and not writes else ""
-    return _privileges(writes=writes) + own
+    visit, collection = seen.visit, seen.of()
+    found = ["write-content"] if visit.writes(collection) else []
+    found += ["write-properties"] if visit.manages(collection) else []
+    found += ["bind"] if visit.writes(collection, "POST") else []
+    found += ["unbind"] if visit.writes(collection, "DELETE") else []
+    return _privileges(["write", *found] if len(found) == len(_WRITE) - 1 else found)
 
 
 _COLLECTION: dict[str, Make] = _EVERYWHERE | {

@@ -44,7 +44,7 @@ class Groupware(Application):
         if len(_parts(environ)) == handlers.DEEPEST_PATH:
             return _ours(environ)
         try:
-            handlers.check_collection(environ["cozyd.visit"], _parts(environ))
+            handlers.check_removal(environ["cozyd.visit"], _parts(environ))
             found: Any = super().do_DELETE(environ, *more, **others)
         except CozyError as error:
             return _collected(environ, partial(refuse, error, environ))

@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 
 from cozyd.errors import BadGateway, BadRequest, Conflict, CozyError, Forbidden, Invalid, NotFound, PreconditionFailed, Unsupported
 from cozyd.files.tree import read_time
+from cozyd.permissions import Action
 from cozyd.pim import Collection, vcard_version
 from cozyd.pim.content import tree
 from cozyd.pim.resource import etag
@@ -77,12 +78,12 @@ def put(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: S
     :raises Invalid, PreconditionFailed: see `Pim.put`.
     """
     collection = seen.of()
-    _check_write(visit, collection)
+    known = bool(visit.pim.rows(collection, hrefs=[href]))
+    _check_write(visit, collection, "PUT" if known else "POST")
     _check_media(collection, environ)
     if "HTTP_CONTENT_RANGE" in environ:
         raise BadRequest("Partial PUT is not served")
     raw: bytes = environ["wsgi.input"].read()
-    known = bool(visit.pim.rows(collection, hrefs=[href]))
     environ["cozyd.place"] = seen.path
     row = visit.pim.put(collection, href, raw, match=_match(visit, seen, href, environ))
     headers = [("ETag", f'"{row.value["etag"]}"')] if row.value["etag"] == etag(raw) else []
@@ -97,7 +98,7 @@ def post(visit: Visit, seen: Seen, environ: Environ, start_response: StartRespon
     if seen.collection is None:
         raise NotFound("There is no such collection")
     collection = seen.collection
-    _check_write(visit, collection)
+    _check_write(visit, collection, "POST", "PUT")
     _check_media(collection, environ)
     done = visit.pim.add_all(collection, environ["wsgi.input"].read())
     if len(done) == 1 and isinstance(done[0][1], CozyError):
@@ -120,7 +121,7 @@ def delete(visit: Visit, seen: Seen, href: str, environ: Environ, start_response
 
     :raises NotFound, PreconditionFailed, Forbidden: see `Pim.delete`.
     """
-    _check_write(visit, seen.of())
+    _check_write(visit, seen.of(), "DELETE")
     visit.pim.delete(seen.of(), href, match=_match(visit, seen, href, environ))
     return answer(start_response, 204)
 
@@ -130,8 +131,11 @@ def move(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: 
 
     :raises Invalid, PreconditionFailed, Forbidden, NotFound: see `Pim.move`.
     """
-    _check_write(visit, seen.of())
+    _check_write(visit, seen.of(), "PUT")
     to, name, there = _destination(visit, seen, href, environ)
+    if to.owner != seen.of().owner:  # it is put there, and removed here
+        _check_write(visit, seen.of(), "DELETE")
+    _check_write(visit, to, *(("PUT", "DELETE") if there and _overwrites(environ) else ("PUT",)))
     match = _match(visit, seen, href, environ)
     row = visit.pim.move(seen.of(), href, to, name, overwrite=_overwrites(environ), match=match)
     return answer(start_response, 204 if there else 201, [("ETag", f'"{row.value["etag"]}"'), ("Location", _place(seen, to, name))])
@@ -143,6 +147,7 @@ def copy(visit: Visit, seen: Seen, href: str, environ: Environ, start_response: 
     :raises Invalid, PreconditionFailed, Forbidden, NotFound: see `Pim.put`.
     """
     to, name, there = _destination(visit, seen, href, environ)
+    _check_write(visit, to, "PUT" if there else "POST")
     _match(visit, seen, href, environ)
     pim = visit.pim
     rows = pim.rows(seen.of(), hrefs=[href])
@@ -186,13 +191,13 @@ def _destination(visit: Visit, seen: Seen, href: str, environ: Environ) -> tuple
         to = visit.collection(parts[1])
     except NotFound as cause:
         raise Conflict("There is no such collection to put it in") from cause
-    _check_write(visit, to)
     environ["cozyd.place"] = f"{seen.home}{to.id}/"
     return to, parts[2], bool(visit.pim.rows(to, hrefs=[parts[2]]))
 
 
-def _check_write(visit: Visit, collection: Collection) -> None:
-    if not visit.writes(collection):
+def _check_write(visit: Visit, collection: Collection, *actions: Action) -> None:
+    """:raises Forbidden: it may not add (POST), change (PUT) or remove (DELETE) what is in a collection."""
+    if not all(visit.writes(collection, action) for action in actions):
         raise Forbidden("This password may not change it", source="need-privileges")
 
 

@@ -56,7 +56,7 @@ class Rights(rights.BaseRights):
             known = _visitor().collection(parts[1])
         except NotFound:
             return ""
-        return "rw" if _visitor().manages(known) else "r"
+        return "rw" if any(_visitor().manages(known, action) for action in ("PUT", "DELETE")) else "r"
 
 
 class Collection(storage.BaseCollection):

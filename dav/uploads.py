@@ -52,6 +52,7 @@ def _check_whole(call: Call) -> None:
 def _receive(call: Call, home: Dir, name: str, fields: dict[str, Any]) -> tuple[File, bool]:
     old = call.files.find(home, name)
     old = old if isinstance(old, File) else None
+    call.allow("PUT" if old is not None else "POST")
     _check(call, old)
     length = call.environ.get("CONTENT_LENGTH") or ""
     body: BinaryIO = call.environ["wsgi.input"]

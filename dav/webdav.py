@@ -10,7 +10,7 @@ from typing import Any
 
 from cozyd.errors import CozyError, Forbidden
 from cozyd.files.tree import same_name
-from cozyd.permissions import FILES, Action
+from cozyd.permissions import Action
 from dav import content, files_listing, locking, proppatch, uploads, xml
 from dav.access import XML, App, Environ, StartResponse, Visit, admit, answer, refuse, utf8_path
 from dav.call import Call, checked_path
@@ -52,9 +52,10 @@ def _serve(visit: Visit, environ: Environ, start_response: StartResponse) -> Ite
     action, handle = _METHODS.get(environ["REQUEST_METHOD"], (None, None))
     if action is None or handle is None:
         return answer(start_response, 405, [("Allow", ALLOWED)])
-    if not visit.may(action, FILES):
-        raise Forbidden("This password may not do it", source="need-privileges")
-    return handle(Call(visit, checked_path(utf8_path(environ)), environ, start_response))
+    call = Call(visit, "/", environ, start_response)
+    call.allow(action)
+    call.path = checked_path(utf8_path(environ))
+    return handle(call)
 
 
 def _refuse_locked(error: InTheWay, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -109,7 +110,10 @@ def _check_transfer(call: Call) -> None:
     here, there = call.path, call.destination
     if here in (there, "/") or is_below(there, here):
         raise Forbidden("Nothing can be put onto or into itself")
-    call.check_locks(there, deep=True, member=call.find(there) is None)
+    replaced = call.find(there)
+    if replaced is not None:
+        call.allow("PATCH")
+    call.check_locks(there, deep=True, member=replaced is None)
 
 
 def _by_wsgidav(call: Call) -> tuple[Iterable[bytes], int]:

@@ -89,9 +89,14 @@ def _label_line(card: Component, line: Line) -> Line | None:
     return next((one for one in card.all("LABEL") if one.types - {"pref"} == line.types - {"pref"}), None)
 
 
+def label_of(line: Line) -> str:
+    """The LABEL parameter of 4.0; breaks are written as `^n` (RFC 6868), or as the examples of RFC 6350 do."""
+    return line.first("LABEL").replace("\\n", "\n").replace("\\N", "\n")
+
+
 def _printed(card: Component, line: Line) -> str:
     if line.first("LABEL"):
-        return line.first("LABEL")
+        return label_of(line)
     label = _label_line(card, line)
     return unescape(label.value).strip() if label is not None else ""
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
+from cozyd.pim.addresses import label_of
 from cozyd.pim.content import Component, Line, escape, make, unescape, uri_of
 
 VERSIONS = ("3.0", "4.0")
@@ -18,6 +19,10 @@ _GONE_IN_4 = ("MAILER", "CLASS", "NAME", "PROFILE", "SORT-STRING")
 _SEXES = {"male": "M", "female": "F", "m": "M", "f": "F"}
 _PARTIAL = re.compile(r"--(\d{2})-?(\d{2})")
 _EXTENDED = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d([.]\d+)?Z?)?")
+_PLACE = re.compile(r"([+-]?[\d.]+);([+-]?[\d.]+)", re.ASCII)
+_GEO_URI = re.compile(r"geo:([+-]?[\d.]+),([+-]?[\d.]+)", re.ASCII | re.IGNORECASE)
+_KEYS = {"pgp": "application/pgp-keys", "x509": "application/pkix-cert"}
+"""TYPE of a KEY in 3.0, and the media type that 4.0 has for it."""
 _URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?;base64,", re.ASCII)
 
 
@@ -48,7 +53,7 @@ def _labels_out_of_addresses(card: Component) -> None:
         if address.first("LABEL"):
             types = tuple(one for one in address.parameters if one[0] == "TYPE")
             card.replace(address, address.with_parameter("LABEL", ()))
-            card.insert(make("LABEL", escape(address.first("LABEL")), types), after=("ADR", "LABEL"))
+            card.insert(make("LABEL", escape(label_of(address)), types), after=("ADR", "LABEL"))
 
 
 def _renamed(line: Line, names: Mapping[str, str]) -> Line:
@@ -76,8 +81,10 @@ def _line_4(line: Line) -> Line | None:
         return line.with_parameter("X-APPLE-OMIT-YEAR", ()).with_value("--" + line.value.strip().replace("-", "")[4:8])
     if line.name in ("BDAY", "ANNIVERSARY", "REV") and _EXTENDED.fullmatch(line.value.strip()):  # 4.0 knows the basic form alone
         return line.with_value(re.sub("[:-]|[.][0-9]+", "", line.value.strip()))
-    if line.name == "URL":
-        return line.with_value(uri_of(line.value)) if "\\" in line.value else line
+    if line.name == "URL" and "\\" in line.value:
+        line = line.with_value(uri_of(line.value))
+    if line.name == "GEO" and (place := _PLACE.fullmatch(line.value.strip())):
+        return line.with_value(f"geo:{place[1]},{place[2]}")
     return _preferred_4(_inline_4(line))
 
 
@@ -86,7 +93,8 @@ def _inline_4(line: Line) -> Line:
     if line.name not in _BINARY or line.first("ENCODING").lower() not in ("b", "base64"):
         return line
     kind = line.first("TYPE").lower() or "jpeg"
-    media = kind if "/" in kind else f"{'image' if line.name in ('PHOTO', 'LOGO') else 'application'}/{kind}"
+    family = {"PHOTO": "image", "LOGO": "image", "SOUND": "audio"}.get(line.name, "application")
+    media = kind if "/" in kind else _KEYS.get(kind, f"{family}/{kind}")
     plain = line.with_parameter("ENCODING", ()).with_parameter("TYPE", ()).with_parameter("VALUE", ())
     return plain.with_value(f"data:{media};base64,{line.value}")
 
@@ -104,11 +112,14 @@ def _line_3(line: Line) -> Line | None:
     line = _renamed(_kind(line), _TO_3)
     found = _URI.match(line.value) if line.name in _BINARY else None
     if found is not None:
-        kind = (found.group(1) or "image/jpeg").rpartition("/")[2].upper()
+        media = found.group(1) or "image/jpeg"
+        kind = next((short for short, long in _KEYS.items() if long == media), media.rpartition("/")[2]).upper()
         plain = line.with_parameter("MEDIATYPE", ()).with_parameter("VALUE", ())
         return plain.with_parameter("ENCODING", ("b",)).with_parameter("TYPE", (kind,)).with_value(line.value[found.end() :])
     if line.name == "TEL" and line.value.lower().startswith("tel:"):
         line = line.with_parameter("VALUE", ()).with_value(line.value[4:])
+    if line.name == "GEO" and (place := _GEO_URI.match(line.value.strip())):
+        return line.with_parameter("VALUE", ()).with_value(f"{place[1]};{place[2]}")
     partial = _PARTIAL.fullmatch(line.value.strip()) if line.name in ("BDAY", "X-ANNIVERSARY") else None
     if partial is not None:  # 3.0 has no date without a year; Apple marks one that is not meant
         plain = line.with_parameter("VALUE", ()).with_parameter("X-APPLE-OMIT-YEAR", ("1604",))

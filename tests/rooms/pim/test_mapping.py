@@ -177,6 +177,10 @@ def test_the_label_of_a_former_address_goes():
         ("PHOTO;VALUE=URI:http://x/p.jpg", "PHOTO;VALUE=URI:http://x/p.jpg"),
         ("X-ADDRESSBOOKSERVER-KIND:group", "KIND:group"),
         ("X-ODD;A=b:c", "X-ODD;A=b:c"),
+        ("GEO:48.85;2.35", "GEO:geo:48.85,2.35"),
+        ("URL;TYPE=WORK,pref:https://x", "URL;TYPE=WORK;PREF=1:https://x"),
+        ("KEY;ENCODING=b;TYPE=PGP:AAAA", "KEY:data:application/pgp-keys;base64,AAAA"),
+        ("SOUND;ENCODING=b;TYPE=OGG:AAAA", "SOUND:data:audio/ogg;base64,AAAA"),
     ],
 )
 def test_a_card_of_3_is_said_in_4(old: str, new: str):
@@ -194,6 +198,9 @@ def test_a_card_of_3_is_said_in_4(old: str, new: str):
         ("KIND:org", "KIND:org"),
         ("MEMBER:urn:uuid:x", "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:x"),
         ('ADR;TYPE=home;LABEL="a^nb":;;a;;;;', "LABEL;TYPE=home:a\\nb"),
+        ('ADR;TYPE=home;LABEL="a\\nb":;;a;;;;', "LABEL;TYPE=home:a\\nb"),
+        ("GEO:geo:48.85,2.35", "GEO:48.85;2.35"),
+        ("KEY:data:application/pgp-keys;base64,AAAA", "KEY;ENCODING=b;TYPE=PGP:AAAA"),
     ],
 )
 def test_a_card_of_4_is_said_in_3(old: str, new: str):
@@ -205,3 +212,9 @@ def test_a_label_is_a_part_of_its_address_in_4():
     text = vcard_version.converted(tree(raw, "VCARD"), "4.0").render().decode()
     assert "ADR;TYPE=HOME;LABEL=a^nb:;;a;;;;\r\n" in text
     assert "\r\nLABEL" not in text
+
+
+def test_a_break_in_a_label_of_4_is_one_however_it_is_written():
+    for label in ("a^nb", "a\\nb", "a\\Nb"):
+        raw = card(f'ADR;TYPE=home;LABEL="{label}":;;a;;;;', version="4.0")
+        assert vcard.apply(vcard.parse(raw), {})["address"][0]["formattedAddress"] == "a\nb"
