@@ -166,6 +166,8 @@ def _before() -> Response | None:
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     if method == "OPTIONS" and "HTTP_ORIGIN" in environ and not path.startswith("/auth/"):
         return _preflight()
+    if path in ("/apps", "/konnectors"):
+        raise _errors.no_route()  # as in the reference, which wants a slash at the end
     if (path.startswith("/data/") or path == "/data") and (method == "HEAD" or isinstance(asked.routing_exception, RequestRedirect)):
         raise _errors.no_route()
     return None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 
 from blueprints import _jsonapi
 from blueprints._admin import stack
@@ -15,8 +15,11 @@ service = Service("admin_maintenance", __name__, url_prefix="/konnectors/mainten
 
 @service.get("", access=public)
 def list_maintenance() -> Response:
-    """Those that the operator named."""
-    return _jsonapi.answer([_resource(one) for one in stack().apps.maintenance.own()])
+    """Those that the operator named, and with `Context` those that the registries tell."""
+    rows = [_resource(one | {"level": "stack"}) for one in stack().apps.maintenance.own()]
+    if request.args.get("Context"):
+        rows += [_resource({**one, "level": "registry"}) for one in stack().apps.registries.maintenance()]
+    return _jsonapi.answer(rows, meta={"count": len(rows)})
 
 
 @service.put("/<slug>", access=public)
@@ -35,4 +38,4 @@ def end_maintenance(slug: str) -> Response:
 
 
 def _resource(one: dict[str, Any]) -> dict[str, Any]:
-    return {"type": DOCTYPE, "id": one["slug"], "attributes": one}
+    return _jsonapi.resource(DOCTYPE, str(one["slug"]), one)

@@ -17,6 +17,7 @@ service = Service("status", __name__)
 
 
 @service.get("/status", access=public)
+@service.get("/status/", access=public)
 def status() -> Response:
     """Whether the stores answer, and how fast; 502 when one does not. `degraded`: too many jobs did not end, or Redis is away."""
     stack: Stack = current_app.extensions["cozyd"]
@@ -38,6 +39,7 @@ def status() -> Response:
 
 
 @service.get("/version", access=public)
+@service.get("/version/", access=public)
 def version() -> Response:
     """What is running."""
     shown = {"version": __version__, "runtime_version": f"python{platform.python_version()}", "build_mode": "production", "build_time": ""}

@@ -353,3 +353,15 @@ def test_on_flat_hosts_the_first_part_of_a_domain_has_no_dash(tmp_path: Path):
     assert flat.ask("PATCH", f"/instances/{instance.domain}", NewDomain="a-b.localhost").status_code == 422
     assert instance.app_host("drive") == f"{instance.domain.partition('.')[0]}-drive.localhost"
     flat.stack.close()
+
+
+def test_konnectors_in_maintenance_say_who_named_them(operator: Operator):
+    options = {"data": {"attributes": {"flag_short_maintenance": True}}}
+    assert operator.ask("PUT", "/konnectors/maintenance/bank", options).status_code == 204
+    listed = operator.ask("GET", "/konnectors/maintenance").get_json(force=True)
+    assert (listed["meta"], listed["data"][0]["type"]) == ({"count": 1}, "io.cozy.konnectors.maintenance")
+    attributes = listed["data"][0]["attributes"]
+    assert (attributes["slug"], attributes["level"], attributes["maintenance_activated"]) == ("bank", "stack", True)
+    more = operator.ask("GET", "/konnectors/maintenance", Context="default").get_json(force=True)
+    assert [one["attributes"]["level"] for one in more["data"]] == ["stack"], "the registry has none"
+    assert operator.ask("DELETE", "/konnectors/maintenance/bank").status_code == 204

@@ -334,6 +334,10 @@ def test_konnectors_are_listed_apart(cli: Client, slug: str, tmp_path: Path):
     assert [one["id"] for one in cli.api("GET", "/konnectors/").json["data"]] == [f"io.cozy.konnectors/{slug}"]
 
 
+def test_lists_are_asked_for_with_a_slash_at_the_end(cli: Client):
+    assert [cli.api("GET", path).status for path in ("/apps/", "/konnectors/", "/apps", "/konnectors")] == [200, 200, 404, 404]
+
+
 def test_lists_come_in_pages(cli: Client, slug: str, app: Path):
     for letter in "abc":
         ready(cli, f"page-{letter}", app.as_uri())

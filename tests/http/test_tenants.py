@@ -76,5 +76,7 @@ def test_nobody_s_host_is_not_found(alice: Client, path: str):
 
 
 def test_the_server_s_own_health_is_told_on_any_host(alice: Client):
-    assert alice.ask("GET", "/status", Host="nobody.localhost").json["status"] == "OK"
+    for path in ("/status", "/status/"):
+        assert alice.ask("GET", path, Host="nobody.localhost").json["status"] == "OK"
+    assert "version" in alice.ask("GET", "/version/").json
     assert "version" in alice.ask("GET", "/version", Host="nobody.localhost").json
