@@ -9,7 +9,7 @@ from cozyd.documents.store import Doc
 from cozyd.errors import BadRequest, Invalid
 from cozyd.files import File, Node
 from cozyd.files.kinds import class_of, guess_mime
-from cozyd.files.tree import read_moment, read_time, unique_tags, write_time
+from cozyd.files.tree import read_moment, read_time, unique_tags, write_moment
 from cozyd.permissions import ROOT_DIR
 
 _KINDS: Mapping[str, type] = {
@@ -142,4 +142,4 @@ def _updated_at(node: Node, text: str) -> dict[str, str]:
         return {}
     if time < read_time(node.stored.doc["created_at"]):
         raise Invalid("Invalid time given", source="UpdatedAt")
-    return {"updated_at": write_time(time)}
+    return {"updated_at": write_moment(time)}

@@ -16,7 +16,7 @@ from cozyd.errors import BadRequest, Invalid, PreconditionFailed
 from cozyd.files import Dir, File
 from cozyd.files.contents import SMALL
 from cozyd.files.kinds import DEFAULT_MIME, guess_mime
-from cozyd.files.tree import read_moment, unique_tags, write_time
+from cozyd.files.tree import read_moment, unique_tags, write_moment, write_time
 
 CERTIFIED = {"carbonCopy": "io.cozy.certified.carbon_copy", "electronicSafe": "io.cozy.certified.electronic_safe"}
 _WORD = r"[a-z0-9!#$%&'*+.^_`|~-]{1,127}"
@@ -106,7 +106,7 @@ def times() -> dict[str, Any]:
     for name, key in (("CreatedAt", "created_at"), ("UpdatedAt", "updated_at")):
         time = read_moment(request.args.get(name, "").replace(" ", "+"))  # a plus sign that came as a space is one again
         if time is not None:
-            found[key] = write_time(time)
+            found[key] = write_moment(time)
     return found
 
 

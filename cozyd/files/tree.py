@@ -251,6 +251,12 @@ def read_time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def write_moment(time: datetime) -> str:
+    """A moment that a client told, in UTC, to the digit she told it: `.345`, not `.345000`."""
+    text = time.astimezone(UTC).isoformat().removesuffix("+00:00")
+    return f"{text.rstrip('0') if '.' in text else text}Z"
+
+
 def read_moment(text: str) -> datetime | None:
     """A moment that a client tells, RFC 3339 with its zone, between the years 1 and 9999; None: it is none."""
     try:

@@ -350,6 +350,23 @@ def test_a_date_is_in_gmt_whatever_it_says(alice: Client, home: str):
         assert (answer["created_at"], answer["updated_at"]) == ("2006-01-02T15:04:05Z", "2006-01-02T15:04:05Z")
 
 
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("2017-12-16T13:37:01.345Z", "2017-12-16T13:37:01.345Z"),
+        ("2017-12-16T13:37:10Z", "2017-12-16T13:37:10Z"),
+        ("2017-12-16T15:37:01.100200%2B02:00", "2017-12-16T13:37:01.1002Z"),
+        ("2017-12-16T13:37:01.123456789Z", "2017-12-16T13:37:01.123456Z"),
+    ],
+)
+def test_a_time_is_kept_to_the_digit(alice: Client, home: str, told: str, kept: str):
+    file = uploaded(alice, home, f"digits-{kept}", query=f"&CreatedAt={told}&UpdatedAt={told}")
+    assert (file["attributes"]["created_at"], file["attributes"]["updated_at"]) == (kept, kept)
+    assert alice.api("PUT", f"/files/{file['id']}?UpdatedAt={told}", b"next").json["data"]["attributes"]["updated_at"] == kept
+    again = patched(alice, file["id"], updated_at=told.replace("%2B", "+")).json["data"]["attributes"]
+    assert again["updated_at"] == kept
+
+
 def test_where_nothing_can_be_put_is_no_parent(alice: Client):
     missing = "Parent directory with given DirID does not exist"
     assert is_error(upload(alice, "nowhere", "a.txt"), 404, missing)
