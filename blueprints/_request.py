@@ -17,6 +17,7 @@ from flask import Blueprint, request
 from cozyd import jsons
 from cozyd.auth import Auth, Credentials
 from cozyd.auth.passkeys import Place
+from cozyd.auth.values import basic_of
 from cozyd.documents.store import Doc, Stored
 from cozyd.errors import BadRequest, BadToken, CozyError, Forbidden, Unauthorized
 from cozyd.instance import Instance
@@ -54,9 +55,9 @@ def credentials() -> Credentials:
     bearer, basic = None, None
     if scheme == "bearer":
         bearer = value.strip()
-    elif scheme == "basic" and request.authorization is not None:
-        basic = (request.authorization.username or "", request.authorization.password or "")
-        bearer = basic[1]
+    elif scheme == "basic":
+        basic = basic_of(value)
+        bearer = basic[1] if basic else None
     elif environ.get("QUERY_STRING"):
         bearer = request.args.get("bearer_token") or request.args.get("sharecode")
     cookies = request.cookies if "HTTP_COOKIE" in environ else {}

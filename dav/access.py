@@ -1,6 +1,5 @@
 """Who asks a DAV mount, and how errors are told there (RFC 4918, RFC 4791, RFC 6352, RFC 6578)."""
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from cozyd.auth.values import Credentials
+from cozyd.auth.values import Credentials, basic_of
 from cozyd.errors import (
     BadRequest,
     BadToken,
@@ -167,13 +166,7 @@ def credentials(environ: Environ) -> Credentials:
     address, agent = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", "")
     if scheme.lower() == "bearer":
         return Credentials(bearer=value.strip(), address=address, agent=agent)
-    if scheme.lower() != "basic":
-        return Credentials(address=address, agent=agent)
-    try:
-        user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except ValueError:  # no Base64, not even ASCII, or no UTF-8
-        return Credentials(address=address, agent=agent)
-    return Credentials(basic=(user, password), address=address, agent=agent)
+    return Credentials(basic=basic_of(value) if scheme.lower() == "basic" else None, address=address, agent=agent)
 
 
 def answer(start_response: StartResponse, status: int, headers: Headers = (), body: bytes = b"") -> Iterable[bytes]:

@@ -1,5 +1,6 @@
 """Values of the auth room: what a request shows, a device, the passphrase's derivation."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,15 @@ class Credentials:
     agent: str = ""
     passes: Mapping[str, str] = field(default_factory=dict)
     known: str = ""
+
+
+def basic_of(value: str) -> tuple[str, str] | None:
+    """User name and password of Basic credentials (RFC 7617); None: they are no Base64, not even ASCII, or no UTF-8."""
+    try:
+        user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return user, password
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request, Response
 
 from blueprints import app_hosts, uploads
 from cozyd import jsons
-from cozyd.auth.values import Credentials
+from cozyd.auth.values import Credentials, basic_of
 from cozyd.config import Limits
 from cozyd.errors import Blocked, CozyError, Forbidden, Gone, QuotaExceeded, TermsNotSigned, Unavailable
 from cozyd.files import File, Files
@@ -237,9 +237,7 @@ def _credentials(environ: Environ, *, dav: bool) -> Credentials:
     request = Request(environ)
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     bearer = value.strip() if scheme.lower() == "bearer" else None
-    basic = None
-    if scheme.lower() == "basic" and request.authorization is not None:
-        basic = (request.authorization.username or "", request.authorization.password or "")
+    basic = basic_of(value) if scheme.lower() == "basic" else None
     if basic and not dav:
         bearer, basic = basic[1], None
     if not dav:

@@ -193,6 +193,13 @@ def test_a_body_longer_than_declared_is_no_part_of_the_file(alice: Client):
     assert alice.dav("GET", "/sync/files/longer.txt").body == b"12345"
 
 
+@pytest.mark.parametrize("credentials", ["é", "/w==", "***", "YQ", ""])
+def test_basic_credentials_that_are_none_are_nobody_s(alice: Client, credentials: str):
+    for path in ("/files/io.cozy.files.root-dir", "/data/io.cozy.contacts/x", "/settings/instance", "/permissions/self"):
+        assert alice.ask("GET", path, Authorization=f"Basic {credentials}").status == 401, path
+    assert alice.ask("POST", "/files/io.cozy.files.root-dir?Type=file&Name=x", b"x", Authorization=f"Basic {credentials}").status == 401
+
+
 def test_an_undecodable_id_is_a_bad_request(alice: Client):
     refused(alice.api("GET", "/data/io.cozy.things/%ff%fe"), 400)
     refused(alice.dav("GET", "/sync/files/%ff%fe"), 400)
