@@ -10,7 +10,7 @@ from cozyd import jsons
 from cozyd.documents.store import Change, Ref, Stored
 from cozyd.errors import JobFailed, NotFound
 from cozyd.instance import Instance
-from cozyd.jobs.job import Job
+from cozyd.jobs.job import OUT_OF_TIME, Job
 from workers.forwarded import forward
 from workers.program import Line, Outcome, run_program
 from workers.scratch import scratch
@@ -85,7 +85,7 @@ def follow(instance: Instance, job: Job, file: Path, environ: Mapping[str, str],
 def failure(outcome: Outcome, line: Line | None) -> JobFailed | None:
     """The error of a program that ended badly; None: it ended well."""
     if outcome.timed_out:
-        return JobFailed(line.message if line else "The program took too long")
+        return JobFailed(line.message if line else OUT_OF_TIME)
     if outcome.status == 0:
         return None
     if line is not None:

@@ -18,6 +18,8 @@ STATES = get_args(State)
 OPEN: tuple[State, ...] = ("queued", "running")
 NEVER = "0001-01-01T00:00:00Z"
 """What a job has in place of a time that was not reached."""
+OUT_OF_TIME = "context deadline exceeded"
+"""The error of a job that took too long: clients look for these words of the reference."""
 TRIES, NOT_BEFORE = "tries", "not_before"
 """Private data: how often it was begun, where that is more than its state says, and when it may be begun again."""
 

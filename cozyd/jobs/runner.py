@@ -9,7 +9,7 @@ from typing import Any
 
 from cozyd.errors import CozyError, JobFailed, NotFound
 from cozyd.jobs.broker import Following
-from cozyd.jobs.job import Job
+from cozyd.jobs.job import OUT_OF_TIME, Job
 from cozyd.jobs.shift import Shift
 from cozyd.jobs.worker import Table, Worker
 
@@ -109,7 +109,7 @@ class Runner:
         log.error("the job %s of %s does not end, its thread is given up", run.job.id, run.job.worker)
         self._replace(run.thread)
         try:
-            run.instance.jobs.finish(run.job, JobFailed("The job took too long", again=False))
+            run.instance.jobs.finish(run.job, JobFailed(OUT_OF_TIME, again=False))
         except CozyError:
             log.warning("the job %s could not be ended", run.job.id, exc_info=True)
 

@@ -198,7 +198,7 @@ def test_a_program_that_does_not_end_is_killed_with_all_it_began(alice: Client, 
     install(alice, tmp_path / "app", "konnector", "hanging", hanging)
     job = push(alice, "konnector", {"konnector": "hanging"}, options={"timeout": 4, "max_exec_count": 1})
     found = ended(alice, job, within=40)
-    assert (found["state"], found["error"]) == ("errored", "The program took too long")
+    assert (found["state"], found["error"]) == ("errored", "context deadline exceeded")
     for pid in (tmp_path / "pids").read_text().split():
         eventually(lambda of=pid: not Path(f"/proc/{of}/exe").exists())  # type: ignore[misc]
 
