@@ -154,7 +154,7 @@ def _walls(line: Line, start: When, beyond: datetime | None, context: Context) -
     last = None
     if until is not None:
         last = until.wall + timedelta(days=1, seconds=-1) if until.all_day else until.wall
-    rule = recurrence.parse(line.value, last)
+    rule = recurrence.parse(line.value, last, dates=start.all_day)
     given = recurrence.occurrences(rule, start.wall, beyond=beyond)
     for number, wall in enumerate(given):
         if number > recurrence.MOST_STEPS:

@@ -151,7 +151,7 @@ def _new_child(main: Component, when: When, context: Context) -> Component:
     name = "DTEND" if main.name == "VEVENT" else "DUE"
     end = read_end(main, context, name)
     if end is not None and start is not None:
-        children.append(times.write(name, when.moved(end.wall - start.wall)))
+        children.append(times.write(name, _moved(when, end.wall - start.wall)))
     return Component(main.name, main.begin, children, main.end)
 
 

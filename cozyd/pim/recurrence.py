@@ -15,7 +15,10 @@ EMPTY_YEARS = 10
 MOST_COUNTED = 10_000
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
-_KNOWN = frozenset(("FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "WKST"))
+_OF_DAYS = frozenset(("FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "WKST"))
+_OF_TIMES = (("BYHOUR", 23), ("BYMINUTE", 59), ("BYSECOND", 59))
+_OF_YEARS = frozenset(("BYYEARDAY", "BYWEEKNO"))
+_KNOWN = _OF_DAYS | _OF_YEARS | {name for name, _ in _OF_TIMES}
 
 
 class TooComplex(Exception):
@@ -28,6 +31,7 @@ class Rule:
 
     :param until: wall time in the zone of the start, inclusive.
     :param by_day: (nth or 0, weekday 0-6).
+    :param by_time: hours, minutes and seconds; each empty: that of the start.
     """
 
     frequency: str
@@ -39,16 +43,20 @@ class Rule:
     by_month: tuple[int, ...] = ()
     by_position: tuple[int, ...] = ()
     week_start: int = 0
+    by_year_day: tuple[int, ...] = ()
+    by_week: tuple[int, ...] = ()
+    by_time: tuple[tuple[int, ...], ...] = ((), (), ())
 
 
-def parse(text: str, until: datetime | None) -> Rule:
+def parse(text: str, until: datetime | None, *, dates: bool = False) -> Rule:
     """Read a rule.
 
     :param until: its UNTIL, as wall time of the start.
+    :param dates: the start is a day: times of a day mean nothing (RFC 5545, section 3.3.10).
     :raises TooComplex: it has parts that are not iterated here, or is malformed.
     """
     parts = dict(part.partition("=")[::2] for part in text.upper().split(";") if part)
-    if parts.get("FREQ") not in FREQUENCIES or not parts.keys() <= _KNOWN:
+    if parts.get("FREQ") not in FREQUENCIES or not parts.keys() <= _KNOWN or (parts["FREQ"] != "YEARLY" and parts.keys() & _OF_YEARS):
         raise TooComplex
     try:
         return Rule(
@@ -61,6 +69,9 @@ def parse(text: str, until: datetime | None) -> Rule:
             _numbers(parts.get("BYMONTH", "")),
             _numbers(parts.get("BYSETPOS", "")),
             DAYS.index(parts.get("WKST", "MO")),
+            _numbers(parts.get("BYYEARDAY", "")),
+            _numbers(parts.get("BYWEEKNO", "")),
+            tuple(() if dates else _up_to(most, parts.get(name, "")) for name, most in _OF_TIMES),
         )
     except ValueError as cause:
         raise TooComplex from cause
@@ -73,6 +84,17 @@ def _by_day(text: str) -> tuple[int, int]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(one) for one in text.split(",") if one)
+
+
+def _up_to(most: int, text: str) -> tuple[int, ...]:
+    """Numbers from 0.
+
+    :raises ValueError: one is none, or larger.
+    """
+    found = tuple(sorted(set(_numbers(text))))
+    if found and not 0 <= found[0] <= found[-1] <= most:
+        raise ValueError(text)
+    return found
 
 
 def occurrences(rule: Rule, start: datetime, *, beyond: datetime | None = None) -> Iterator[datetime]:
@@ -139,12 +161,40 @@ def _candidates(rule: Rule, start: datetime, period: datetime) -> Sequence[datet
     elif rule.frequency == "MONTHLY":
         found = _in_month(rule, start, period) if not rule.by_month or period.month in rule.by_month else []
     else:
-        found = _in_year(rule, start, period)
+        found = _numbered(rule, start, period) if rule.by_year_day or rule.by_week else _in_year(rule, start, period)
+    if any(rule.by_time):
+        at = (start.hour, start.minute, start.second)
+        times = list(itertools.product(*(given or (own,) for given, own in zip(rule.by_time, at, strict=True))))
+        found = [day.replace(hour=hour, minute=minute, second=second) for day in found for hour, minute, second in times]
     if rule.by_position and found:
         size = len(found)
         places = {position - 1 if position > 0 else size + position for position in rule.by_position}
         found = [day for place, day in enumerate(found) if place in places]
     return found
+
+
+def _numbered(rule: Rule, start: datetime, year: datetime) -> list[datetime]:
+    """The days of a year by their numbers, or those of their weeks; without BYDAY those of weeks are on the day of the start."""
+    length = 366 if calendar.isleap(year.year) else 365
+    numbers = {number if number > 0 else length + number + 1 for number in rule.by_year_day} or range(1, length + 1)
+    first = year.replace(month=1, day=1)
+    weekdays = {weekday for _, weekday in rule.by_day} or (set(range(7)) if rule.by_year_day or rule.by_month_day else {start.weekday()})
+    days = [first + timedelta(days=number - 1) for number in sorted(numbers) if 1 <= number <= length]
+    days = [day for day in days if day.weekday() in weekdays and _is_allowed(rule, day)]
+    return [day for day in days if _in_weeks(rule, day)] if rule.by_week else days
+
+
+def _in_weeks(rule: Rule, day: datetime) -> bool:
+    """Whether a day is in one of BYWEEKNO's weeks: the first has at least four days of its year."""
+    middle = _middle(rule, day)
+    number = (middle.timetuple().tm_yday - 1) // 7 + 1
+    last = (_middle(rule, middle.replace(month=12, day=28)).timetuple().tm_yday - 1) // 7 + 1
+    return number in rule.by_week or number - last - 1 in rule.by_week
+
+
+def _middle(rule: Rule, day: datetime) -> datetime:
+    """The fourth day of a day's week."""
+    return day + timedelta(days=3 - (day.weekday() - rule.week_start) % 7)
 
 
 def _is_allowed(rule: Rule, day: datetime) -> bool:

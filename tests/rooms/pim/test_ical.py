@@ -1,7 +1,7 @@
 """Events and todos: the mapping, edits, moved starts, bounds, rules that never match."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -207,6 +207,58 @@ def test_occurrences_are_those_of_dateutil(rule: str, day):
     if start not in want:  # ours counts the start, as RFC 5545 asks
         got, want = got[1:], want[: len(got) - 1]
     assert got == want
+
+
+NUMBERED = st.builds(
+    lambda weeks, days, hours, minutes, position, week_start: ";".join(
+        [f"FREQ=YEARLY;COUNT=12;WKST={week_start}"]
+        + ([f"BYWEEKNO={','.join(map(str, weeks))}", f"BYDAY={','.join(days)}"] if weeks and days else ["BYYEARDAY=1,60,-1,100,366"])
+        + ([f"BYHOUR={','.join(map(str, hours))}"] if hours else [])
+        + ([f"BYMINUTE={','.join(map(str, minutes))}"] if minutes else [])
+        + ([f"BYSETPOS={position}"] if position else [])
+    ),
+    st.lists(st.sampled_from([2, 20, 40, -20, -40]), max_size=3, unique=True),
+    st.lists(st.sampled_from(recurrence.DAYS), max_size=3, unique=True),
+    st.lists(st.integers(0, 23), max_size=2, unique=True),
+    st.lists(st.integers(0, 59), max_size=2, unique=True),
+    st.sampled_from([0, 1, -1, 2]),
+    st.sampled_from(["MO", "SU", "TH"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NUMBERED, st.dates(datetime(2020, 1, 1).date(), datetime(2030, 12, 28).date()))
+def test_days_weeks_and_hours_by_number_are_those_of_dateutil(rule: str, day):
+    start = datetime(day.year, day.month, day.day, 10, 30)
+    want = list(oracle.rrulestr(rule, dtstart=start))
+    got = list(recurrence.occurrences(recurrence.parse(rule, None), start))
+    if start not in want:
+        got, want = got[1:], want[: len(got) - 1]
+    assert got == want
+
+
+@pytest.mark.parametrize(("week", "numbers"), [(1, {1}), (53, {53}), (52, {52}), (-1, {52, 53})])
+def test_the_weeks_at_the_ends_of_a_year_are_those_of_iso_8601(week: int, numbers: set[int]):
+    first, beyond = datetime(2000, 6, 1), datetime(2040, 1, 1)
+    rule = recurrence.parse(f"FREQ=YEARLY;BYWEEKNO={week};BYDAY=MO,TU,WE,TH,FR,SA,SU;UNTIL=x", beyond - timedelta(days=1))
+    days = [first + timedelta(days=number) for number in range(1, (beyond - first).days)]
+    wanted = [day for day in days if day.isocalendar().week in numbers]
+    if week == -1:
+        wanted = [day for day in wanted if (day + timedelta(days=7)).isocalendar().week == 1]
+    assert list(recurrence.occurrences(rule, first))[1:] == wanted
+
+
+def test_a_rule_by_number_is_expanded():
+    span = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC))
+    cases = {
+        ("DTSTART:20260511T100000Z", "RRULE:FREQ=YEARLY;BYWEEKNO=20"): ["20260511T100000Z", "20270517T100000Z"],
+        ("DTSTART:20260410T100000Z", "RRULE:FREQ=YEARLY;BYYEARDAY=100"): ["20260410T100000Z", "20270410T100000Z"],
+        ("DTSTART:20260301T090000Z", "RRULE:FREQ=DAILY;BYHOUR=9,17;COUNT=3"): ["20260301T090000Z", "20260301T170000Z", "20260302T090000Z"],
+        ("DTSTART;VALUE=DATE:20260301", "RRULE:FREQ=DAILY;BYHOUR=9,17;COUNT=2"): ["20260301", "20260302"],
+    }
+    for lines, starts in cases.items():
+        found = instances.expanded(ical.parse(calendar(*lines)), *span)
+        assert [one.value("DTSTART") for one in found.components()] == starts, lines
 
 
 def test_the_stamps_of_an_edit_are_times():
