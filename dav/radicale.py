@@ -105,7 +105,10 @@ def _ours(environ: Environ) -> Answer:
 
     def run(start_response: StartResponse) -> Iterable[bytes]:
         try:
-            return handlers.serve(handlers.Request(visit, _parts(environ), environ, start_response))
+            request = handlers.Request(visit, _parts(environ), environ, start_response)
+            if request.minimal and environ.get("HTTP_PREFER"):
+                request.start_response = _minimal(start_response)
+            return handlers.serve(request)
         except CozyError as error:
             return refuse(error, environ, start_response)
         except Exception:  # a client gets an answer without a stack trace
@@ -113,6 +116,16 @@ def _ours(environ: Environ) -> Answer:
             return refuse(CozyError("An unexpected error occurred"), environ, start_response)
 
     return _collected(environ, run)
+
+
+def _minimal(start_response: StartResponse) -> StartResponse:
+    """Listings without what is not there say so (RFC 8144, section 2.1)."""
+
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        applied = [("Preference-Applied", "return=minimal")] if status.startswith("207") else []
+        return start_response(status, [*headers, *applied], *more)
+
+    return start
 
 
 def _collected(environ: Environ, run: Any) -> Answer:

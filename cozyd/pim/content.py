@@ -14,6 +14,7 @@ LONGEST_LINE = 75
 MOST_LINES = 20_000
 MOST_PARAMETERS = 500
 _NAME = re.compile(r"(?:([A-Za-z0-9-_]+)\.)?([A-Za-z0-9-_]+)")
+_BORDER = re.compile(rb"\r?\n(?![ \t]|\r?\n|$)")
 _BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CARET = {"n": "\n", "^": "^", "'": '"'}
 
@@ -117,9 +118,9 @@ def parse(raw: bytes, *, most: int = MOST_LINES) -> list[Line]:
 
 
 def _logical(raw: bytes) -> Iterator[bytes]:
-    """The text cut before each line that is no continuation; a byte order mark stays with the first line."""
-    start = 0
-    for found in re.finditer(rb"\r?\n(?![ \t]|\r?\n|$)", raw):
+    """The text cut before each line that is no continuation; a byte order mark, or empty lines, stay with the first line."""
+    start, first = 0, len(raw) - len(raw.lstrip(b"\xef\xbb\xbf\r\n"))
+    for found in _BORDER.finditer(raw, first):
         yield raw[start : found.end()]
         start = found.end()
     if start < len(raw):

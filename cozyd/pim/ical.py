@@ -35,6 +35,8 @@ def parse(raw: bytes) -> Component:
         calendar = tree(raw, "VCALENDAR")
     except Invalid as error:
         raise Invalid(error.detail, source="valid-calendar-data") from error
+    if calendar.value("VERSION").strip() not in ("", "2.0"):
+        raise Invalid("iCalendar 2.0 is expected", source="valid-calendar-data")
     if calendar.get("METHOD") is not None:
         raise Invalid("METHOD is for invitations, not for stored objects", source="valid-calendar-object-resource")
     mine = [one for one in calendar.components() if one.name != "VTIMEZONE"]

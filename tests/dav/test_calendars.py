@@ -267,7 +267,9 @@ def test_a_token_nobody_gave_is_refused_by_name(alice: Client, calendar: str, to
 def test_a_minimal_answer_leaves_out_what_is_not_there(alice: Client, calendar: str):
     put(alice, f"{calendar}a.ics", event("a", "DTSTART:20260101T000000Z"))
     whole = propfind(alice, calendar, "<getetag/><C:nothing/>", "1").body
-    minimal = propfind(alice, calendar, "<getetag/><C:nothing/>", "1", Prefer="return=minimal").body
+    asked = propfind(alice, calendar, "<getetag/><C:nothing/>", "1", Prefer="return=minimal")
+    assert asked.headers["Preference-Applied"] == "return=minimal"
+    minimal = asked.body
     brief = propfind(alice, calendar, "<getetag/><C:nothing/>", "1", Brief="t").body
     assert (whole.count(b"404 Not Found"), minimal.count(b"404 Not Found")) == (2, 0)
     assert brief == minimal

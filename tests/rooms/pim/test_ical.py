@@ -173,6 +173,7 @@ def test_a_rule_that_never_matches_costs_nothing(rule: str):
         calendar("SUMMARY:no start"),
         calendar("DTSTART:yesterday"),
         calendar("DTSTART:20260301T090000Z", extra="METHOD:PUBLISH\r\n"),
+        calendar("DTSTART:20260301T090000Z").replace(b"VERSION:2.0", b"VERSION:1.0"),
         calendar("DTSTART:20260301T090000Z").replace(
             b"END:VCALENDAR", b"BEGIN:VEVENT\r\nUID:other\r\nDTSTART:20260301\r\nEND:VEVENT\r\nEND:VCALENDAR"
         ),
@@ -182,6 +183,13 @@ def test_a_rule_that_never_matches_costs_nothing(rule: str):
 def test_what_is_no_object_is_invalid(raw: bytes):
     with pytest.raises(Invalid):
         ical.parse(raw)
+
+
+@pytest.mark.parametrize("before", [b"\r\n\r\n", b"\n", b"\xef\xbb\xbf\r\n", b"\xef\xbb\xbf"])
+def test_what_stands_before_an_object_stays(before: bytes):
+    raw = before + calendar("DTSTART:20260301T090000Z", "SUMMARY:S")
+    assert doc_of(raw)["label"] == "S"
+    assert ical.parse(raw).render() == raw
 
 
 RULES = st.builds(
