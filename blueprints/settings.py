@@ -322,7 +322,7 @@ def _instance() -> Response:
 
 def _client(client: Client) -> _jsonapi.Resource:
     """A client without what it proves itself by."""
-    attributes = {name: value for name, value in client.stored.doc.items() if name not in _CREDENTIALS}
+    attributes = {"client_id": client.id} | {name: value for name, value in client.stored.doc.items() if name not in _CREDENTIALS}
     links = {"self": f"/settings/clients/{client.id}"}
     return _jsonapi.resource(CLIENTS, client.id, attributes, rev=client.stored.rev, links=links)
 

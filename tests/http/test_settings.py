@@ -386,6 +386,7 @@ def test_clients_are_listed_by_pages_without_their_secrets(alice: Tenant):
         assert answer["meta"]["count"] == len(answer["data"]) <= 2
         seen += [one["id"] for one in answer["data"]]
         assert not {"client_secret", "_id"} & set(answer["data"][0]["attributes"])
+        assert answer["data"][0]["attributes"]["client_id"] == answer["data"][0]["id"]
         path = answer["links"].get("next", "")
     assert sorted(made) == seen
 

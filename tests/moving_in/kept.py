@@ -14,7 +14,6 @@ KEPT: dict[int, str] = {
     34: "a missing design document is refused as any other one",
     36: STATISTICS,
     41: STATISTICS,
-    51: CURSOR,
     69: CURSOR,
     72: "the ETag of an old content is its own, not the present content's",
     73: "the ETag of an old content is its own, not the present content's",
