@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Response, request
 
@@ -43,7 +44,7 @@ def list_apps() -> Response:
     found = instance().apps.list(kind, start=request.args.get("start_key", ""), limit=limit + 1)
     links = {}
     if len(found) > limit:
-        links["next"] = f"{request.host_url}{_base(kind)[1:]}/?limit={limit}&start_key={found[limit].ref.id}"
+        links["next"] = f"{request.host_url}{_base(kind)[1:]}/?{urlencode({'limit': limit, 'start_key': found[limit].ref.id})}"
     shown = [_resource(kind, stored.doc) for stored in found[:limit]]
     return _jsonapi.answer(shown, links=links, meta={"count": len(shown)})
 

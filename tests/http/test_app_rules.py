@@ -14,6 +14,7 @@ from cozyd.auth import Credentials
 from cozyd.config import Apps, Server
 from cozyd.documents.store import Change, Write
 from cozyd.errors import Conflict, NotFound
+from cozyd.jobs.triggers import NewTrigger
 from cozyd.realtime import Park
 from tests.support import apps
 from tests.support.inprocess import Place, Tenant
@@ -247,6 +248,15 @@ def test_a_konnector_s_trigger_names_its_account_and_asks_for_a_folder(alice: Te
         assert (made["attributes"]["message"], made["attributes"]["worker"]) == (wanted, "konnector")
         assert made["attributes"]["cozyMetadata"]["createdByApp"] == "home"
         assert [one["slug"] for one in made["attributes"]["cozyMetadata"]["updatedByApps"]] == ["home"]
+
+
+def test_a_konnector_that_a_client_runs_goes_with_its_accounts_too(alice: Tenant, tmp_path: Path):
+    folder = apps.folder(tmp_path / "k", {"manifest.konnector": b'{"type":"konnector"}'})
+    alice.instance.apps.install(Order("konnector", "outside", folder.as_uri()), lambda _: None)
+    account = alice.instance.docs.put("io.cozy.accounts", {"account_type": "outside"}).ref.id
+    alice.instance.jobs.triggers.create(NewTrigger("@client", message={"konnector": "outside", "account": account}))
+    assert alice.cli("DELETE", "/konnectors/outside", scope="io.cozy.konnectors").status_code == 202
+    assert alice.instance.docs.get_many("io.cozy.accounts", [account])[0] is None
 
 
 # -- hosts ----------------------------------------------------------------------------------------------------------------
