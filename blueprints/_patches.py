@@ -70,8 +70,21 @@ def apply(node: Node, data: Mapping[str, Any]) -> Node:
         changes["dir_id"] = parent
     if "dir_id" in changes:
         changes["dir_id"] = changes["dir_id"] or ROOT_DIR  # before the right is asked: an empty one means the root
-        allow_new("PATCH", files().dir(changes["dir_id"]), {**node.stored.doc, "dir_id": changes["dir_id"]})
+        _allow_place(node, changes["dir_id"])
     return files().patch(node, author=author(), **changes)
+
+
+def _allow_place(node: Node, id: str) -> None:
+    """Ask the right to have a node in another folder; of a guest with a link, whose rule may name the node itself, in that folder as such.
+
+    :raises Forbidden: there is none.
+    """
+    if id == node.parent:
+        return
+    home = files().dir(id)
+    allow_new("PATCH", home, {**node.stored.doc, "dir_id": id})
+    if principal().kind == "link":
+        allowed("PATCH", home)
 
 
 def trashed_by() -> Mapping[str, str]:

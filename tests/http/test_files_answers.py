@@ -12,6 +12,7 @@ from cozyd.documents.store import Ref, Write
 from cozyd.permissions import FILES, ROOT_DIR
 from tests.support.inprocess import Place, Tenant
 
+ALBUMS = "io.cozy.photos.albums"
 ANTIVIRUS = {
     "enabled": True,
     "actions": {"infected": ["delete"], "pending": ["Download", "preview", "delete"], "clean": ["download", "share", "preview", "delete"]},
@@ -234,12 +235,40 @@ def test_a_rule_lets_a_file_out_by_path_as_by_id(alice: Tenant):
 # -- who did it ---------------------------------------------------------------------------------------------------------
 
 
+def code_of(alice: Tenant, rules: Any) -> str:
+    """The code of a link with these rules."""
+    link = alice.app("POST", "/permissions", {"data": {"attributes": {"permissions": rules}}}, slug="drive", scope=f"{FILES} {ALBUMS}")
+    code: str = json.loads(link.data)["data"]["attributes"]["shortcodes"][""]
+    return code
+
+
+def test_what_a_guest_may_change_stays_in_what_is_shared(alice: Tenant):
+    """A rule on a thing itself, or by what refers to it, is none on the place it is moved to."""
+    made = ask(alice, "POST", "/?Type=directory&Path=/shared").get_json(force=True)["data"]["id"]
+    inner = ask(alice, "POST", f"/{made}?Type=directory&Name=inner").get_json(force=True)["data"]["id"]
+    id = ask(alice, "POST", f"/{made}?Type=file&Name=a.txt", b"x").get_json(force=True)["data"]["id"]
+    ask(alice, "POST", f"/{id}/relationships/referenced_by", {"data": {"type": ALBUMS, "id": "mine"}})
+    for_file = {"files": {"type": FILES, "verbs": ["ALL"], "values": [id]}}
+    for_album = {"files": {"type": FILES, "verbs": ["ALL"], "values": [f"{ALBUMS}/mine"], "selector": "referenced_by"}}
+    for_folder = {"files": {"type": FILES, "verbs": ["ALL"], "values": [made]}}
+
+    def moved(code: str, what: str, to: str) -> int:
+        return alice.ask("PATCH", f"/files/{what}", {"data": {"attributes": {"dir_id": to}}}, token=code).status_code
+
+    for rules in (for_file, for_album):
+        code = code_of(alice, rules)
+        assert [moved(code, id, to) for to in (ROOT_DIR, inner, "", made)] == [403, 403, 403, 200]
+    code = code_of(alice, for_folder)
+    assert [moved(code, id, to) for to in (ROOT_DIR, inner, made)] == [403, 200, 200]
+    assert (moved(code, made, ROOT_DIR), moved(code, inner, ROOT_DIR)) == (200, 403)
+    elsewhere = ask(alice, "POST", "/?Type=directory&Path=/elsewhere").get_json(force=True)["data"]["id"]
+    assert moved(code, made, elsewhere) == 403
+
+
 def test_what_a_guest_with_a_link_throws_away_names_nobody(alice: Tenant):
     made = ask(alice, "POST", "/?Type=directory&Name=open").get_json(force=True)["data"]["id"]
     ids = [ask(alice, "POST", f"/{made}?Type=file&Name={n}", b"x").get_json(force=True)["data"]["id"] for n in range(3)]
-    rules = {"files": {"type": FILES, "verbs": ["ALL"], "values": [made]}}
-    link = alice.app("POST", "/permissions", {"data": {"attributes": {"permissions": rules}}}, slug="drive", scope=FILES)
-    code = json.loads(link.data)["data"]["attributes"]["shortcodes"][""]
+    code = code_of(alice, {"files": {"type": FILES, "verbs": ["ALL"], "values": [made]}})
     thrown = {"data": {"attributes": {"move_to_trash": True}}}
     assert alice.ask("DELETE", f"/files/{ids[0]}", token=code).status_code == 200
     assert alice.ask("PATCH", f"/files/{ids[1]}", thrown, token=code).status_code == 200
