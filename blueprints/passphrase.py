@@ -107,8 +107,8 @@ def renew() -> Response:
     """Another passphrase; what only the old one opened in the vault is gone."""
     _pages.check_csrf()
     given, origin = request.form.get("passphrase_reset_token", ""), request.form.get("from", "")
-    token = _decoded(given)
-    if not token:
+    token, once = _decoded(given), instance().auth.once
+    if not token or (once.look("reset", token) is None and not once.is_out("reset")):
         if wants_json():
             return refused(Unauthorized(), "Invalid reset token")
         raise BadRequest(_pages.words()("renew.old"))

@@ -26,6 +26,8 @@ LIVES: dict[Kind, timedelta] = {
 }
 """What each kind is for: see the method of `Auth` that makes it."""
 LONGEST = 200
+_TOLD: frozenset[Kind] = frozenset(("reset",))
+"""Kinds of which there is one at a time, and of which it is told whether one is out."""
 
 
 class OneTime:
@@ -45,7 +47,13 @@ class OneTime:
         """
         code = secrets.token_urlsafe(32)
         self._cache.set(self._key(kind, code), value, LIVES[kind].total_seconds())
+        if kind in _TOLD:
+            self._cache.set(self._key(kind, ""), b"", LIVES[kind].total_seconds())
         return code
+
+    def is_out(self, kind: Kind) -> bool:
+        """Whether a secret of a kind in `_TOLD` was made lately that nobody has used."""
+        return self._cache.get(self._key(kind, "")) is not None
 
     def look(self, kind: Kind, code: str) -> bytes | None:
         """The value of a secret that stays good; None: it is not."""
@@ -59,6 +67,8 @@ class OneTime:
         key = self._key(kind, code)
         is_first = self._cache.hit(f"{key}/uses", LIVES[kind].total_seconds()) == 1
         self._cache.delete(key)
+        if kind in _TOLD:
+            self._cache.delete(self._key(kind, ""))
         return found if is_first else None
 
     def _key(self, kind: Kind, code: str) -> str:

@@ -255,9 +255,18 @@ def test_who_lost_her_passphrase_takes_another_by_mail_once(fay: Home):
     assert visitor.get(link).status == 400
     page = {"csrf_token": visitor.csrf("/auth/passphrase_reset"), "passphrase": OTHER}
     used = visitor.post("/auth/passphrase_renew", page | {"passphrase_reset_token": link.partition("token=")[2]}, Accept="application/json")
-    assert (used.status, used.json) == (400, {"error": "invalid_token"})
+    assert (used.status, used.json) == (401, {"error": "Invalid reset token"})
     bad = visitor.post("/auth/passphrase_renew", page | {"passphrase_reset_token": "xyz"}, Accept="application/json")
     assert (bad.status, bad.json) == (401, {"error": "Invalid reset token"})
+
+
+def test_another_token_than_the_one_that_was_mailed_is_told_apart_from_none(fay: Home):
+    visitor = fay.browser()
+    page = {"csrf_token": visitor.csrf("/auth/passphrase_reset"), "passphrase": OTHER, "passphrase_reset_token": "00" * 32}
+    answers = [visitor.post("/auth/passphrase_renew", page, Accept="application/json")]
+    ask_reset(visitor)
+    answers.append(visitor.post("/auth/passphrase_renew", page, Accept="application/json"))
+    assert [(one.status, one.json["error"]) for one in answers] == [(401, "Invalid reset token"), (400, "invalid_token")]
 
 
 def test_who_asks_for_a_new_passphrase_is_logged_out_here(fay: Home):
