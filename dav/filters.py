@@ -20,6 +20,7 @@ C, CR = "{urn:ietf:params:xml:ns:caldav}", "{urn:ietf:params:xml:ns:carddav}"
 COLLATIONS = ("i;ascii-casemap", "i;octet", "i;unicode-casemap")
 LOW, HIGH = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 MOST_CONDITIONS = 500
+MOST_REPEATS = 100
 _UPPER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _MATCHES: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda text, wanted: wanted in text,
@@ -375,17 +376,30 @@ def _rings(alarm: Component, node: TextNode, range_: Range, zone: tzinfo | None)
         return False
     length = times.duration(trigger.value)
     context = Context(node.calendar, Zones(node.calendar))
+    again = _repeats(alarm)
     if length is None:
         when = times.read(trigger, context.zones)
-        return when is not None and low <= instances.moment(when, zone) < high
+        return when is not None and any(low <= _moved(instances.moment(when, zone), later, 0) < high for later in again)
     ahead = timedelta(days=length[0]) + length[1]
     at_end = trigger.first("RELATED").upper() == "END"
     try:
-        near = instances.of(node.calendar, _moved(low, -ahead, -8), _moved(high, -ahead, 8), zone)
+        near = instances.of(node.calendar, _moved(low, -ahead - again[-1], -8), _moved(high, -ahead, 8), zone)
     except (TooComplex, instances.TooMany):
         return True
-    mine = [one for one in near if one.component is node.component]
-    return any(low <= _moved(one.moments(zone)[1 if at_end else 0], ahead, 0) < high for one in mine)
+    mine = [one.moments(zone)[1 if at_end else 0] for one in near if one.component is node.component]
+    return any(low <= _moved(moment, ahead + later, 0) < high for moment in mine for later in again)
+
+
+def _repeats(alarm: Component) -> Sequence[timedelta]:
+    """How long after its trigger an alarm goes off: at once, and as often again as it says (RFC 5545, section 3.8.6.2)."""
+    count, length = alarm.value("REPEAT").strip(), times.duration(alarm.value("DURATION"))
+    if length is None or not count.isascii() or not count.isdigit():
+        return (timedelta(0),)
+    step = max(timedelta(days=length[0]) + length[1], timedelta(0))
+    try:
+        return [step * number for number in range(min(int(count[:4]), MOST_REPEATS) + 1)]
+    except OverflowError:
+        return (timedelta(0),)
 
 
 def _moved(moment: datetime, delta: timedelta, days: int) -> datetime:

@@ -36,8 +36,10 @@ class Groupware(Application):
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Answer a request whose visitor is known."""
         status, headers, answers = self._handle_request(environ)
-        start_response(status, headers)
-        return answers
+        body = b"".join(answers)
+        sized = status[:3] in ("204", "304") or any(name.lower() == "content-length" for name, _ in headers)
+        start_response(status, headers if sized else [*headers, ("Content-Length", str(len(body)))])
+        return [body]
 
     def do_DELETE(self, environ: Any, *more: Any, **others: Any) -> Any:
         """A resource's is ours, with its conditions; a collection's is Radicale's."""

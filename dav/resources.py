@@ -202,7 +202,9 @@ def _check_write(visit: Visit, collection: Collection, *actions: Action) -> None
 
 
 def _check_media(collection: Collection, environ: Environ) -> None:
-    """Refuse what is plainly of another kind; programs that name nothing are let in."""
+    """Refuse what is plainly of another kind, or coded; programs that name nothing are let in."""
+    if environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity"):
+        raise Unsupported("A coded text is not taken; send it as it is")
     given = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     good = ("text/vcard", "text/x-vcard", "text/directory") if collection.kind == "book" else ("text/calendar", "text/x-vcalendar")
     if given not in (*good, "", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded"):

@@ -47,6 +47,7 @@ def test_options_announce_what_is_served(alice: Client):
     assert {"calendar-access", "addressbook", "extended-mkcol"} <= {one.strip() for one in answer.headers["DAV"].split(",")}
     assert "2" not in [one.strip() for one in answer.headers["DAV"].split(",")]
     assert {"COPY", "MKCALENDAR", "REPORT"} <= {one.strip() for one in answer.headers["Allow"].split(",")}
+    assert (answer.headers["Content-Length"], answer.headers["Connection"]) == ("0", None), "the connection stays open for what comes next"
     wrong = alice.dav("LOCK", f"{HOME}calendar/x.ics")
     assert (wrong.status, "PUT" in wrong.headers["Allow"]) == (405, True)
 
@@ -171,6 +172,7 @@ def test_what_a_calendar_does_not_take_names_the_precondition(alice: Client, cal
         assert precondition(answer, name), (name, answer.status, answer.body)
     assert alice.dav("PUT", f"{calendar}x.ics", card("c", "FN:C"), Content_Type="text/vcard").status == 415
     assert alice.dav("PUT", f"{calendar}x.ics", good, Content_Range="bytes 0-1/9").status == 400
+    assert alice.dav("PUT", f"{calendar}x.ics", good, Content_Encoding="gzip").status == 415
     assert alice.dav("GET", f"{calendar}good.ics").body == good.encode()
 
 

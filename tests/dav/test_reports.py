@@ -1,10 +1,11 @@
 """REPORT where it is sent to the wrong place, or says odd things (RFC 3253, 4791, 6352, 6578)."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
-from tests.dav.asking import HOME, card, data, event, hrefs, precondition, propfind, put, report
+from tests.dav.asking import HOME, card, data, event, hrefs, precondition, propfind, put, query, report
 from tests.support.client import Client
 
 ALL = '<prop><getetag/></prop><C:filter><C:comp-filter name="VCALENDAR"/></C:filter>'
@@ -70,3 +71,26 @@ def test_this_and_future_is_counted_on_the_clock_of_the_master(alice: Client, ca
     inner = f'<prop><C:calendar-data><C:expand {span}/></C:calendar-data></prop><C:filter><C:comp-filter name="VCALENDAR"/></C:filter>'
     starts = re.findall(r"DTSTART:2026(\d+T\d\d)", data(report(alice, calendar, "C:calendar-query", inner)))
     assert starts == ["0301T09", "0302T09", "0303T10", "0304T10", "0305T10"]
+
+
+def test_an_alarm_that_repeats_is_found_each_time_it_rings(alarm: Callable[..., bool]):
+    assert alarm("TRIGGER:-PT30M", "REPEAT:2", "DURATION:PT10M", at="0939")
+    assert alarm("TRIGGER:-PT30M", "REPEAT:2", "DURATION:PT10M", at="0949")
+    assert not alarm("TRIGGER:-PT30M", "REPEAT:2", "DURATION:PT10M", at="1004")
+    assert not alarm("TRIGGER:-PT30M", "DURATION:PT10M", at="0939")
+    assert alarm("TRIGGER;VALUE=DATE-TIME:20260301T080000Z", "REPEAT:1", "DURATION:P1D", at="0800", day="02")
+    assert alarm("TRIGGER:-PT30M", "REPEAT:\u00b2", "DURATION:P99999999D", at="0929")
+
+
+@pytest.fixture
+def alarm(alice: Client, calendar: str) -> Callable[..., bool]:
+    """Whether an alarm of an event at ten rings within two minutes of a time."""
+
+    def rings(*lines: str, at: str, day: str = "01") -> bool:
+        inner = ("BEGIN:VALARM", "ACTION:DISPLAY", "DESCRIPTION:x", *lines, "END:VALARM")
+        put(alice, f"{calendar}a.ics", event("a", "DTSTART:20260301T100000Z", "DURATION:PT1H", *inner))
+        span = f'start="202603{day}T{at}00Z" end="202603{day}T{int(at) + 2:04}00Z"'
+        inside = f'<C:comp-filter name="VEVENT"><C:comp-filter name="VALARM"><C:time-range {span}/></C:comp-filter></C:comp-filter>'
+        return query(alice, calendar, inside) == ["a"]
+
+    return rings
