@@ -32,7 +32,8 @@ def get(call: Call) -> Iterable[bytes]:
     tag = tag_of(node)
     conditions.check_http({name: value for name, value in environ.items() if name != "HTTP_IF_NONE_MATCH"}, tag, node.mtime)
     headers = [("ETag", tag), ("Last-Modified", _date(node)), ("Accept-Ranges", "bytes")]
-    if not is_resource_modified(environ, etag=node.rev, last_modified=node.mtime):
+    asked = {name: value for name, value in environ.items() if name not in ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")}
+    if not is_resource_modified(asked, etag=node.rev, last_modified=node.mtime):
         return answer(start_response, 304, headers)
     headers += [
         ("Content-Type", node.mime),

@@ -110,6 +110,8 @@ def _check_transfer(call: Call) -> None:
     here, there = call.path, call.destination
     if here in (there, "/") or is_below(there, here):
         raise Forbidden("Nothing can be put onto or into itself")
+    if is_below(here, there) and call.header("Overwrite").strip().upper() != "F":
+        raise Forbidden("What is copied or moved would go with the folder that it replaces")
     replaced = call.find(there)
     if replaced is not None:
         call.allow("PATCH")

@@ -225,6 +225,8 @@ def test_what_has_not_changed_is_not_sent_again(phone: Device):
         ({"If_None_Match": '"other"'}, 200),
         ({"If_Match": '"other"'}, 412),
         ({"If_Match": etag}, 200),
+        ({"If_Match": "*"}, 200),
+        ({"If_Match": f'"x", {etag}', "If_None_Match": etag}, 304),
         ({"If_Unmodified_Since": "Thu, 01 Jan 2015 00:00:00 GMT"}, 412),
     ):
         answer = phone.get("/same.txt", **headers)

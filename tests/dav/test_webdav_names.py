@@ -124,6 +124,17 @@ def test_nothing_is_put_onto_or_into_itself(phone: Device, method: str, to: str)
 
 
 @pytest.mark.parametrize("method", ["COPY", "MOVE"])
+def test_nothing_replaces_the_folder_that_it_is_in(phone: Device, method: str):
+    phone.mkcol("/outer")
+    phone.mkcol("/outer/inner")
+    phone.put("/outer/inner/deep.txt", b"deep")
+    for name in ("/outer/inner", "/outer/inner/deep.txt"):
+        assert phone.ask(method, name, Destination=phone.url("/outer")).status == 403
+        assert phone.ask(method, name, Destination=phone.url("/outer"), Overwrite="F").status == 412
+    assert phone.get("/outer/inner/deep.txt").body == b"deep"
+
+
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
 def test_a_destination_has_to_be_ours_and_to_have_a_folder(phone: Device, method: str):
     phone.put("/going.txt")
     for destination, status in (
