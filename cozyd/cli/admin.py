@@ -105,27 +105,28 @@ def is_used(config: Config) -> bool:
 def _send(config: Config, method: str, target: str, read: Callable[[Iterable[bytes]], T], body: bytes | None = None) -> T:
     deadline = time.monotonic() + PATIENCE
     while True:
-        connection = _connected(config)
-        if connection is not None:
+        connection = _UnixConnection(config.storage.admin_socket)
+        fault = _fault_of(connection)
+        if fault is None:
             return _at_the_server(config, connection, method, target, read, body)
         try:
             return _in_this_process(config, method, target, read, body)
         except Locked as cause:
+            if not isinstance(fault, FileNotFoundError | ConnectionRefusedError):
+                raise click.ClickException(f"{config.storage.admin_socket} cannot be used: {fault.strerror or fault}") from cause
             if time.monotonic() > deadline:
                 raise click.ClickException(f"the process that uses {config.storage.path} does not answer") from cause
         time.sleep(0.05)
 
 
-def _connected(config: Config) -> _UnixConnection | None:
-    """A connection to the running server; None: nobody listens (yet)."""
-    connection = _UnixConnection(config.storage.admin_socket)
+def _fault_of(connection: _UnixConnection) -> OSError | None:
+    """Why the socket file cannot be opened; None: it is open, a server listens."""
     try:
         connection.connect()
-    except (FileNotFoundError, ConnectionRefusedError):
-        return None
-    except OSError as cause:
-        raise click.ClickException(f"{config.storage.admin_socket} cannot be used: {cause.strerror}") from cause
-    return connection
+    except OSError as error:
+        connection.close()
+        return error
+    return None
 
 
 def _at_the_server(
