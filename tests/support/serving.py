@@ -85,8 +85,8 @@ class Served:
         return self
 
     def token(self, *scope: str, domain: str | None = None) -> str:
-        """A CLI token."""
-        return self.cli("token", domain or self.domain, *scope).strip().splitlines()[-1]
+        """A CLI token, good for longer than any soak."""
+        return self.cli("token", domain or self.domain, *scope, "--expire", "6h").strip().splitlines()[-1]
 
     def password(self, *reach: str, domain: str | None = None, name: str = "test") -> str:
         """A device password; reach as options: `--contacts`, `--files`..."""
