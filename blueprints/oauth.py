@@ -154,12 +154,12 @@ def authorize_page() -> Response:
     """Ask the owner; what is wrong with the request is told her, and never redirected."""
     if instance().auth.take_session_code(request.args.get("session_code", "")) and logged_in() is None:
         return _with_session()
-    oauth = _oauth()
+    oauth, is_here = _oauth(), logged_in() is not None
     try:
-        asked = oauth.asked(request.args.to_dict(flat=False))
+        asked = oauth.asked(request.args.to_dict(flat=False), reads_scope=is_here)
     except BadRequest as error:
         return _pages.error_page(error)
-    if logged_in() is None:
+    if not is_here:
         return redirect(f"{request.host_url}auth/login?redirect={quote(request.url, safe='')}")
     if not asked.scope:
         return redirect(oauth.approve(asked), 302, exact=True)

@@ -72,14 +72,15 @@ class OAuth:
         self.issuer = issuer
         self._server = _Server(clients, grants, tokens, issuer)
 
-    def asked(self, form: Form) -> Asked:
+    def asked(self, form: Form, *, reads_scope: bool = True) -> Asked:
         """Check an authorization request; its errors are for the owner to see, and never redirected.
 
+        :param reads_scope: whether the rules of the scope are looked at; who logs in first, and comes back, is told of them then.
         :raises BadRequest: something is missing or wrong.
         """
         given = _single(form)
         client = self._check_request(given)
-        scope = self._scope(client, given)
+        scope = self._scope(client, given, is_read=reads_scope)
         try:
             self._server.get_consent_grant(_Request(given | {"scope": scope}))
         except OAuth2Error as error:
@@ -205,7 +206,7 @@ class OAuth:
         return client
 
     @staticmethod
-    def _scope(client: Client, given: Mapping[str, str]) -> str:
+    def _scope(client: Client, given: Mapping[str, str], *, is_read: bool) -> str:
         """What is asked for; a client linked to an app asks for what that has."""
         scope = " ".join(given.get("scope", "").split())
         if scope == EVERYTHING:
@@ -218,6 +219,8 @@ class OAuth:
             return ""
         if not scope or scope == LOGIN:
             raise BadRequest("Error No scope parameter")
+        if not is_read:
+            return scope
         try:
             parse_scope(scope)
         except BadRequest:

@@ -63,6 +63,15 @@ def test_who_agrees_without_a_session_is_told_so_on_a_page(home: Home):
     assert kind(visitor.post("/auth/authorize", fields, Accept=JSON)) == (400, JSON)
 
 
+def test_a_malformed_scope_is_told_to_who_is_logged_in(home: Home):
+    asked = {"client_id": client(home).id, "redirect_uri": REDIRECT, "response_type": "code", "scope": "BAD", "state": "s"}
+    path = f"/auth/authorize?{urlencode(asked)}"
+    assert kind(home.owner().get(path)) == (400, "text/html")
+    away = home.browser().get(path)
+    assert (away.status, urlsplit(away.headers["Location"]).path) == (303, "/auth/login")
+    assert home.browser().get(path.replace("scope=BAD", "scope=")).status == 400
+
+
 # -- JSON for the reference's scripts ---------------------------------------------------------------------------------------
 
 
