@@ -63,10 +63,12 @@ def line_of(raw: bytes) -> Line | None:
     """A line of standard output, when it is one of the log protocol."""
     with suppress(ValueError, RecursionError):
         found = json.loads(raw)
-        if isinstance(found, dict) and found.get("type") in _TYPES:
+        kind = found.get("type") if isinstance(found, dict) else None
+        if isinstance(kind, str) and kind in _TYPES:
             message = found.get("message")
-            text = message if isinstance(message, str) else json.dumps(message)
-            return Line(_TYPES[found["type"]], text[:LONGEST_MESSAGE], found.get("no_retry") is True)
+            text = message if isinstance(message, str) else "" if message is None else json.dumps(message)
+            storable = text[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()  # JSON's `\ud800` is half a letter
+            return Line(_TYPES[kind], storable, found.get("no_retry") is True)
     return None
 
 
@@ -107,11 +109,12 @@ def _followed(process: "subprocess.Popen[bytes]", until: float, tell: Callable[[
             selector.register(stream, selectors.EVENT_READ)
         while selector.get_map() and not timed_out:
             ready = selector.select(max(0.0, until - time.monotonic()))
-            timed_out = not ready
+            timed_out = not ready or time.monotonic() > until  # one that never pauses has always something ready
             for key, _ in ready:
                 data = _read(key.fileobj)
                 if not data:
                     selector.unregister(key.fileobj)
+                    rest = _lines(rest + b"\n", tell) if key.fileobj is process.stdout else rest  # the last line may have no end
                 elif key.fileobj is process.stdout:
                     rest = _lines(rest + data, tell)
                 else:

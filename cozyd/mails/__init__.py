@@ -110,8 +110,10 @@ class Mails:
         reply_to = address_of({"name": config.name, "email": config.reply_to}) if config.reply_to else None
         if mode == "from":
             owner = self._owner("email")
-            to = message.get("to")
-            return Header(Address(owner.display_name, sender.username, sender.domain), [address_of(one) for one in to or ()], owner)
+            to = message.get("to") or []
+            if not isinstance(to, list):
+                raise Invalid("The recipients of a mail are an array", source="to")
+            return Header(Address(owner.display_name, sender.username, sender.domain), [address_of(one) for one in to], owner)
         if message.get("trusted_to"):
             return Header(sender, [address_of(message["trusted_to"])], reply_to)
         return Header(sender, [self._owner("pending_email" if mode == "pending" else "email")], reply_to)

@@ -4,14 +4,16 @@ Who a mail is from is decided here, by its mode, never by who asks for it; nor d
 """
 
 import re
+import unicodedata
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, make_msgid
+from itertools import product
 from typing import Any
 
 from cozyd.errors import Invalid, TooLarge
@@ -79,7 +81,8 @@ def _ascii(domain: str) -> str:
 
 
 def _one_line(text: str) -> bool:
-    return not any(ord(char) < 32 or ord(char) == 127 for char in text)
+    """Whether a text has no control characters, no line ends of any kind, and no halves of letters."""
+    return not any(unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in text)
 
 
 def compose(
@@ -116,7 +119,20 @@ def compose(
     made["Auto-Submitted"] = "auto-generated"  # RFC 3834: no absence notice answers it
     _add_parts(made, [("text/plain", written.text), ("text/html", written.html)] if written else _parts(message.get("parts")))
     _attach(made, message.get("attachments") or (), read)
+    _check_lines(made)
     return Mailing(header.sender.addr_spec, tuple(one.addr_spec for one in header.to), made)
+
+
+def _check_lines(made: EmailMessage) -> None:
+    """Whether each header ends where it should: `email` reads encoded words (RFC 2047) in what it is given, and line ends in them.
+
+    :raises Invalid: one would go on as another header.
+    """
+    for part, policy in product(made.walk(), (SMTP, SMTPUTF8)):  # which of them it leaves by, its addresses decide
+        for name, value in part.items():
+            first, *further = policy.fold(name, value).removesuffix("\r\n").splitlines()
+            if not first.startswith(f"{name}:") or not all(line[:1] in (" ", "\t") and line.strip() for line in further):
+                raise Invalid(f"The header {name} would not be one line", source=name.lower())
 
 
 def _date(given: Any, now: datetime) -> datetime:
@@ -133,7 +149,7 @@ def _parts(given: Any) -> list[tuple[str, str]]:
     found = []
     for part in given:
         kind, body = (part.get("type"), part.get("body")) if isinstance(part, Mapping) else (None, None)
-        if kind not in _PARTS or not isinstance(body, str):
+        if not isinstance(kind, str) or kind not in _PARTS or not isinstance(body, str):
             raise Invalid(f"A part of a mail is text/plain or text/html, not {kind!r}", source="parts")
         found.append((kind, body))
     return found
@@ -164,7 +180,8 @@ def _attachment(one: Any, read: Callable[[str], bytes]) -> tuple[str, bytes]:
         raise Invalid("An attachment has a filename", source="attachments")
     if isinstance(one.get("file_id"), str):
         return name, read(one["file_id"])
+    content = one.get("content") or ""
     try:
-        return name, b64decode(one.get("content") or "", validate=True)
+        return name, b64decode(re.sub(r"[\r\n]", "", content), validate=True)  # some encoders break lines (RFC 2045)
     except (ValueError, TypeError):
         raise Invalid(f"The content of {name} is not base64", source="attachments") from None

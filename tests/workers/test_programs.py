@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.support.client import Client
 from tests.support.pictures import pdf
 from tests.support.programs import SCOPE, ended, install, on_localhost, push
 from tests.support.serving import Served, eventually
-from workers.program import Line, line_of
+from workers.program import Line, line_of, run_program
 
 LIBRARY = Path(__file__).parent.parent / "clients" / "konnector" / "node_modules" / "cozy-konnector-libs"
 
@@ -236,6 +237,10 @@ def test_a_program_dies_with_a_server_that_is_killed(tmp_path: Path):
         (b'{"type":"warn","message":{"a":1}}', Line("warning", '{"a": 1}')),
         (b'{"type":"error","message":"x","no_retry":true}', Line("error", "x", True)),
         (b'{"type":"shout","message":"x"}', None),
+        (b'{"type":"error"}', Line("error", "")),
+        (b'{"type":"error","message":"\\ud800x"}', Line("error", "?x")),
+        (b'{"type":["error"],"message":"x"}', None),
+        (b'{"type":{},"message":"x"}', None),
         (b"[1]", None),
         (b"{", None),
         (b"\xff\xfe", None),
@@ -244,6 +249,27 @@ def test_a_program_dies_with_a_server_that_is_killed(tmp_path: Path):
 )
 def test_lines_of_the_protocol(raw: bytes, line: Line | None):
     assert line_of(raw) == line
+
+
+def test_a_last_line_without_an_end_is_one(tmp_path: Path):
+    said: list[Line] = []
+    script = """import sys; sys.stdout.write('{"type":"info","message":"a"}\\n{"type":"critical","message":"LOGIN_FAILED"}')"""
+    outcome = run_program([sys.executable, "-c", script], tmp_path, {}, 30, said.append)
+    assert (outcome.status, said) == (0, [Line("info", "a"), Line("critical", "LOGIN_FAILED")])
+
+
+def test_one_that_never_stops_talking_is_stopped_all_the_same(tmp_path: Path):
+    """The listener is slower than the program, so that there is always something to be read."""
+    script = """import os\nwhile True: os.write(1, b'{"type":"info","message":"on"}\\n' * 100)"""
+    said: list[Line] = []
+
+    def listen(line: Line) -> None:
+        said.append(line)
+        sum(range(1000))
+        assert len(said) < 1_000_000, "it goes on"
+
+    assert run_program([sys.executable, "-c", script], tmp_path, {}, 0.5, listen).timed_out
+    assert said
 
 
 # -- with the library that konnectors are made with --------------------------------------------------------------------------

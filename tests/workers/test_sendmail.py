@@ -126,7 +126,7 @@ def attached(server: MailServer) -> list[tuple[str | None, Any]]:
 
 
 def test_attachments_come_as_base64(server: MailServer):
-    given = [{"filename": "ünï.txt", "content": b64encode(b"text").decode()}]
+    given = [{"filename": "ünï.txt", "content": "dGV4\r\ndA==\n"}]
     Alice(server.config()).send(mode="noreply", subject="x", parts=HTML, attachments=given)
     assert attached(server) == [("ünï.txt", b"text")]
     assert server.mails[0].html == "<p>Hello</p>\n"
@@ -151,7 +151,18 @@ def test_too_much_to_attach_is_refused(server: MailServer):
     assert server.mails == []
 
 
+HIDDEN = "=?utf-8?b?" + b64encode(b"a\r\nBcc: mallory@evil.example\r\n\r\nMore").decode() + "?="
+"""An encoded word (RFC 2047) with line ends in it, which `email` would decode."""
 REFUSED = [
+    ({"subject": HIDDEN}, "Subject would not be one line"),
+    ({"mode": "from", "to": [{"name": HIDDEN, "email": "a@b.org"}]}, "To would not be one line"),
+    ({"mode": "from", "to": [{"name": f"{HIDDEN} ü", "email": "jörg@b.org"}]}, "To would not be one line"),
+    ({"mode": "from", "to": [{"email": "=?utf-8?q?a=0d=0aBcc=3ax?=@b.org"}]}, "To would not be one line"),
+    ({"attachments": [{"filename": HIDDEN, "content": ""}]}, "Content-Disposition would not be one line"),
+    ({"subject": "x\u2028Bcc: mallory@evil.example"}, "one line"),
+    ({"parts": [{"type": ["text/plain"], "body": "x"}]}, "text/plain or text/html"),
+    ({"mode": "from", "to": 3}, "array"),
+    ({"mode": "from", "to": {"email": "a@b.org"}}, "array"),
     ({"mode": "other"}, "mode"),
     ({"subject": None}, "no subject"),
     ({"subject": "x\r\nBcc: mallory@evil.example"}, "one line"),
@@ -181,6 +192,12 @@ REFUSED = [
 def test_what_is_no_mail_is_refused_with_its_reason_and_nothing_leaves(server: MailServer, change: dict[str, Any], said: str):
     with pytest.raises(Invalid, match=said):
         Alice(server.config()).send(**{"mode": "noreply", "subject": "x", "parts": HTML} | change)
+    assert server.mails == []
+
+
+def test_her_name_makes_no_header(server: MailServer):
+    with pytest.raises(Invalid, match="From would not be one line"):
+        Alice(server.config(), public_name=HIDDEN).send(mode="from", subject="x", parts=HTML, to=["bob@example.org"])
     assert server.mails == []
 
 
