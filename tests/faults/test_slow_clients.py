@@ -165,7 +165,7 @@ def test_a_change_of_another_doctype_wakes_nobody_and_time_runs_out(alice: Clien
     reply = json.loads(connection.reply().body)
     assert reply["results"] == []
     assert reply["last_seq"]
-    assert 1.4 < time.monotonic() - began < 4
+    assert 1.4 < time.monotonic() - began < 10
 
 
 def test_heartbeats_are_sent_behind_a_head_that_browsers_may_read(alice: Client, connect: Callable[..., Raw]):

@@ -168,7 +168,7 @@ def test_while_it_hangs_each_request_ends_and_others_are_served_at_once(alice: C
     while any(thread.is_alive() for thread in threads):
         began = time.monotonic()
         assert alice.ask("GET", "/version").status == 200
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
         time.sleep(0.05)
     assert len(answers) == 12
     assert all(is_told_to_come_back(answer) for _, answer in answers)

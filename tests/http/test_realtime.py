@@ -477,7 +477,7 @@ def test_five_hundred_sockets_hear_the_same_event(alice: Client):
             await gate.wait()
             began = time.monotonic()
             assert (await asyncio.to_thread(alice.api, "GET", "/data/")).status == 200
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5
             await asyncio.to_thread(alice.api, "PUT", f"/data/{THINGS}/many", {})
         return [task.result() for task in tasks]
 

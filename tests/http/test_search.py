@@ -56,7 +56,7 @@ def test_what_was_written_is_found_at_once_with_its_place(alice: Client):
 def test_the_index_is_read_in_the_background(alice: Client, server: Served):
     alice.api("POST", "/data/io.cozy.bookmarks/", {"title": "background"})
     index = next((server.folder / "search").glob("*.sqlite"))
-    eventually(lambda: b"background" in index.read_bytes() + index.with_name(index.name + "-wal").read_bytes(), within=5)
+    eventually(lambda: b"background" in index.read_bytes() + index.with_name(index.name + "-wal").read_bytes())
 
 
 def test_only_doctypes_that_the_token_may_read_are_searched(alice: Client, server: Served):

@@ -96,7 +96,7 @@ def test_one_tenant_s_hanging_database_leaves_slots_to_the_others_and_is_left_al
         began = time.monotonic()
         for _ in range(20):
             assert client.get("/quick", tenant="other") == {"ok": True}
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < READ / 2
         for thread in threads:
             thread.join(10)
         assert len(ends) == SLOTS + 2
