@@ -4,10 +4,13 @@ What an archive says of itself is not believed: paths that climb, links and pass
 was declared and there is room for.
 """
 
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from cozyd.errors import Invalid
 from cozyd.files import Dir, tree
@@ -18,6 +21,8 @@ MOST_ENTRIES = 10_000
 MOST_TIMES, FREE = 200, 100 << 20
 """How many times its own size an archive may have unpacked, beyond the first bytes, which are free."""
 PIECE = 1 << 20
+_BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, struct.error)
+"""What `zipfile` and its decompressors say of bytes that are no archive."""
 
 
 def run(instance: Instance, job: Job) -> None:
@@ -25,22 +30,32 @@ def run(instance: Instance, job: Job) -> None:
 
     :raises Invalid: it is none, or may not be unpacked.
     :raises QuotaExceeded: there is no room for all of it.
+    :raises JobFailed: the time is over; what is unpacked by then stays.
     """
     message = job.message if isinstance(job.message, dict) else {}
     file, home = instance.files.file(str(message.get("zip") or "")), instance.files.dir(str(message.get("destination") or ""))
     with instance.files.read(file) as content:
-        try:
-            with zipfile.ZipFile(content) as archive:
-                entries = _checked(archive.infolist(), file.blob.size)
-                with instance.files.new(size=sum(entry.file_size for entry in entries)):
-                    pass  # refused here, before anything is unpacked, where there is no room for all of it
-                for entry in entries:
-                    _unpack(instance, archive, entry, home)
-        except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError, RuntimeError, UnicodeError) as cause:
-            raise Invalid(f"The archive cannot be read: {cause}") from cause
+        with _understood():
+            archive = zipfile.ZipFile(content)
+        with archive:
+            entries = _checked(archive.infolist(), file.blob.size, home)
+            with instance.files.new(size=sum(entry.file_size for entry in entries)):
+                pass  # refused here, before anything is unpacked, where there is no room for all of it
+            for entry in entries:
+                job.check_time()
+                _unpack(instance, archive, entry, home)
 
 
-def _checked(entries: Sequence[zipfile.ZipInfo], size: int) -> Sequence[zipfile.ZipInfo]:
+@contextmanager
+def _understood() -> Iterator[None]:
+    """:raises Invalid: the archive cannot be read."""
+    try:
+        yield
+    except _BROKEN as cause:
+        raise Invalid(f"The archive cannot be read: {cause}") from cause
+
+
+def _checked(entries: Sequence[zipfile.ZipInfo], size: int, home: Dir) -> Sequence[zipfile.ZipInfo]:
     """What is in it, when all of it may be unpacked.
 
     :raises Invalid: it may not.
@@ -52,7 +67,7 @@ def _checked(entries: Sequence[zipfile.ZipInfo], size: int) -> Sequence[zipfile.
     for entry in entries:
         if entry.flag_bits & 1:
             raise Invalid("The archive has a password")
-        _path(entry)
+        tree.check_depth("/".join([home.path, *_path(entry)]))
     return [entry for entry in entries if not stat.S_ISLNK(entry.external_attr >> 16)]
 
 
@@ -75,11 +90,24 @@ def _unpack(instance: Instance, archive: zipfile.ZipFile, entry: zipfile.ZipInfo
     if entry.is_dir():
         return
     name = names[-1] if files.find(home, names[-1]) is None else _beside(instance, home, names[-1])
-    with files.new(size=entry.file_size) as upload, archive.open(entry) as stream:
-        while piece := stream.read(PIECE):
+    with files.new(size=entry.file_size) as upload:
+        for piece in _pieces(archive, entry):
             upload.write(piece)
         blob = upload.seal()
     files.put(home, name, blob)
+
+
+def _pieces(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """An entry's content; what goes wrong where it is written is not the archive's fault, and not caught here."""
+    with _understood():
+        stream = archive.open(entry)
+    with stream:
+        while True:
+            with _understood():
+                piece = stream.read(PIECE)
+            if not piece:
+                return
+            yield piece
 
 
 def _folder(instance: Instance, home: Dir, name: str) -> Dir:

@@ -12,6 +12,8 @@ from cozyd.jobs.job import Job
 MOST_FILES, MOST_PAGES, LARGEST_PAGES = 10_000, 100, 64 << 20
 """How many entries, how many of them pages of PDFs, and how many bytes these may have together: they lie in memory."""
 PIECE = 1 << 20
+LONGEST_PATH = 65_535
+"""Bytes of a path in an archive (APPNOTE 6.3.10, section 4.4.10)."""
 _MODE, _EXECUTABLE = 0o100644 << 16, 0o100755 << 16
 
 
@@ -20,6 +22,7 @@ def run(instance: Instance, job: Job) -> None:
 
     :raises Invalid: it is none, or names what is not there.
     :raises TooLarge, QuotaExceeded: there is no room for it.
+    :raises JobFailed: the time is over.
     """
     message = job.message if isinstance(job.message, dict) else {}
     files, name = message.get("files"), message.get("filename")
@@ -29,6 +32,7 @@ def run(instance: Instance, job: Job) -> None:
     made = Archive(_entries(instance, files), instance.files.open)
     with instance.files.new(size=made.size) as upload:
         while piece := made.read(PIECE):
+            job.check_time()
             upload.write(piece)
         blob = upload.seal()
     instance.files.put(home, instance.files.free_name(home, name), blob, fields={"mime": "application/zip"})
@@ -61,6 +65,8 @@ def _name(path: str) -> str:
     parts = path.strip("/").split("/")
     if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
         raise Invalid(f"{path!r} cannot be a path in an archive", source="files")
+    if len("/".join(parts).encode()) > LONGEST_PATH:
+        raise Invalid("A path in the archive would be too long", source="files")
     return "/".join(parts)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 from cozyd import jsons
 from cozyd.documents.store import Doc, Key, Map, Projection, Stored
+from cozyd.errors import JobFailed
 from cozyd.files.tree import read_time, write_time
 
 JOBS = "io.cozy.jobs"
@@ -75,6 +76,14 @@ class Job:
     def seconds_left(self) -> float:
         """How long this run may still take; negative when it is late."""
         return self.deadline - time.monotonic()
+
+    def check_time(self) -> None:
+        """For workers that go on for long: their thread cannot be ended from outside.
+
+        :raises JobFailed: this run took too long.
+        """
+        if self.seconds_left() < 0:
+            raise JobFailed(OUT_OF_TIME, again=False)
 
 
 @dataclass(frozen=True, slots=True)

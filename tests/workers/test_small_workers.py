@@ -2,8 +2,9 @@
 
 import io
 import stat
+import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pypdfium2 import PdfDocument
 from cozyd.config import Config, Storage
 from cozyd.config import Files as FilesConfig
 from cozyd.documents.store import Ref
-from cozyd.errors import NotFound
+from cozyd.errors import JobFailed, NotFound
 from cozyd.files.tree import TRASH_DIR
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
@@ -24,7 +25,7 @@ from tests.support.pictures import sheets
 from tests.support.programs import ended, push
 from tests.support.serving import Served
 from tests.support.stack import Clock
-from workers import TABLE, clients, trash, upkeep
+from workers import TABLE, clients, trash, unzip, upkeep, zipper
 
 SCOPE = ("io.cozy.files", "io.cozy.jobs")
 ROOT = "io.cozy.files.root-dir"
@@ -69,6 +70,27 @@ def below(client: Client, id: str) -> dict[str, str]:
 
 def content(client: Client, id: str) -> bytes:
     return client.api("GET", f"/files/download/{id}").body
+
+
+class Days:
+    """An instance whose trash is emptied after 30 days, and its clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        config = Config(storage=Storage(path=folder), files=FilesConfig(trash_days=30))
+        self.stack = Stack(config, TABLE, now=self.clock)
+        self.instance: Instance = self.stack.create("alice.localhost")
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Iterator[Days]:
+    made = Days(tmp_path / "data")
+    yield made
+    made.stack.close()
+
+
+def job(message: Any = None) -> Job:
+    return Job({}, "id", "rev", "worker", message)
 
 
 # -- zip ------------------------------------------------------------------------------------------------------------------
@@ -149,7 +171,31 @@ def lying() -> bytes:
     return made.getvalue()
 
 
+def packed(method: int, harm: Callable[[bytearray], None]) -> bytes:
+    """An archive with something wrong in it."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        archive.writestr("a", "hello" * 100)
+    raw = bytearray(made.getvalue())
+    harm(raw)
+    return bytes(raw)
+
+
+def garble(raw: bytearray) -> None:
+    raw[31 + 12 : 31 + 24] = b"\xff" * 12
+
+
+def mislead(raw: bytearray) -> None:
+    """The contents are said to begin far behind, which puts the entries before the file's beginning."""
+    raw[raw.rindex(b"PK\x05\x06") + 19] = 0x7F
+
+
 BAD: Mapping[str, bytes] = {
+    "broken bzip2": packed(zipfile.ZIP_BZIP2, garble),
+    "broken lzma": packed(zipfile.ZIP_LZMA, garble),
+    "broken deflate": packed(zipfile.ZIP_DEFLATED, garble),
+    "list elsewhere": packed(zipfile.ZIP_DEFLATED, mislead),
+    "too deep": zipped({"plain": "x", "a/" * 600 + "x": ""}),
     "climbing": zipped({"../../evil": "x"}),
     "absolute": zipped({"/etc/evil": "x"}),
     "backslashes": zipped({"..\\..\\evil": "x"}),
@@ -168,6 +214,7 @@ def test_an_archive_that_may_not_be_unpacked_leaves_nothing(alice: Client, name:
     found = run(alice, "unzip", {"zip": upload(alice, f"{abs(hash(name))}.zip", BAD[name]), "destination": home}, within=60)
     assert found["state"] == "errored"
     assert found["error"]
+    assert "Unexpected" not in found["error"]
     assert below(alice, home) == {}
 
 
@@ -181,6 +228,28 @@ def test_an_archive_beyond_the_quota_leaves_nothing(server: Served, alice: Clien
         server.cli("instances", "modify", server.domain, "--disk-quota", "0")
     assert found["state"] == "errored"
     assert below(alice, home) == {}
+
+
+def test_a_path_that_no_archive_can_hold_is_refused_by_its_length(alice: Client):
+    found = run(alice, "zip", {"files": {"x" * 70_000: upload(alice, "long.txt", b"x")}, "dir_id": ROOT, "filename": "long.zip"})
+    assert (found["state"], found["error"]) == ("errored", "A path in the archive would be too long")
+
+
+@pytest.mark.parametrize("worker", [unzip, zipper])
+def test_an_archive_that_takes_too_long_is_given_up_by_itself(days: Days, worker: Any):
+    """Its thread would go on for as long as it likes, and leave files behind after the job's end."""
+    files = days.instance.files
+    home = files.mkdir(files.dir(ROOT), "home")
+    with files.new() as opened:
+        opened.write(zipped({"a": "x", "b": "y"}))
+        blob = opened.seal()
+    archive = files.put(files.dir(ROOT), "in.zip", blob)
+    late = job({"zip": archive.id, "destination": home.id, "files": {"a": archive.id}, "dir_id": home.id, "filename": "out.zip"})
+    late.deadline = time.monotonic() - 1
+    with pytest.raises(JobFailed, match="context deadline exceeded") as failed:
+        worker.run(days.instance, late)
+    assert not failed.value.again
+    assert files.rows(files.dir(home.id), limit=10) == []
 
 
 # -- log, sms -------------------------------------------------------------------------------------------------------------
@@ -210,27 +279,6 @@ def test_workers_of_the_server_take_no_jobs_of_others(worker: str):
 
 
 # -- once a day -----------------------------------------------------------------------------------------------------------
-
-
-class Days:
-    """An instance whose trash is emptied after 30 days, and its clock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
-        config = Config(storage=Storage(path=folder), files=FilesConfig(trash_days=30))
-        self.stack = Stack(config, TABLE, now=self.clock)
-        self.instance: Instance = self.stack.create("alice.localhost")
-
-
-@pytest.fixture
-def days(tmp_path: Path) -> Iterator[Days]:
-    made = Days(tmp_path / "data")
-    yield made
-    made.stack.close()
-
-
-def job(message: Any = None) -> Job:
-    return Job({}, "id", "rev", "worker", message)
 
 
 def test_the_trash_is_emptied_of_what_is_old(days: Days):
