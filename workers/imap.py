@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from imap_tools import BaseMailBox
+from imap_tools.errors import ImapToolsError, MailboxFolderSelectError
 
-from cozyd.errors import CozyError, JobFailed, Unavailable
+from cozyd.errors import CozyError, JobFailed, NotFound, Unavailable
 from cozyd.outbound import Outbound
 
 PATIENCE = 20.0
 AT_ONCE = 200
 _UID, _SIZE, _FLAGS = re.compile(rb"UID (\d+)"), re.compile(rb"RFC822\.SIZE (\d+)"), re.compile(rb"FLAGS \(([^)]*)\)")
+
+
+class NoFolder(NotFound):
+    """The server does not have a folder, or does not open it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def opened(server: Server, outbound: Outbound) -> Iterator["Folders"]:
             yield Folders(box)
     except CozyError:
         raise
-    except (OSError, imaplib.IMAP4.error) as cause:
+    except (OSError, imaplib.IMAP4.error, ImapToolsError) as cause:
         raise Unavailable(f"The mail server does not answer: {cause}") from cause
 
 
@@ -104,9 +109,15 @@ class Folders:
             self._client.enable("CONDSTORE")
 
     def select(self, name: str) -> tuple[int, int]:
-        """Look into a folder, without changing it; its UIDVALIDITY, and its highest modification number, 0 where it has none."""
+        """Look into a folder, without changing it; its UIDVALIDITY, and its highest modification number, 0 where it has none.
+
+        :raises NoFolder: there is none of the name.
+        """
         self._client.untagged_responses.pop("HIGHESTMODSEQ", None)
-        self._box.folder.set(name, readonly=True)
+        try:
+            self._box.folder.set(name, readonly=True)
+        except MailboxFolderSelectError as cause:
+            raise NoFolder(name) from cause
         return self._number("UIDVALIDITY"), self._number("HIGHESTMODSEQ")
 
     def _number(self, name: str) -> int:

@@ -11,10 +11,10 @@ from cozyd.children import CHILDREN, descriptor
 from cozyd.documents.store import Doc, Ref, Stored, Write
 from cozyd.errors import Conflict, CozyError, Invalid, JobFailed, NotFound
 from cozyd.files import Dir
-from cozyd.files.tree import check_name
+from cozyd.files.tree import fitting_name
 from cozyd.instance import Instance
 from cozyd.jobs.job import Job
-from workers.imap import Folders, Known, opened, server_of
+from workers.imap import Folders, Known, NoFolder, opened, server_of
 from workers.messages import now_text
 
 MAILS, ACCOUNTS = "io.cozy.emails", "io.cozy.accounts"
@@ -28,7 +28,7 @@ SPARE = 10.0
 def run(instance: Instance, job: Job) -> None:
     """Fetch what is new in an account's folders, and what changed in flags; mails that are gone there go here.
 
-    :raises JobFailed: the account is gone, does not say where its mails are, or is not let in.
+    :raises JobFailed: the account is gone, does not say where its mails are, is not let in, or names a folder that is not there.
     :raises Unavailable: the server is away.
     """
     message = job.message if isinstance(job.message, dict) else {}
@@ -40,10 +40,27 @@ def run(instance: Instance, job: Job) -> None:
     server = server_of(account)
     if server is None:
         raise JobFailed("The account does not say where its mails are", again=False)
-    names = account.get("data", {}).get("folders") or ["INBOX"]
+    missing = []
     with opened(server, instance.outbound) as folders:
-        for name in [name for name in names if isinstance(name, str)]:
-            _Folder(instance, folders, job, stored.ref.id, name, server.login).fetch()
+        for name in _names(account):
+            try:
+                _Folder(instance, folders, job, stored.ref.id, name, server.login).fetch()
+            except NoFolder:
+                missing.append(name)
+    if missing:
+        raise JobFailed(f"The mail server has no folder {', '.join(missing)}; the others are fetched", again=False)
+
+
+def _names(account: Mapping[str, Any]) -> Sequence[str]:
+    """The folders that an account names, each once."""
+    given = account.get("data", {}).get("folders")
+    listed = given if isinstance(given, list) else [given]
+    return list(dict.fromkeys(name for name in listed if isinstance(name, str) and name)) or ["INBOX"]
+
+
+def _mark(doc: Mapping[str, Any]) -> str:
+    """What a mail is known by when its number has changed; some have no Message-ID."""
+    return str(doc.get("messageId") or [doc.get(name) for name in ("date", "subject", "from", "size")])
 
 
 class _Folder:
@@ -60,9 +77,10 @@ class _Folder:
         docs.make(MAILS)
         validity, modseq = self._folders.select(self._name)
         state = docs.local(MAILS, self._state_id) or {}
-        here = {uid: stored for of, uid, stored in self._here(docs=False) if of == validity}
+        listed = list(self._here(docs=False))
+        here = {uid: stored for of, uid, stored in listed if of == validity}
         there = self._folders.uids()
-        moved = {} if state.get("uidValidity") in (None, validity) else self._by_message_id(validity)
+        moved = self._by_mark(validity) if len(here) < len(listed) else {}
         for known in self._folders.known(sorted(there - here.keys())):
             if self._job.seconds_left() < SPARE:
                 return
@@ -71,7 +89,7 @@ class _Folder:
             self._flags(self._folders.changed(int(state["modseq"])), here)
         else:
             self._flags(self._folders.known(sorted(there & here.keys())), here)
-        self._remove([stored for uid, stored in here.items() if uid not in there] + list(moved.values()))
+        self._remove([stored for uid, stored in here.items() if uid not in there] + [one for some in moved.values() for one in some])
         docs.set_local(MAILS, self._state_id, {"uidValidity": validity, "modseq": modseq})
 
     def _here(self, *, docs: bool) -> Iterator[tuple[int, int, Stored]]:
@@ -86,13 +104,17 @@ class _Folder:
                 yield int(validity), int(uid), stored
             start = rows[-1].ref.id + "\0"
 
-    def _by_message_id(self, validity: int) -> dict[str, Stored]:
-        """The mails of before the server numbered its messages anew (RFC 3501, section 2.3.1.1), by their Message-ID."""
-        return {str(one.doc.get("messageId")): one for of, _, one in self._here(docs=True) if of != validity}
+    def _by_mark(self, validity: int) -> dict[str, list[Stored]]:
+        """The mails of before the server numbered its messages anew (RFC 3501, section 2.3.1.1), without their bodies; twins too."""
+        found: dict[str, list[Stored]] = {}
+        for of, _, one in self._here(docs=True):
+            if of != validity:
+                found.setdefault(_mark(one.doc), []).append(Stored(one.ref, one.rev, b"{}"))
+        return found
 
     # -- one mail -----------------------------------------------------------------------------------------------------------
 
-    def _take(self, known: Known, validity: int, moved: dict[str, Stored]) -> None:
+    def _take(self, known: Known, validity: int, moved: dict[str, list[Stored]]) -> None:
         """Make a document of a mail, once however often it is fetched: its id is made of its place on the server."""
         whole = known.size <= LARGEST
         raw = self._folders.read(known.uid, head=None if whole else HEAD)
@@ -100,10 +122,10 @@ class _Folder:
         body |= {"flags": list(known.flags), "receivedAt": now_text(self._instance.now())}
         with tempfile.TemporaryFile(buffering=0) as parts:
             body |= self._parsed(raw, parts, whole)
-            old = moved.pop(str(body.get("messageId")), None)
             listed = body.pop("parts", ())
-            if old is not None:
-                self._renumber(old, body)
+            known_as = moved.get(_mark(body))
+            if known_as:
+                self._renumber(known_as.pop(), body)
                 return
             body["attachments"] = [self._attach(one, parts.read(one["size"])) for one in listed]
         id = f"{self._state_id}-{validity:010}-{known.uid:010}"
@@ -126,6 +148,7 @@ class _Folder:
 
     def _renumber(self, old: Stored, body: Mapping[str, Any]) -> None:
         """The mail is here; the server has another number for it."""
+        old = self._instance.docs.get(old.ref)
         id = f"{self._state_id}-{body['uidValidity']:010}-{body['uid']:010}"
         kept = {name: value for name, value in old.doc.items() if not name.startswith("_")}
         fresh = kept | {name: body[name] for name in ("uid", "uidValidity", "flags")}
@@ -137,8 +160,7 @@ class _Folder:
         found: Doc = {"name": part["name"], "mime": part["mime"], "size": part["size"]}
         try:
             home = self._home()
-            name = str(part["name"]).replace("/", "_").replace("\n", " ").replace("\r", " ")[:100] or "attachment"
-            name = files.free_name(home, check_name(name))
+            name = files.free_name(home, fitting_name(str(part["name"])) or "attachment")
             with files.new(size=len(content)) as upload:
                 upload.write(content)
                 blob = upload.seal()

@@ -214,6 +214,12 @@ def numbered_name(name: str, number: int) -> str:
     return _before_extension(name, f" ({number})")
 
 
+def fitting_name(name: str) -> str:
+    """A name without what names may not have, cut where it would be too long; empty where nothing is left."""
+    plain = "".join("_" if char in _FORBIDDEN else char for char in name).strip()
+    return _before_extension(plain, "") if plain.strip(".") else ""
+
+
 def _before_extension(name: str, text: str) -> str:
     base, dot, extension = name.rpartition(".")
     if not base or len(extension.encode()) > LONGEST_EXTENSION:

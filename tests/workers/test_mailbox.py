@@ -207,6 +207,54 @@ def test_a_folder_that_was_numbered_anew_keeps_its_mails_and_files(alice: Instan
     assert len(again) == 2
 
 
+def test_twins_and_mails_without_an_id_are_numbered_anew_too(alice: Instance, server: Dovecot, user: str):
+    """Each keeps its own words, and none of before stays behind."""
+    plain = [f"Subject: Plain {number}\r\n\r\nbody {number}\r\n".encode() for number in range(3)]
+    twin = mail("Twin")
+    server.post(user, *plain, twin, twin, folder="Work")
+    id = account(alice, server, user, folders=["Work"])
+    fetch(alice, id)
+    client = server.client(user)
+    client.delete("Work")
+    client.logout()
+    server.post(user, mail("New"), b"Subject: New\r\n\r\nwithout an id\r\n", plain[2], twin, plain[0], folder="Work")
+    again = fetch(alice, id)
+    words = [(one["subject"], one["text"].strip()) for one in again]
+    assert words == [("New", "Hello"), ("New", "without an id"), ("Plain 2", "body 2"), ("Twin", "Hello"), ("Plain 0", "body 0")]
+    assert fetch(alice, id) == again
+
+
+def test_a_folder_that_is_not_there_keeps_no_other_away(alice: Instance, server: Dovecot, user: str):
+    server.post(user, mail("Entwurf"), folder="Entw&APw-rfe")
+    id = account(alice, server, user, folders=["Nothing", "Entwürfe", "Entwürfe", 3, ""])
+    with pytest.raises(JobFailed, match="no folder Nothing") as failed:
+        fetch(alice, id)
+    assert not failed.value.again
+    (found,) = (stored.doc for stored in alice.docs.all("io.cozy.emails").rows)
+    assert (found["mailbox"], found["subject"]) == ("Entwürfe", "Entwurf")
+
+
+@pytest.mark.parametrize("folders", ["INBOX", "", [], None, 3])
+def test_one_folder_may_be_named_alone_and_none_means_the_inbox(alice: Instance, server: Dovecot, user: str, folders: Any):
+    server.post(user, mail("In"))
+    assert [one["subject"] for one in fetch(alice, account(alice, server, user, folders=folders))] == ["In"]
+
+
+def test_attachments_of_any_name_are_files(alice: Instance, server: Dovecot, user: str):
+    made = EmailMessage()
+    made["Subject"] = "Names"
+    made.set_content("x")
+    for name in ("..", ".", "請求書" * 60 + ".pdf", "x" * 300, "a/b.txt", ". "):
+        made.add_attachment(b"x", maintype="application", subtype="pdf", filename=name)
+    server.post(user, made.as_bytes())
+    (found,) = fetch(alice, account(alice, server, user))
+    names = [alice.files.file(one["file"]).name for one in found["attachments"]]
+    assert [names[0], names[1], names[4], names[5]] == ["attachment", "attachment (2)", "a_b.txt", "attachment (3)"]
+    assert names[2].startswith("請求書請求書")
+    assert names[2].endswith(".pdf")
+    assert names[3] == "x" * 255
+
+
 HOSTILE = {
     "nested": b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(1000)) + b"\r\nx",
     "wrong charset": b"Subject: charset\r\nContent-Type: text/plain; charset=klingon\r\n\r\n\xff caf\xe9",
