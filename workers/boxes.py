@@ -15,6 +15,8 @@ BEGINNINGS = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"))
 EBML = b"\x1a\x45\xdf\xa3"
 MOST_BOXES = 10_000
 LARGEST_TRACK = 64 << 10
+LONGEST_NUMBER = 8
+"""Bytes of a number or date of Matroska (RFC 8794, section 7)."""
 _SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B675
 _SCALE, _DURATION, _ENTRY, _VIDEO, _PIXEL_WIDTH, _PIXEL_HEIGHT, _DATE = 0x2AD7B1, 0x4489, 0xAE, 0xE0, 0xB0, 0xBA, 0x4461
 _EPOCHS_APART = 3_061_152_000
@@ -63,12 +65,10 @@ def _movie(source: BinaryIO, start: int, stop: int) -> Film:
 
 def _header(found: Film, body: bytes) -> None:
     """`mvhd`, section 8.2.2."""
-    if body[0] == 1:
-        made, _, scale, length = struct.unpack_from(">QQIQ", body, 4)
-    else:
-        made, _, scale, length = struct.unpack_from(">IIII", body, 4)
+    form, unknown = (">QQIQ", (1 << 64) - 1) if body[0] == 1 else (">IIII", (1 << 32) - 1)
+    made, _, scale, length = struct.unpack_from(form, body, 4)
     found.made = made
-    found.duration = length / scale if scale else 0.0
+    found.duration = length / scale if scale and length != unknown else 0.0
 
 
 def _track(found: Film, body: bytes) -> None:
@@ -118,9 +118,11 @@ def matroska(source: BinaryIO) -> Film:
     data = source.read(4 << 20)
     found, scale, length = Film(), 1_000_000, 0.0
     for id, body in _elements(data, 0, len(data)):
+        if len(body) > LONGEST_NUMBER:
+            continue
         if id == _SCALE:
             scale = int.from_bytes(body)
-        elif id == _DURATION:
+        elif id == _DURATION and len(body) in (4, 8):
             length = struct.unpack(">d" if len(body) == 8 else ">f", body)[0]
         elif id == _DATE:
             found.made = int.from_bytes(body, signed=True) // 1_000_000_000 + _EPOCHS_APART
@@ -128,7 +130,8 @@ def matroska(source: BinaryIO) -> Film:
             found.width = found.width or int.from_bytes(body)
         elif id == _PIXEL_HEIGHT:
             found.height = found.height or int.from_bytes(body)
-    found.duration = length * scale / 1e9 if math.isfinite(length) else 0.0
+    length *= scale / 1e9
+    found.duration = length if math.isfinite(length) else 0.0
     return found
 
 

@@ -13,6 +13,8 @@ from workers import boxes
 Found = dict[str, Any]
 LONGEST_TEXT = 1024
 _EXIF_MARK = b"Exif\0\0"
+_LATEST = 8095 * 365 * 86_400
+"""Seconds from 1904 until no year has four digits any more."""
 
 
 def describe(files: Sequence[BinaryIO], *, mime: str) -> Found:
@@ -94,7 +96,7 @@ def _video(source: BinaryIO) -> Found:
         found["duration"] = round(film.duration, 3)
     if film.rotation:
         found["rotation"] = film.rotation
-    if film.made:
+    if 0 < film.made < _LATEST:
         found["datetime"] = write_time(datetime(1904, 1, 1, tzinfo=UTC) + timedelta(seconds=film.made))
     return found
 

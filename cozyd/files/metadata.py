@@ -26,13 +26,13 @@ _MAKE, _MODEL, _ORIENTATION, _DATETIME, _EXIF, _GPS = 0x010F, 0x0110, 0x0112, 0x
 _TAKEN, _OFFSET, _FLASH, _WIDTH, _HEIGHT = 0x9003, 0x9011, 0x9209, 0xA002, 0xA003
 _EARLIEST = 1990
 _WANTED = {
-    "album": ("album", "\xa9alb"),
-    "artist": ("artist", "\xa9ART"),
-    "composer": ("composer", "\xa9wrt"),
-    "genre": ("genre", "\xa9gen"),
-    "title": ("title", "\xa9nam"),
-    "track": ("tracknumber", "trkn"),
-    "year": ("date", "\xa9day"),
+    "album": ("album", "\xa9alb", "TALB"),
+    "artist": ("artist", "\xa9ART", "TPE1"),
+    "composer": ("composer", "\xa9wrt", "TCOM"),
+    "genre": ("genre", "\xa9gen", "TCON"),
+    "title": ("title", "\xa9nam", "TIT2"),
+    "track": ("tracknumber", "trkn", "TRCK"),
+    "year": ("date", "\xa9day", "TDRC"),
 }
 
 
@@ -204,15 +204,18 @@ def from_exif(block: bytes, known: Found) -> Found:
 
 
 def _exif_time(text: Any, offset: Any) -> str | None:
-    """`2020:01:02 03:04:05` with its offset where the camera wrote one, else taken for UTC."""
+    """`2020:01:02 03:04:05` with its offset where the camera wrote one, else taken for UTC; None: it is no time."""
     if not isinstance(text, str):
         return None
     zone: tzinfo = UTC
     match = re.fullmatch(r"([+-])(\d\d):(\d\d)", offset) if isinstance(offset, str) else None
-    if match:
-        minutes = int(match[2]) * 60 + int(match[3])
-        zone = timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))
-    return write_time(datetime.strptime(text.strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=zone))
+    try:
+        if match and int(match[2]) < 24:
+            minutes = int(match[2]) * 60 + int(match[3])
+            zone = timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))
+        return write_time(datetime.strptime(text.strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=zone))
+    except (ValueError, OverflowError):  # a clock that was never set: the rest of the block is good
+        return None
 
 
 def _flash(bits: int) -> str:
@@ -239,7 +242,7 @@ def _degrees(parts: Any, side: Any, negative: str) -> float | None:
     value = float(sum(float(part) / 60**power for power, part in enumerate(parts)))
     if not math.isfinite(value):  # a division by zero in the file
         return None
-    return -value if side == negative else value
+    return -value if str(side).strip("\0 ") == negative else value
 
 
 # -- audio and shortcuts ------------------------------------------------------------------------------------------------
@@ -250,7 +253,7 @@ def _audio(mime: str, head: bytes) -> Found:
 
 
 def from_tags(tags: Mapping[str, Any]) -> Found:
-    """Artist, album, title and the like of a file's tags, by their common names or MP4's."""
+    """Artist, album, title and the like of a file's tags, by their common names, MP4's, or the frames of ID3."""
     found: Found = {}
     for name, keys in _WANTED.items():
         values = [tags[key] for key in keys if key in tags]

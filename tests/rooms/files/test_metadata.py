@@ -65,6 +65,23 @@ def test_a_photo_tells_when_and_where_it_was_taken(format: str, mime: str):
     }
 
 
+@pytest.mark.parametrize(
+    ("time", "offset", "found"),
+    [
+        ("    :  :     :  :  ", "   :  ", AT),
+        ("0000:00:00 00:00:00", "", AT),
+        ("2020-06-07 08:09:10", "", AT),
+        ("0001:01:01 00:00:00", "+23:00", AT),
+        ("2020:06:07 08:09:10", "+99:99", "2020-06-07T08:09:10Z"),
+    ],
+)
+def test_a_clock_that_was_never_set_hides_nothing_else_of_a_photo(time: str, offset: str, found: str):
+    exif = with_exif()
+    exif.get_ifd(0x8769)[0x9003], exif.get_ifd(0x8769)[0x9011] = time, offset
+    told = extract("image/jpeg", picture("JPEG", exif=exif), AT)
+    assert (told["datetime"], told["orientation"], told["gps"]["lat"]) == (found, 6, pytest.approx(-48.51))
+
+
 def test_a_date_makes_the_file_s_own(files: Files):
     file = write(files, root(files), "p.jpg", picture("JPEG", exif=with_exif()))
     assert file.stored.doc["created_at"] == "2020-06-07T06:09:10Z"
