@@ -347,7 +347,7 @@ def _happens(range_: Range, zone: tzinfo | None) -> Test:
     def test(node: Node) -> bool:
         assert isinstance(node, TextNode)
         try:
-            return bool(instances.of(node.calendar, *range_, zone))
+            return instances.happens(node.calendar, *range_, zone)
         except (TooComplex, instances.TooMany):
             return True
 

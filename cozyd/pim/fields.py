@@ -8,6 +8,7 @@ from typing import Any
 from cozyd import jsons
 from cozyd.documents.store import Doc
 
+OVERRIDES = "overrides"
 _UNSAFE = re.compile(r"[/\\:%?#~\x00-\x1f]|^\.")
 
 
@@ -25,6 +26,13 @@ def tidy(value: Any) -> Any:
 def digest(value: Any) -> str:
     """A short hash of a value; equal values, empty parts left out, have equal ones."""
     return hashlib.md5(jsons.canonical(tidy(value)), usedforsecurity=False).hexdigest()[:16]
+
+
+def digest_of(path: str, value: Any) -> str:
+    """The hash of a mapped field; an override that is empty says something: a date more."""
+    if path == OVERRIDES and isinstance(value, Mapping):
+        value = {key: item or {"added": True} for key, item in value.items()}
+    return digest(value)
 
 
 def look(doc: Mapping[str, Any], path: str) -> Any:

@@ -11,7 +11,7 @@ from cozyd.errors import Invalid
 from cozyd.pim import occurrence, times
 from cozyd.pim.calfields import FIELDS
 from cozyd.pim.content import Component, make, tree
-from cozyd.pim.fields import is_object, look, place, text_of, tidy
+from cozyd.pim.fields import OVERRIDES, is_object, look, place, text_of, tidy
 from cozyd.pim.mapped import MOST_ITEMS, Context, Mapped
 from cozyd.pim.zones import Zones
 
@@ -119,6 +119,8 @@ def apply(calendar: Component, doc: Doc, fields: Map | None = None) -> Doc:
     found = dict(doc)
     for path, value in (fields if fields is not None else read(calendar)).items():
         place(found, path, value)
+        if path == OVERRIDES and value:
+            found[path] = value  # those that are empty, too
     return with_bounds(_fitted(found), kind_of(calendar))
 
 

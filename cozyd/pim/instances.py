@@ -52,6 +52,34 @@ def touches(start: datetime, end: datetime, low: datetime, high: datetime) -> bo
     return start < high and (end > low or (start == end and start >= low))
 
 
+def happens(calendar: Component, low: datetime, high: datetime, zone: tzinfo | None = None) -> bool:
+    """Whether an object is in a range, as `of` has it; a todo without times by those of its making and its end (RFC 4791, section 9.9).
+
+    :raises TooComplex, TooMany: as `of`.
+    """
+    main = main_of(calendar)
+    if main.name != "VTODO" or main.get("DTSTART") is not None or main.get("DUE") is not None or main.get("RECURRENCE-ID") is not None:
+        return bool(of(calendar, low, high, zone))
+    context = Context(calendar, Zones(calendar))
+    made, done = (_read(main, name, context) for name in ("CREATED", "COMPLETED"))
+    if done is None:
+        return made is None or moment(made, zone) < high
+    known = [moment(one, zone) for one in (made, done) if one is not None]
+    return any(low <= one for one in known) and any(one <= high for one in known)
+
+
+def _touches(one: Instance, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
+    start, end = one.moments(zone)
+    if one.component.name != "VTODO":
+        return touches(start, end, low, high)
+    begins, lasts = one.component.get("DTSTART") is not None, one.component.get("DURATION") is not None
+    if begins and lasts:
+        return low <= end and (start < high or end <= high)
+    if begins and one.component.get("DUE") is not None:
+        return (low < end or low <= start) and (start < high or end <= high)
+    return low <= start < high if begins else low < end <= high
+
+
 def of(calendar: Component, low: datetime, high: datetime, zone: tzinfo | None = None) -> list[Instance]:
     """The instances that touch a range, in order of their starts.
 
@@ -62,8 +90,7 @@ def of(calendar: Component, low: datetime, high: datetime, zone: tzinfo | None =
     found = []
     try:
         for one in _all(calendar, low, high, zone):
-            start, end = one.moments(zone)
-            if touches(start, end, low, high):
+            if _touches(one, low, high, zone):
                 found.append(one)
                 if len(found) > MOST_INSTANCES:
                     raise TooMany
@@ -238,19 +265,27 @@ def expanded(calendar: Component, low: datetime, high: datetime, zone: tzinfo | 
     except recurrence.TooComplex:
         return calendar
     lines: list[Line | Component] = [child for child in calendar.children if isinstance(child, Line)]
-    return Component(calendar.name, calendar.begin, [*lines, *(_written(one) for one in found)], calendar.end)
+    context = Context(calendar, Zones(calendar))
+    return Component(calendar.name, calendar.begin, [*lines, *(_written(one, context) for one in found)], calendar.end)
 
 
-def _written(one: Instance) -> Component:
+def _written(one: Instance, context: Context) -> Component:
+    start, end = _utc(one.start), _utc(one.end)
+    length = times.duration(one.component.value("DURATION"))
+    lasts = length is not None and times.add(start, length) == end  # days of UTC all have 24 hours
     kept: list[Line | Component] = []
     for child in one.component.children:
-        if not isinstance(child, Line) or child.name not in (*_TIMES, *_RECURRING):
+        if not isinstance(child, Line) or child.name not in (*_TIMES, *_RECURRING, "DURATION"):
             kept.append(child)
-            continue
-        if child.name == "DTSTART":
-            kept.append(times.write("DTSTART", _utc(one.start), child))
+        elif child.name == "DTSTART":
+            kept.append(times.write("DTSTART", start, child))
         elif child.name in ("DTEND", "DUE"):
-            kept.append(times.write(child.name, _utc(one.end), child))
+            kept.append(times.write(child.name, end, child))
+        elif child.name == "DURATION" and lasts:
+            kept.append(child)
+    own = any(isinstance(child, Line) and child.name in ("DTEND", "DUE", "DURATION") for child in kept)
+    if not own and (length is not None or end != _utc(_end(one.component, one.start, context))):
+        kept.append(times.write("DTEND" if one.component.name == "VEVENT" else "DUE", end))
     if one.original is not None:
         kept.append(times.write("RECURRENCE-ID", _utc(one.original)))
     return Component(one.component.name, one.component.begin, kept, one.component.end)

@@ -16,6 +16,7 @@ from cozyd.pim.zones import to_utc
 
 _NOT_IN_OVERRIDES = frozenset(("timezone", "rrule"))
 _LONGEST_EXPANSION = 5000
+END_OF = {"VEVENT": "end", "VTODO": "dueDate", "VJOURNAL": "end"}
 
 
 # -- overrides ----------------------------------------------------------------------------------------------------------
@@ -212,28 +213,40 @@ def bounds(doc: Doc, kind: str) -> Doc | None:
 def _bounds(doc: Doc, kind: str) -> Doc | None:
     zone_name = text_of(doc.get("timezone"))
     start = times.from_json(text_of(doc.get("start")), zone_name)
-    end = times.from_json(text_of(doc.get("end" if kind == "VEVENT" else "dueDate")), zone_name)
+    end = times.from_json(text_of(doc.get(END_OF[kind])), zone_name)
     first = start or end
     if first is None:
         return None
     moments = [(first.moment(), _end_moment(first, end))]
+    later = _moved_later(doc, zone_name)
     for key, value in _override_items(doc):
-        changed = times.from_json(text_of(value.get("start")) or key, zone_name)
-        until = times.from_json(text_of(value.get("end")), zone_name)
+        until = times.from_json(text_of(value.get(END_OF[kind])), zone_name)
+        given = until if start is None and until is not None and not value.get("start") else None
+        changed = given or times.from_json(text_of(value.get("start")) or key, zone_name)
         if changed is not None and value.get("excluded") is not True:
-            moments.append((changed.moment(), _end_moment(changed, until) if until else changed.moment() + (moments[0][1] - moments[0][0])))
+            lasting = moments[0][1] - moments[0][0] + later
+            moments.append((changed.moment(), _end_moment(changed, until) if until else _widened(changed.moment(), lasting)))
     low, high = min(moment for moment, _ in moments), max(until for _, until in moments)
     endless = False
     if isinstance(doc.get("rrule"), Mapping):
         last = _last(doc["rrule"], first)
         endless = last is None
         if last is not None:
-            later = _moved_later(doc, zone_name)
             lasting = moments[0][1] - moments[0][0] + later
-            high = max(high, _widened(to_utc(last, None if first.utc else first.zone), lasting))
+            high = max(high, _widened(to_utc(last, None if first.utc else first.zone), lasting + _slack(doc, first, lasting)))
     if first.floating or first.all_day:
         low, high = _widened(low, -WIDENED), _widened(high, WIDENED)
     return {"start": times.utc_text(low), "end": ENDLESS if endless else times.utc_text(high)}
+
+
+def _slack(doc: Doc, first: When, lasting: timedelta) -> timedelta:
+    """By how much the last instance may end later than the length of the first says.
+
+    Days may have more hours there, and of an offset without a name only the object's own zone knows how it changes.
+    """
+    if first.utc:
+        return timedelta(0) if text_of(doc.get("start")).endswith("Z") else WIDENED
+    return timedelta(hours=3) if first.zone is not None and lasting >= timedelta(hours=22) else timedelta(0)
 
 
 def _moved_later(doc: Doc, zone_name: str) -> timedelta:
@@ -265,7 +278,7 @@ def _override_items(doc: Doc) -> list[tuple[str, Doc]]:
     overrides = doc.get("overrides")
     if not isinstance(overrides, Mapping):
         return []
-    return [(key, value) for key, value in overrides.items() if isinstance(value, dict)]
+    return [(key, value or {}) for key, value in overrides.items() if value is None or isinstance(value, dict)]
 
 
 def _end_moment(start: When, end: When | None) -> datetime:
@@ -305,20 +318,24 @@ def _last(rrule: Mapping[str, Any], start: When) -> datetime | None:
         return None
 
 
-def happens_between(doc: Doc, kind: str, low: datetime, high: datetime, floating: tzinfo | None = None) -> bool | None:
-    """Whether some occurrence of a document touches a time range (RFC 4791, section 9.9).
+def happens_between(doc: Doc, low: datetime, high: datetime, floating: tzinfo | None = None) -> bool | None:
+    """Whether some occurrence of an event touches a time range (RFC 4791, section 9.9).
 
     :param floating: the zone of all-day and floating times; None: UTC.
     :returns: None: the document does not say enough, its text has to.
     """
     zone_name = text_of(doc.get("timezone"))
     start = times.from_json(text_of(doc.get("start")), zone_name)
-    end = times.from_json(text_of(doc.get("end" if kind == "VEVENT" else "dueDate")), zone_name)
+    end = times.from_json(text_of(doc.get("end")), zone_name)
     overrides = dict(_override_items(doc))
-    if start is None or doc.get("orphan") or any(value.get("partial") for value in overrides.values()):
+    if start is None or (start.utc and not text_of(doc.get("start")).endswith("Z")):  # a zone without a name
+        return None
+    if doc.get("orphan") or any(not value or value.get("partial") for value in overrides.values()):  # a date may have a length of its own
         return None
     length = _end_moment(start, end) - start.moment()
     zone = floating if start.floating else None if start.utc else start.zone
+    if zone is not None and not start.floating and length >= timedelta(hours=22):  # there are days of 23 and of 25 hours
+        return None
     if any(_override_touches(key, value, doc, length, (low, high, zone)) for key, value in overrides.items()):
         return True
     return _rule_touches(doc.get("rrule"), start, length, overrides.keys(), (low, high, zone))
@@ -336,7 +353,8 @@ def _rule_touches(rrule: Any, start: When, length: timedelta, overridden: Collec
             moment = to_utc(wall, zone)
             if moment >= high or number > _LONGEST_EXPANSION:
                 return number > _LONGEST_EXPANSION
-            if When(wall, start.all_day).key() not in overridden and (moment + length > low or (not length and moment >= low)):
+            until = to_utc(wall + length, zone) if start.floating else moment + length
+            if When(wall, start.all_day).key() not in overridden and (until > low or (not length and moment >= low)):
                 return True
     except recurrence.TooComplex:
         return None
@@ -353,7 +371,8 @@ def _override_touches(key: str, value: Doc, doc: Doc, length: timedelta, given: 
         return True
     end = times.from_json(text_of(value.get("end")), zone_name)
     first = to_utc(start.wall, zone) if start.floating else start.moment()
-    until = first + (_end_moment(start, end) - start.moment() if end is not None else length)
+    lasting = _end_moment(start, end) - start.moment() if end is not None else length
+    until = to_utc(start.wall + lasting, zone) if start.floating else first + lasting
     return first < high and (until > low or (until == first and first >= low))
 
 

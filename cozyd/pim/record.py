@@ -10,7 +10,7 @@ from typing import Any
 
 from cozyd.documents.store import Map, Stored
 from cozyd.pim import ical
-from cozyd.pim.fields import digest
+from cozyd.pim.fields import digest_of
 
 CONTACTS, GROUPS, BOOKS = "io.cozy.contacts", "io.cozy.contacts.groups", "io.cozy.contacts.books"
 DEFAULT_BOOK = "contacts"
@@ -26,7 +26,7 @@ def record_of(stored: Stored) -> Map:
 
 def base_of(kind: str, fields: Map) -> dict[str, str]:
     """Hashes of the fields a text gave."""
-    return {path: digest(value) for path, value in fields.items() if path != "orphan" or kind != "VCARD"}
+    return {path: digest_of(path, value) for path, value in fields.items() if path != "orphan" or kind != "VCARD"}
 
 
 def new_record(kind: str, href: str, uid: str, raw: bytes, fields: Map, mtime: str) -> dict[str, Any]:

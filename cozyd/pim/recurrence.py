@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 MOST_STEPS = 20_000
-EMPTY_YEARS = 10
+EMPTY_YEARS = 40
+"""For each year of an interval: a certain weekday that is 29 February comes after so many at most, as seldom as any day does."""
 MOST_COUNTED = 10_000
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
@@ -108,14 +109,12 @@ def occurrences(rule: Rule, start: datetime, *, beyond: datetime | None = None) 
     if first == 0:
         yield start
         given = 1
-    last_found = start
+    last_found = _period(rule, start, first) or start
     for step in itertools.count(first):
         if step - first > MOST_STEPS:
             raise TooComplex
         period = _period(rule, start, step)
-        if period is None or period.year - last_found.year > EMPTY_YEARS + (
-            period.year - start.year if first and last_found == start else 0
-        ):
+        if period is None or period.year - last_found.year > EMPTY_YEARS * rule.interval:
             return
         for found in _candidates(rule, start, period):
             if found <= start:
@@ -148,6 +147,11 @@ def _period(rule: Rule, start: datetime, step: int) -> datetime | None:
         return start.replace(year=start.year + month // 12, month=month % 12 + 1, day=1)
     except (OverflowError, ValueError):
         return None
+
+
+def in_year(rule: Rule, start: datetime, year: int) -> Sequence[datetime]:
+    """The occurrences of a yearly rule in a year, were it of every one."""
+    return [start] if year == start.year else _candidates(rule, start, start.replace(year=year, month=1, day=1))
 
 
 def _candidates(rule: Rule, start: datetime, period: datetime) -> Sequence[datetime]:
@@ -225,11 +229,12 @@ def _is_nth(rule: Rule, day: datetime, number: int, length: int) -> bool:
 
 
 def _in_year(rule: Rule, start: datetime, year: datetime) -> list[datetime]:
-    if rule.by_day and not rule.by_month and not rule.by_month_day:
+    if rule.by_day and not rule.by_month:
         length = 366 if calendar.isleap(year.year) else 365
         first = year.replace(month=1, day=1)
         days = [first + timedelta(days=number) for number in range(length)]
-        return [day for number, day in enumerate(days, 1) if _is_nth(rule, day, number, length)]
+        days = [day for number, day in enumerate(days, 1) if _is_nth(rule, day, number, length)]
+        return [day for day in days if _is_allowed(rule, day)] if rule.by_month_day else days
     months = rule.by_month or (range(1, 13) if rule.by_month_day else (start.month,))
     valid = [month for month in sorted(set(months)) if 1 <= month <= 12]
     return [day for month in valid for day in _in_month(rule, start, year.replace(month=month, day=1))]

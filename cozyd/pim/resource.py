@@ -8,7 +8,7 @@ from typing import Any
 from cozyd.documents.store import Doc, Map, Stored
 from cozyd.pim import groupcards, groups, ical, photo, related, vcard
 from cozyd.pim.content import Component
-from cozyd.pim.fields import digest, look, text_of
+from cozyd.pim.fields import digest, digest_of, look, text_of
 from cozyd.pim.record import EPOCH, GROUPS, KIND_OF, raw_of, record_of
 
 
@@ -48,7 +48,7 @@ def _group_text(stored: Stored) -> bytes:
 
 def _changed(kind: str, doc: Doc, base: Mapping[str, str]) -> set[str]:
     read = vcard.value_of if kind == "VCARD" else look
-    return {path for path, known in base.items() if digest(read(doc, path)) != known}
+    return {path for path, known in base.items() if digest_of(path, read(doc, path)) != known}
 
 
 def _created(kind: str, doc: Doc, id: str, picture: str | None) -> bytes:

@@ -178,9 +178,8 @@ def add(when: When, length: tuple[int, timedelta]) -> When:
             return When(wall + rest, when.all_day, when.utc, when.zone_name, when.zone)
         if when.zone is None:
             return When(wall + rest, when.all_day, when.utc, when.zone_name, when.zone)
-        moment = to_utc(wall, when.zone) + rest
-        offset = moment.astimezone(when.zone).replace(tzinfo=None) if not hasattr(when.zone, "_observances") else wall + rest
-        return When(offset, when.all_day, when.utc, when.zone_name, when.zone)
+        wall = (to_utc(wall, when.zone) + rest).astimezone(when.zone).replace(tzinfo=None)
+        return When(wall, when.all_day, when.utc, when.zone_name, when.zone)
     except OverflowError:
         return when
 

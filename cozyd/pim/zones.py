@@ -3,7 +3,6 @@
 Nothing here is kept from one object to the next, so no object's zone can change another's (docs/pim.md).
 """
 
-import calendar
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cozyd.pim.content import Component
+from cozyd.pim.recurrence import Rule, TooComplex, in_year
+from cozyd.pim.recurrence import parse as recurrence_rule
 from cozyd.pim.windows import WINDOWS
 
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})(\d{2})?$")
-_BYDAY = re.compile(r"([+-]?\d)?(MO|TU|WE|TH|FR|SA|SU)$")
-_DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+MOST_DATES = 500
+"""Rules and listed dates of one zone."""
 
 
 def named(name: str) -> ZoneInfo | None:
@@ -34,33 +35,28 @@ def named(name: str) -> ZoneInfo | None:
 
 @dataclass(frozen=True, slots=True)
 class _Observance:
-    """One STANDARD or DAYLIGHT part of a VTIMEZONE."""
+    """One STANDARD or DAYLIGHT part of a VTIMEZONE.
+
+    :param start: its first onset, wall time of the offset before.
+    :param rule: of the other ones; its UNTIL is wall time of the offset before, too.
+    """
 
     start: datetime
+    before: timedelta
     offset: timedelta
-    month: int
-    nth: int
-    weekday: int
-    until: datetime | None
+    rule: Rule | None = None
 
-    def onset(self, year: int) -> datetime | None:
-        """When it begins in a year, wall time."""
-        if not self.month or year < self.start.year:
-            return self.start if year == self.start.year else None
+    def onsets(self, year: int) -> Sequence[datetime]:
+        """When it begins in a year, wall time of the offset before."""
+        if year < self.start.year:
+            return ()
+        if self.rule is None:
+            return (self.start,)
         try:
-            return self._yearly_onset(year)
-        except OverflowError:  # a day that the last year of all has not
-            return None
-
-    def _yearly_onset(self, year: int) -> datetime | None:
-        if self.nth > 0:
-            first = datetime(year, self.month, 1)
-            day = first + timedelta(days=(self.weekday - first.weekday()) % 7 + 7 * (self.nth - 1))
-        else:
-            last = datetime(year, self.month, calendar.monthrange(year, self.month)[1])
-            day = last - timedelta(days=(last.weekday() - self.weekday) % 7 + 7 * (-self.nth - 1))
-        found = day.replace(hour=self.start.hour, minute=self.start.minute, second=self.start.second)
-        return None if self.until is not None and found > self.until else found
+            found = in_year(self.rule, self.start, year)
+        except (OverflowError, ValueError):  # a day that the last year of all has not
+            return ()
+        return [one for one in found if one >= self.start and (self.rule.until is None or one <= self.rule.until)]
 
 
 class OwnZone(tzinfo):
@@ -69,19 +65,42 @@ class OwnZone(tzinfo):
     def __init__(self, name: str, observances: Sequence[_Observance]) -> None:
         self.key = name
         self._observances = observances
+        self._known: dict[int, Sequence[tuple[datetime, timedelta, timedelta]]] = {}
+
+    def _changes(self, year: int) -> Sequence[tuple[datetime, timedelta, timedelta]]:
+        """The latest changes of offset that count in a year: onset, offset before and offset after, in order."""
+        if year not in self._known:
+            found = [(at, one.before, one.offset) for one in self._observances for at in one.onsets(year)]
+            found += [(max(at), one.before, one.offset) for one in self._observances if (at := self._last(one, year - 1))]
+            self._known[year] = sorted(found, key=lambda change: change[0] - change[1])
+        return self._known[year]
+
+    @staticmethod
+    def _last(one: _Observance, year: int) -> Sequence[datetime]:
+        """The onsets of the last year up to one that had any."""
+        until = one.rule.until if one.rule is not None else None
+        latest = min(year, until.year) if until is not None else year
+        return one.onsets(latest) or one.onsets(latest - 1) or ((one.start,) if one.start.year <= year else ())
 
     def utcoffset(self, moment: datetime | None) -> timedelta:
-        """The offset at a wall time."""
+        """The offset at a wall time: where clocks skip it the one before, where they show it twice the first one, as RFC 5545 has it."""
         if moment is None:
             return self._observances[0].offset
-        wall = moment.replace(tzinfo=None)
-        found: tuple[datetime, timedelta] | None = None
-        for one in self._observances:
-            for year in (wall.year, wall.year - 1):
-                onset = one.onset(year) or (one.start if not one.month else None)
-                if onset is not None and onset <= wall and (found is None or onset > found[0]):
-                    found = (onset, one.offset)
-        return found[1] if found is not None else self._observances[0].offset
+        wall, found = moment.replace(tzinfo=None, fold=0), self._observances[0].before
+        for onset, before, after in self._changes(wall.year):
+            edges = (onset, onset + (after - before))
+            if wall >= (min(edges) if moment.fold else max(edges)):
+                found = after
+        return found
+
+    def fromutc(self, moment: datetime) -> datetime:
+        """Its wall time."""
+        utc, found = moment.replace(tzinfo=None, fold=0), self._observances[0].before
+        for onset, before, after in self._changes(utc.year):
+            if utc >= onset - before:
+                found = after
+        wall = moment + found
+        return wall if self.utcoffset(wall) == found else wall.replace(fold=1)
 
     def dst(self, moment: datetime | None) -> timedelta:  # noqa: ARG002
         """Not told apart."""
@@ -109,39 +128,57 @@ class Zones:
         definition = self._own.get(name)
         if definition is None:
             return None
-        found = [one for part in definition.components("STANDARD", "DAYLIGHT")[:64] if (one := _observance(part)) is not None]
-        return OwnZone(name, sorted(found, key=lambda one: one.start)) if found else None
+        found = [one for part in definition.components("STANDARD", "DAYLIGHT")[:64] for one in _observances(part)]
+        return OwnZone(name, sorted(found[:MOST_DATES], key=lambda one: one.start)) if found else None
 
 
-def _observance(part: Component) -> _Observance | None:
-    offset = _OFFSET.match(part.value("TZOFFSETTO").strip())
+def _observances(part: Component) -> Sequence[_Observance]:
+    """What one part says; each date it lists is one without a rule."""
+    offset = _offset(part.value("TZOFFSETTO"))
+    start = _wall(part.value("DTSTART"))
+    if offset is None or start is None:
+        return ()
+    before = _offset(part.value("TZOFFSETFROM"))
+    before = offset if before is None else before
+    listed = [_wall(text) for line in part.all("RDATE") for text in line.value.split(",")]
+    found = [_Observance(start, before, offset, _yearly(part.value("RRULE"), before))]
+    return found + [_Observance(one, before, offset) for one in listed if one is not None]
+
+
+def _wall(text: str) -> datetime | None:
     try:
-        start = datetime.strptime(part.value("DTSTART").strip()[:15], "%Y%m%dT%H%M%S")
+        return datetime.strptime(text.strip()[:15], "%Y%m%dT%H%M%S")
     except ValueError:
         return None
-    if offset is None:
-        return None
-    sign = -1 if offset.group(1) == "-" else 1
-    length = timedelta(hours=int(offset.group(2)), minutes=int(offset.group(3)), seconds=int(offset.group(4) or 0))
-    if length >= timedelta(hours=24):
-        return None
-    month, nth, weekday, until = _yearly(part.value("RRULE"))
-    return _Observance(start, sign * length, month, nth, weekday, until)
 
 
-def _yearly(rule: str) -> tuple[int, int, int, datetime | None]:
-    """Month, nth, weekday and end of a yearly rule; month 0 when it is none of this kind."""
-    parts = dict(part.partition("=")[::2] for part in rule.upper().split(";") if part)
-    day = _BYDAY.match(parts.get("BYDAY", ""))
-    month = parts.get("BYMONTH", "")
-    if parts.get("FREQ") != "YEARLY" or day is None or re.fullmatch(r"0?[1-9]|1[0-2]", month) is None:
-        return 0, 0, 0, None
-    until = None
+def _offset(text: str) -> timedelta | None:
+    found = _OFFSET.match(text.strip())
+    if found is None:
+        return None
+    length = timedelta(hours=int(found.group(2)), minutes=int(found.group(3)), seconds=int(found.group(4) or 0))
+    return None if length >= timedelta(hours=24) else length * (-1 if found.group(1) == "-" else 1)
+
+
+def _yearly(text: str, before: timedelta) -> Rule | None:
+    """The rule of a part; None when it is none of each year."""
+    parts = dict(piece.partition("=")[::2] for piece in text.upper().split(";") if piece)
+    given = parts.get("UNTIL", "")
+    until = _wall(given if "T" in given else given[:8] + "T235959") if given else None
+    if until is not None and given.endswith("Z"):
+        until = _moved(until, before)
     try:
-        until = datetime.strptime(parts.get("UNTIL", "")[:8], "%Y%m%d") + timedelta(days=1)
-    except ValueError:
-        until = None
-    return int(month), int(day.group(1) or 1), _DAYS.index(day.group(2)), until
+        rule = recurrence_rule(text, until)
+    except TooComplex:
+        return None
+    return rule if rule.frequency == "YEARLY" and rule.interval == 1 and rule.count is None else None
+
+
+def _moved(wall: datetime, delta: timedelta) -> datetime:
+    try:
+        return wall + delta
+    except OverflowError:
+        return wall
 
 
 def to_utc(wall: datetime, zone: tzinfo | None) -> datetime:

@@ -163,7 +163,7 @@ def test_a_rule_that_never_matches_costs_nothing(rule: str):
     began = time.process_time()
     doc = doc_of(calendar("DTSTART:20260301T090000Z", f"RRULE:{rule}"))
     low = datetime(2030, 1, 1, tzinfo=UTC)
-    occurrence.happens_between(doc, "VEVENT", low, datetime(2031, 1, 1, tzinfo=UTC))
+    occurrence.happens_between(doc, low, datetime(2031, 1, 1, tzinfo=UTC))
     assert time.process_time() - began < 1
 
 
