@@ -20,7 +20,7 @@ from cozyd.documents.store import Change, Map, Ref, Stored, Write
 from cozyd.errors import BadRequest, Conflict, CozyError, Forbidden, JobFailed, Locked, NotFound, Unavailable
 from cozyd.files.tree import write_time
 from cozyd.jobs.broker import Broker
-from cozyd.jobs.job import BY_STATE, JOBS, NOT_BEFORE, OPEN, TRIES, Job, NewJob
+from cozyd.jobs.job import BY_STATE, JOBS, NOT_BEFORE, OPEN, OPEN_KEY, TRIES, Job, NewJob
 from cozyd.jobs.reactions import Reactions
 from cozyd.jobs.shift import Shift, Start
 from cozyd.jobs.together import Together
@@ -148,17 +148,15 @@ class Jobs:
 
     def queue(self, worker: str) -> Sequence[Job]:
         """The open jobs of a worker, longest queued first; at most 200."""
-        rows = [row for state in OPEN for row in self._docs.rows(BY_STATE, (state, worker), limit=LONGEST_QUEUE)]
-        rows.sort(key=lambda row: str(row.key[2]))
-        return self._load([row.ref.id for row in rows[:LONGEST_QUEUE]])
+        return self._load([row.ref.id for row in self._docs.rows(BY_STATE, (OPEN_KEY, worker), limit=LONGEST_QUEUE)])
 
     def open(self) -> Sequence[Job]:
         """Every job that is queued or running, longest queued first of each worker."""
-        return self._load([row.ref.id for state in OPEN for row in self._docs.rows(BY_STATE, (state,))])
+        return self._load([row.ref.id for row in self._docs.rows(BY_STATE, (OPEN_KEY,))])
 
     def last(self, states: Sequence[str], worker: str | None, most: int) -> Sequence[Job]:
         """The jobs that were pushed last, of some states; of one worker when it is named."""
-        keys = {*states, "queued"} if "running" in states else states
+        keys = {OPEN_KEY if state in OPEN else state for state in states}
         prefixes = [(state,) if worker is None else (state, worker) for state in keys]
         rows = [row for prefix in prefixes for row in self._docs.rows(BY_STATE, prefix)]
         rows.sort(key=lambda row: str(row.key[2]), reverse=True)

@@ -17,6 +17,8 @@ BY_STATE, BY_TRIGGER = "jobs-by-state", "jobs-by-trigger"
 State = Literal["queued", "running", "done", "errored"]
 STATES = get_args(State)
 OPEN: tuple[State, ...] = ("queued", "running")
+OPEN_KEY = "queued"
+"""Where every open job stands by its state: one that begins stays where it is, as who asks for open jobs asks for all of them."""
 NEVER = "0001-01-01T00:00:00Z"
 """What a job has in place of a time that was not reached."""
 OUT_OF_TIME = "context deadline exceeded"
@@ -125,7 +127,7 @@ class NewJob:
 def _by_state(stored: Stored) -> Iterable[tuple[Key, Any]]:
     doc = stored.doc
     state = doc.get("state")
-    return ((("queued" if state == "running" else state, doc.get("worker"), doc.get("queued_at")), None),) if state else ()
+    return (((OPEN_KEY if state in OPEN else state, doc.get("worker"), doc.get("queued_at")), None),) if state else ()
 
 
 def _by_trigger(stored: Stored) -> Iterable[tuple[Key, Any]]:
@@ -134,7 +136,6 @@ def _by_trigger(stored: Stored) -> Iterable[tuple[Key, Any]]:
 
 
 PROJECTIONS = (
-    # A job that begins stays where it is, as who asks for open jobs asks for all of them; `running` is in files of former versions.
     Projection(
         BY_STATE,
         of={JOBS: _by_state},

@@ -9,7 +9,7 @@ from cozyd.documents import Documents
 from cozyd.documents.store import Change, Ref, Write
 from cozyd.errors import BadRequest, NotFound
 from cozyd.files.tree import read_time, write_time
-from cozyd.jobs.job import BY_STATE, JOBS, OPEN, Job
+from cozyd.jobs.job import BY_STATE, JOBS, OPEN, OPEN_KEY, Job
 
 KEPT = 50
 """How many jobs of each worker and state always stay."""
@@ -38,15 +38,14 @@ class Upkeep:
     def clean(self) -> int:
         """Call those jobs done that are open for more than an hour and run nowhere; how many."""
         count = 0
-        for state in OPEN:
-            for row in self._docs.rows(BY_STATE, (state,)):
-                try:
-                    job = self._get(row.ref.id)
-                except NotFound:
-                    continue
-                began = read_time(str(job.doc.get("queued_at" if job.state == "queued" else "started_at")))
-                if job.state in OPEN and self._now() - began > FORGOTTEN_AFTER:
-                    count += self._abandon(job)
+        for row in self._docs.rows(BY_STATE, (OPEN_KEY,)):
+            try:
+                job = self._get(row.ref.id)
+            except NotFound:
+                continue
+            began = read_time(str(job.doc.get("queued_at" if job.state == "queued" else "started_at")))
+            if job.state in OPEN and self._now() - began > FORGOTTEN_AFTER:
+                count += self._abandon(job)
         return count
 
     def purge(self, period: str = "", workers: Collection[str] = ()) -> int:
