@@ -58,7 +58,7 @@ def environment(instance: Instance, job: Job, token: str, folder: Path, manifest
         found["COZY_TRIGGER_ID"] = job.trigger_id
     if job.payload is not None:
         found["COZY_PAYLOAD"] = job.payload.decode("utf-8", "replace")
-        if len(job.payload) > LARGEST_PAYLOAD:
+        if len(job.payload) > LARGEST_PAYLOAD or b"\0" in job.payload:  # which no environment can hold
             (folder / "cozy_payload.json").write_bytes(job.payload)
             found["COZY_PAYLOAD"] = "@cozy_payload.json"
     return found

@@ -9,7 +9,7 @@ from email.parser import BytesParser
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, cast
 
-from workers.texts import decoded, from_html
+from workers.plain import decoded, from_html
 
 LONGEST_TEXT, LONGEST_HTML, LONGEST_HEADER = 200_000, 1_000_000, 2_000
 MOST_PEOPLE, MOST_ATTACHMENTS, MOST_PARTS = 200, 100, 2_000
@@ -31,6 +31,17 @@ def read(files: Sequence[BinaryIO], *, only_head: bool) -> dict[str, Any]:
         found |= _bodies(message)
         found["parts"] = list(_attachments(message, files[1]))
     return {name: value for name, value in found.items() if value}
+
+
+def words(source: BinaryIO) -> Iterator[str]:
+    """What is searched of a mail: its head, its text, and the names of its attachments."""
+    message = BytesParser(policy=_POLICY).parse(source)
+    for name in ("Subject", "From", "To", "Cc"):
+        yield f"{_header(message, name)}\n"
+    yield _bodies(message)["text"]
+    for part in _leaves(message):
+        if _is_attachment(part):
+            yield f"\n{_filename(part)}"
 
 
 def _header(message: EmailMessage, name: str) -> str:

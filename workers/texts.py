@@ -4,15 +4,12 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from email import policy
-from email.parser import BytesParser
-from html.parser import HTMLParser
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from cozyd.errors import Invalid
+from workers import messages
+from workers.plain import LONGEST, decoded, from_html
 
-LONGEST = 100_000
-"""Characters; what comes behind is not searched."""
 MOST_BYTES = 64 << 20
 """Of one entry of an office document, unpacked."""
 MOST_PAGES = 500
@@ -59,47 +56,6 @@ def _until(count: int, pieces: Iterator[str]) -> Iterator[str]:
 
 def _plain(source: BinaryIO) -> Iterator[str]:
     yield decoded(source.read(LONGEST * 4))
-
-
-def decoded(raw: bytes) -> str:
-    """Text of an encoding that nobody names: by its mark, else UTF-8, else what Windows writes."""
-    for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if raw.startswith(mark):
-            return raw.decode(name, "replace")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        if error.start > len(raw) - 4:  # a letter that the end cuts
-            return raw[: error.start].decode()
-        return raw.decode("cp1252", "replace")
-
-
-class _Words(HTMLParser):
-    """The words between tags, but for scripts and styles."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: list[str] = []
-        self._silent = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self._silent += tag in ("script", "style", "template")
-        self.found.append(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._silent = max(0, self._silent - (tag in ("script", "style", "template")))
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self.found.append(data)
-
-
-def from_html(page: str) -> str:
-    """The words of a page."""
-    parser = _Words()
-    parser.feed(page[: LONGEST * 10])
-    parser.close()
-    return "".join(parser.found)
 
 
 def _html(source: BinaryIO) -> Iterator[str]:
@@ -156,24 +112,12 @@ def _xml(source: BinaryIO) -> Iterator[str]:
         raise Invalid("The document is not well formed") from cause
 
 
-def _mail(source: BinaryIO) -> Iterator[str]:
-    message: Any = BytesParser(policy=policy.default).parse(source)
-    for name in ("Subject", "From", "To", "Cc"):
-        yield f"{message.get(name, '')}\n"
-    body = message.get_body(("plain", "html"))
-    if body is not None:
-        words = body.get_content()
-        yield from_html(words) if body.get_content_type() == "text/html" else words
-    for part in message.iter_attachments():
-        yield f"\n{part.get_filename() or ''}"
-
-
 _READERS: Mapping[str, Callable[[BinaryIO], Iterator[str]]] = {
     "text/html": _html,
     "application/xhtml+xml": _html,
     "application/json": _plain,
     "application/pdf": _pdf,
-    "message/rfc822": _mail,
+    "message/rfc822": messages.words,
     **dict.fromkeys(
         (f"{_OFFICE}.{one}" for one in ("wordprocessingml.document", "spreadsheetml.sheet", "presentationml.presentation")), _office
     ),

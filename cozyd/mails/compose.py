@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 from itertools import product
 from typing import Any
@@ -23,8 +23,12 @@ RECIPIENTS = 100
 SIZE = 25 << 20
 """Bytes of all attachments of one mail, before they are encoded."""
 LONGEST_ADDRESS, LONGEST_LOCAL = 254, 64
+LONGEST_SUBJECT, LONGEST_NAME, LONGEST_NAMES = 2_000, 200, 3_000
+"""Characters of a subject, a name, and all names together: `email` takes a time that grows with the square of a header's length."""
 _PARTS = {"text/plain": "plain", "text/html": "html"}
 _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]+)>")
+_ENCODED = "=?"
+"""What an encoded word (RFC 2047) begins with: `email` would decode it, and make lines of the line ends in it."""
 _DOMAIN = re.compile(r"[^\W_]([\w-]*[^\W_])?(\.[^\W_]([\w-]*[^\W_])?)*")
 _LOCAL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+")
 Attachment = Mapping[str, Any]
@@ -55,7 +59,7 @@ def address_of(given: Any) -> Address:
     """
     given = {"email": given} if isinstance(given, str) else given
     name, email = (given.get("name") or "", given.get("email")) if isinstance(given, Mapping) else ("", None)
-    if not isinstance(email, str) or not isinstance(name, str):
+    if not isinstance(email, str) or not isinstance(name, str) or max(len(email), len(name)) > LONGEST_NAME + LONGEST_ADDRESS:
         raise Invalid("A recipient has a name and an email", source="to")
     named = _NAMED.fullmatch(email.strip())
     if named:
@@ -64,12 +68,12 @@ def address_of(given: Any) -> Address:
     domain = _ascii(domain)
     if not _is_local(local) or not _DOMAIN.fullmatch(domain) or len(local) + len(domain) >= LONGEST_ADDRESS or not _one_line(name):
         raise Invalid(f"{email!r} is no address of mail", source="to")
-    return Address(name, local, domain)
+    return Address(name[:LONGEST_NAME].replace(_ENCODED, "= ?"), local, domain)
 
 
 def _is_local(local: str) -> bool:
     dots = local.startswith(".") or local.endswith(".") or ".." in local
-    return bool(_LOCAL.fullmatch(local)) and not dots and len(local.encode()) <= LONGEST_LOCAL
+    return bool(_LOCAL.fullmatch(local)) and not dots and _ENCODED not in local and len(local.encode()) <= LONGEST_LOCAL
 
 
 def _ascii(domain: str) -> str:
@@ -101,11 +105,13 @@ def compose(
         raise Invalid("The mail has no recipient", source="to")
     if len(header.to) > RECIPIENTS:
         raise Invalid(f"The mail has more than {RECIPIENTS} recipients", source="to")
-    subject = written.subject if written else message.get("subject")
+    if sum(len(one.display_name) for one in header.to) > LONGEST_NAMES:
+        raise Invalid("The names of the recipients are too long together", source="to")
+    subject = _tame(written.subject) if written else message.get("subject")
     if not isinstance(subject, str) or not subject.strip():
         raise Invalid("The mail has no subject", source="subject")
-    if not _one_line(subject):
-        raise Invalid("A subject is one line", source="subject")
+    if not _one_line(subject) or len(subject) > LONGEST_SUBJECT:
+        raise Invalid(f"A subject is one line of at most {LONGEST_SUBJECT} characters", source="subject")
     made = EmailMessage(policy=SMTP)
     made["From"] = header.sender
     made["To"] = list(header.to)
@@ -123,14 +129,20 @@ def compose(
     return Mailing(header.sender.addr_spec, tuple(one.addr_spec for one in header.to), made)
 
 
+def _tame(subject: str) -> str:
+    """A subject of ours that leaves whatever values were put in: who names a client so must not keep the mail about it away."""
+    plain = "".join(char if _one_line(char) else " " for char in subject)
+    return plain.replace(_ENCODED, "= ?")[:LONGEST_SUBJECT]
+
+
 def _check_lines(made: EmailMessage) -> None:
-    """Whether each header ends where it should: `email` reads encoded words (RFC 2047) in what it is given, and line ends in them.
+    """Whether subject and file names end where they should: `email` decodes encoded words (RFC 2047) in them, and line ends in these.
 
     :raises Invalid: one would go on as another header.
     """
-    for part, policy in product(made.walk(), (SMTP, SMTPUTF8)):  # which of them it leaves by, its addresses decide
-        for name, value in part.items():
-            first, *further = policy.fold(name, value).removesuffix("\r\n").splitlines()
+    for part, name in product(made.walk(), ("Subject", "Content-Disposition")):
+        if name in part:
+            first, *further = SMTP.fold(name, part[name]).removesuffix("\r\n").splitlines()
             if not first.startswith(f"{name}:") or not all(line[:1] in (" ", "\t") and line.strip() for line in further):
                 raise Invalid(f"The header {name} would not be one line", source=name.lower())
 
@@ -176,7 +188,7 @@ def _attach(made: EmailMessage, given: Any, read: Callable[[str], bytes]) -> Non
 
 def _attachment(one: Any, read: Callable[[str], bytes]) -> tuple[str, bytes]:
     name = one.get("filename") if isinstance(one, Mapping) else None
-    if not isinstance(name, str) or not name or not _one_line(name):
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_SUBJECT or not _one_line(name):
         raise Invalid("An attachment has a filename", source="attachments")
     if isinstance(one.get("file_id"), str):
         return name, read(one["file_id"])

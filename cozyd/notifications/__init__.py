@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cozyd import jsons
@@ -29,6 +29,7 @@ MUTED = Ref("io.cozy.settings", "io.cozy.settings.notifications")
 """What the owner does not want to be sent: `{"muted": ["cozy/app/bank/", ...]}`, beginnings of sources."""
 BY_SOURCE = "notifications-by-source"
 SETTINGS = "settings"
+LONGEST_SUBJECT = 1000
 FULL = 0.9
 """The part of the quota beyond which the owner is warned."""
 _KEPT = ("category_id", "message", "priority", "sound", "state", "data", "content", "content_html")
@@ -103,7 +104,7 @@ class Notifications:
         """
         self.check(wanted)
         category = self._category(sender, wanted)
-        mail = {"mode": "noreply", "subject": wanted["title"], "parts": _parts(wanted)}
+        mail = {"mode": "noreply", "subject": _subject(wanted), "parts": _parts(wanted)}
         return self._send(sender, category, wanted, mail if mail["parts"] else {})
 
     def check(self, wanted: Mapping[str, Any]) -> None:
@@ -146,7 +147,7 @@ class Notifications:
         apart = category.get("min_interval")
         if last is None or not isinstance(apart, int | float):
             return True
-        return self._now() - read_time(str(last.doc.get("last_sent"))) >= timedelta(seconds=apart / 1e9)
+        return (self._now() - read_time(str(last.doc.get("last_sent")))).total_seconds() >= apart / 1e9
 
     def _is_muted(self, source: str) -> bool:
         try:
@@ -223,10 +224,10 @@ class Notifications:
         if self.devices.push(payload, topic, prefix, is_urgent=message.get("priority") == "high"):
             return
         mail = message.get("mail_fallback")
-        if not mail:
+        if not isinstance(mail, dict) or not mail:
             raise JobFailed("No device could be reached", again=False)
         if "template_name" in mail:
-            self._mail(mail["template_name"], mail["template_values"])
+            self._mail(mail["template_name"], mail.get("template_values") or {})
         else:
             self._jobs.push("sendmail", mail)
 
@@ -244,7 +245,7 @@ class Notifications:
         """
         self.check(wanted)
         sender = Sender(originator, slug, {str(wanted.get("category", "")): category})
-        own = {"mode": "noreply", "subject": wanted["title"], "parts": _parts(wanted)} if mail is None else mail
+        own = {"mode": "noreply", "subject": _subject(wanted), "parts": _parts(wanted)} if mail is None else mail
         return self._send(sender, category, {"category": "", **wanted}, own if own.get("parts", True) else {})
 
     def look_at_quota(self) -> None:
@@ -332,6 +333,11 @@ def _parts(wanted: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
     """The mail's parts: plain text first, as the last one is what readers prefer."""
     kinds = {"text/plain": wanted.get("content"), "text/html": wanted.get("content_html")}
     return [{"type": kind, "body": str(body)} for kind, body in kinds.items() if body]
+
+
+def _subject(wanted: Mapping[str, Any]) -> str:
+    """Its title as a mail has it: one line, at most a thousand letters of it, none of them an encoded word (RFC 2047)."""
+    return " ".join(str(wanted["title"]).split())[:LONGEST_SUBJECT].replace("=?", "= ?")
 
 
 def _equal(left: Any, right: Any) -> bool:

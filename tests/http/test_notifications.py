@@ -29,6 +29,7 @@ CATEGORIES = {
     "plain": {"description": "anything"},
     "balance": {"stateful": True, "collapsible": True},
     "rare": {"min_interval": DAY},
+    "once": {"min_interval": 1e300},
 }
 
 
@@ -185,6 +186,20 @@ def test_not_again_before_its_interval_is_over(house: House):
     assert len(house.kept()) == 5
 
 
+def test_an_interval_beyond_all_time_is_one(house: House):
+    assert [house.send(category="once").status_code for _ in range(2)] == [201, 201]
+    assert (len(house.kept()), len(house.jobs())) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("title", "subject"), [("Two\r\nlines", "Two lines"), ("=?utf-8?q?a=0ab?=", "= ?utf-8?q?a=0ab?="), ("x" * 5000, "x" * 1000)]
+)
+def test_any_title_makes_a_subject_that_leaves(house: House, title: str, subject: str):
+    assert house.send(title=title).status_code == 201
+    assert house.kept()[0]["title"] == title
+    assert house.jobs()[0].message["subject"] == subject
+
+
 def test_what_she_does_not_want_is_kept_and_not_sent(house: House):
     house.alice.docs.put(MUTED.doctype, {"_id": MUTED.id, "muted": ["cozy/app/bank/plain/"]})
     assert house.send().status_code == 201
@@ -299,6 +314,19 @@ def test_more_than_devices_may_be_told_of_in_an_hour_is_mailed(house: House, ser
     for _ in range(31):
         assert house.send(preferred_channels=["mobile"]).status_code == 201
     assert (len(house.jobs("push")), len(house.jobs())) == (30, 1)
+
+
+@pytest.mark.parametrize(
+    ("mail", "error"),
+    [
+        ("text", "No device could be reached"),
+        ([1], "No device could be reached"),
+        ({"template_name": "two_factor"}, "The mail two_factor needs the value code"),
+    ],
+)
+def test_a_push_whose_mail_is_none_is_one_failed_job(house: House, mail: Any, error: str):
+    job = house.run(house.alice.jobs.push("push", {"title": "x", "mail_fallback": mail}))
+    assert (job.state, job.doc["error"], house.jobs()) == ("errored", error, [])
 
 
 def test_a_push_that_reaches_nobody_and_has_nothing_to_write_is_a_failed_job(house: House, service: PushService):

@@ -94,7 +94,7 @@ def test_a_webhook_s_body_comes_along_and_a_long_one_in_a_file(alice: Client, tm
     trigger = {"type": "@webhook", "worker": "konnector", "message": {"konnector": "hooked"}}
     made = alice.api("POST", "/jobs/triggers", {"data": {"attributes": trigger}}).json["data"]
     long = json.dumps({"x": "y" * 120_000}).encode()
-    for body, payload in ((b'{"a": 1}', '{"a": 1}'), (long, len(long))):
+    for body, payload in ((b'{"a": 1}', '{"a": 1}'), (long, len(long)), (b"a\0b", 3)):
         assert alice.ask("POST", f"/jobs/webhooks/{made['id']}", body).status == 204
         eventually((tmp_path / "out.json").exists, within=60)
         eventually(lambda: bool((tmp_path / "out.json").read_text()))
