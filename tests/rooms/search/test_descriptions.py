@@ -32,7 +32,7 @@ def test_the_overview_has_every_doctype():
 NAMED = re.compile(r'"((?:io\.cozy|com\.bitwarden)\.[a-z_]+(?:\.[a-z_]+)*)"')
 _NOT_STORED = """
 apps.logs apps.open auth.confirmations certified.carbon_copy certified.electronic_safe doctypes files.archives files.metadata
-files.shortcuts files.sizes files.thumbnails flagship.mobile jobs.events notes.events proxy remote.secrets settings.bitwarden
+files.shortcuts files.sizes files.thumbnails flagship.mobile jobs.events jobs.logs notes.events proxy remote.secrets settings.bitwarden
 settings.flags settings.instance settings.notifications settings.passphrase sharings.initial_sync support triggers.state websocket
 """
 NOT_STORED = {f"io.cozy.{name}" for name in _NOT_STORED.split()} | {"com.bitwarden.profiles"}
