@@ -1,6 +1,7 @@
 """What the views of files share: rights on nodes, who is changing something, conditions, pages."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from flask import Response, request
@@ -10,7 +11,8 @@ from blueprints._request import allow, instance, number, principal
 from cozyd.errors import Forbidden, Infected, NotFound, PreconditionFailed
 from cozyd.files import Author, Dir, File, Files, Node
 from cozyd.files.lookup import NOT_FOUND
-from cozyd.permissions import FILES, Action
+from cozyd.files.tree import climb
+from cozyd.permissions import FILES, ROOT_DIR, Action
 
 NO_PARENT = "Parent directory with given DirID does not exist"
 _ACCOUNT = (("SourceAccount", "sourceAccount"), ("SourceAccountIdentifier", "sourceAccountIdentifier"))
@@ -38,6 +40,42 @@ def allowed_file(action: Action, id: str) -> File:
     :raises Forbidden: she may not.
     """
     return as_file(allowed(action, files().get(id)))
+
+
+def allowed_at(action: Action, path: str) -> Node:
+    """A node at a path that the principal may act on; who may not look where it would be is not told whether it is there.
+
+    :raises NotFound: there is none.
+    :raises Forbidden: she may not.
+    """
+    try:
+        node = files().at(path)
+    except NotFound:
+        allowed(action, deepest(path))
+        raise
+    return allowed(action, node)
+
+
+def deepest(path: str) -> Node:
+    """What is there of the way to a path: the last folder, or a file that stands in it."""
+    for above in climb(path):
+        try:
+            return files().at(above)
+        except NotFound:
+            continue
+    return files().dir(ROOT_DIR)
+
+
+def allow_reading(doctype: str, id: str) -> None:
+    """Ask the right to read a document by its id, of a file or folder with what is above it; one that is not there by its id alone.
+
+    :raises Forbidden: she may not.
+    """
+    if doctype == FILES:
+        with suppress(NotFound):
+            allowed("GET", files().get(id))
+            return
+    allow("GET", doctype, {"_id": id})
 
 
 def allow_new(action: Action, home: Dir, fields: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from flask import Response, request
 
 from blueprints import _download, _files_json, _jsonapi, _patches
-from blueprints._files import allowed, allowed_file, as_file, check_scan, files
+from blueprints._files import allowed, allowed_at, allowed_file, as_file, check_scan, files
 from blueprints._request import Service, asks, body, flag, instance, public
 from cozyd import jsons
 from cozyd.errors import BadRequest, CozyError, Invalid, NotFound, TooLarge
@@ -43,7 +43,7 @@ def download(id: str) -> Response:
 @service.get("/download", access=asks("GET"))
 def download_by_path() -> Response:
     """A file's content, by path; judged as it is by id, which the reference does not."""
-    file = as_file(allowed("GET", files().at(request.args.get("Path", ""))))
+    file = as_file(allowed_at("GET", request.args.get("Path", "")))
     check_scan(file, "download")
     return _sent(_download.of_file(files(), file), _download.NO_FORMS)
 
@@ -92,7 +92,7 @@ def make_link() -> Response:
     """A link to a file or version that needs no token for ten minutes."""
     version = ""
     if request.args.get("Path"):
-        file = as_file(allowed("GET", files().at(request.args["Path"])))
+        file = as_file(allowed_at("GET", request.args["Path"]))
     elif request.args.get("Id"):
         file = allowed_file("GET", request.args["Id"])
     elif request.args.get("VersionId"):
@@ -136,6 +136,8 @@ def make_archive() -> Response:
         return _bare("Can't create an archive with no files")
     if _climbs(wanted["name"]):
         return _bare("The archive filename can't contain a /")
+    for path in wanted["files"] or ():
+        allowed_at("GET", path)
     for node in [*_nodes(wanted), *(file for file, _ in _pages(wanted))]:
         allowed("GET", node)
         check_scan(node, "download")

@@ -9,11 +9,13 @@ from blueprints._files import (
     NO_PARENT,
     allow_new,
     allowed,
+    allowed_at,
     allowed_file,
     as_dir,
     author,
     check_rev,
     check_scan,
+    deepest,
     files,
     home_of,
     page,
@@ -25,7 +27,7 @@ from cozyd.errors import BadRequest, Conflict, CozyError, Forbidden, Invalid, No
 from cozyd.files import Dir
 from cozyd.files.lookup import IN_TRASH
 from cozyd.files.seeds import copy_word
-from cozyd.files.tree import TRASH_DIR, check_name, climb, copy_name, split_path
+from cozyd.files.tree import TRASH_DIR, check_name, copy_name, split_path
 from cozyd.permissions import FILES, ROOT_DIR
 
 service = Service("files", __name__, url_prefix="/files")
@@ -48,7 +50,7 @@ def read(id: str) -> Response:
 @service.get("/metadata", access=asks("GET"))
 def read_by_path() -> Response:
     """As `read`, by path."""
-    return _whole(allowed("GET", files().at(request.args.get("Path", ""))))
+    return _whole(allowed_at("GET", request.args.get("Path", "")))
 
 
 def _whole(node: Any) -> Response:
@@ -99,10 +101,9 @@ def _make_dir(id: str) -> Response:
         names = split_path(path)
         if not names:
             raise NotFound(NO_PARENT)
-        home, name = files().at("/" + "/".join(names[:-1])), names[-1]
+        home, name = _home_at("/" + "/".join(names[:-1])), names[-1]
     else:
-        home, name = files().get(id), request.args.get("Name", "")
-    home = as_dir(home)
+        home, name = as_dir(files().get(id)), request.args.get("Name", "")
     allow_new("POST", home, {"name": check_name(name), "type": "directory", **fields})
     made = files().mkdir(home, name, fields=fields, author=author())
     return _jsonapi.answer(_files_json.short(files(), made.stored), status=201)
@@ -111,13 +112,19 @@ def _make_dir(id: str) -> Response:
 def _allow_path(path: str) -> None:
     """A path that is made needs the right in the deepest folder that is there."""
     split_path(path)
-    for above in climb(path):
-        try:
-            home = files().at(above)
-        except NotFound:
-            continue
-        allow_new("POST", as_dir(home), {"type": "directory"})
-        return
+    allow_new("POST", as_dir(deepest(path)), {"type": "directory"})
+
+
+def _home_at(path: str) -> Dir:
+    """The folder at a path; that there is none is told those who could make it.
+
+    :raises NotFound: there is none, or it is a file.
+    """
+    try:
+        return as_dir(files().at(path))
+    except NotFound:
+        _allow_path(path)
+        raise
 
 
 def _upload(id: str) -> Response:
@@ -188,7 +195,7 @@ def patch(id: str) -> Response:
 def patch_by_path() -> Response:
     """As `patch`, by path."""
     data = _patches.data_of(body())
-    node = allowed("PATCH", files().at(request.args.get("Path", "")))
+    node = allowed_at("PATCH", request.args.get("Path", ""))
     check_rev(node)
     return shown(_patches.apply(node, data))
 

@@ -6,7 +6,7 @@ from flask import Response, request
 
 from blueprints import _jsonapi
 from blueprints._documents import answer
-from blueprints._jobs import attributes, job_resource
+from blueprints._jobs import allow_asked, attributes, job_resource
 from blueprints._request import Service, allow, asks, body_bytes, instance, principal, public
 from cozyd.documents.store import Doc
 from cozyd.errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge
@@ -41,6 +41,7 @@ def push(worker: str) -> Response:
         if forward_logs:
             raise Forbidden
         instance().jobs.may_push(worker)
+        allow_asked(worker, given.get("arguments"))
     job = instance().jobs.push(
         worker,
         given.get("arguments"),

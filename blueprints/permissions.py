@@ -9,6 +9,7 @@ from flask import Response, request
 from blueprints import _jsonapi, _pages
 from blueprints._answers import echo_origin, preflight, private
 from blueprints._documents import answer
+from blueprints._files import allow_reading
 from blueprints._login import refused, sentence_of
 from blueprints._request import Service, allow, body, by_secret, credentials, flag, instance, known, number, principal, public
 from cozyd import jsons
@@ -16,7 +17,7 @@ from cozyd.auth.links import Maker, Wanted
 from cozyd.auth.sets import PERMISSIONS, SHARINGS, is_expired, rules_of
 from cozyd.documents.store import Doc, Key, Stored
 from cozyd.errors import BadRequest, BadToken, Forbidden, NotFound, TooManyRequests
-from cozyd.permissions import FILES, Principal, write_actions, write_set
+from cozyd.permissions import Principal, write_actions, write_set
 
 service = Service("permissions", __name__, url_prefix="/permissions", errors="rights")
 passwords = Service("link_passwords", __name__, errors="oauth")
@@ -51,7 +52,7 @@ def exists() -> Response:
     """What share links allow with the documents that are named; they have to be readable."""
     found = []
     for doctype, id in _asked_documents():
-        _allow_reading(doctype, id)
+        allow_reading(doctype, id)
         verbs = instance().auth.sets.shared_verbs(doctype, id)
         if verbs:
             found.append({"id": id, "type": doctype, "verbs": write_actions(verbs)})
@@ -111,7 +112,7 @@ def list_links(doctype: str) -> Response:
     auth, maker = instance().auth, _maker()
     rows = auth.sets.by_doctype(doctype, after=_after(doctype), limit=skip + limit + 1)[skip:]
     page = rows[:limit]
-    found = [_resource(stored, codes=maker.principal.holds(rules_of(stored)) or _is_of(stored, maker)) for stored in page]
+    found = [_resource(stored, codes=_may_pass_on(stored, maker)) for stored in page]
     links: dict[str, str] = {}
     if len(rows) > limit:
         cursor = jsons.dump([[doctype, "share"], page[-1].ref.id]).decode()
@@ -152,6 +153,11 @@ def _is_of(stored: Stored, maker: Maker) -> bool:
     if maker.principal.kind not in ("app", "konnector", "client", "cli"):
         return False
     return str(stored.doc.get("source_id", "")) == maker.source
+
+
+def _may_pass_on(stored: Stored, maker: Maker) -> bool:
+    """Whether who asks could make such a link: a guest could not, and has his own code until it ends."""
+    return maker.may_create and (maker.principal.holds(rules_of(stored)) or _is_of(stored, maker))
 
 
 def _stored(found: Principal) -> Stored | None:
@@ -233,17 +239,3 @@ def _after(doctype: str) -> tuple[Key, str] | None:
     if not (isinstance(found, list) and len(found) == 2 and found[0] == [doctype, "share"] and isinstance(found[1], str)):
         raise _jsonapi.bad_cursor()
     return (doctype, "share"), found[1]
-
-
-def _allow_reading(doctype: str, id: str) -> None:
-    """:raises Forbidden: who asks may not read it."""
-    if doctype != FILES:
-        allow("GET", doctype, {"_id": id})
-        return
-    files = instance().files
-    try:
-        node = files.get(id)
-    except NotFound:
-        allow("GET", FILES, {"_id": id})
-        return
-    allow("GET", FILES, node.stored, above=files.above(node))

@@ -165,13 +165,11 @@ def _connected(type: str, connection: str) -> str | None:
 
 
 def _shown(stored: Stored, own: Mapping[str, str] | None = None) -> Response:
-    """An account with its tokens.
+    """An account with its tokens, as its konnector needs them; passwords stay as they are kept.
 
     :param own: what the operator has at the provider, for a konnector that asks there itself; never kept in the account.
     """
-    opened = dict(instance().account_secrets.open(stored.doc))
-    if own:
-        opened["oauth"] = opened["oauth"] | own
-    shown = {name: value for name, value in opened.items() if name not in ("_id", "_rev")}
+    oauth = {**instance().account_secrets.open(stored.doc)["oauth"], **(own or {})}
+    shown = {name: value for name, value in stored.doc.items() if name not in ("_id", "_rev")} | {"oauth": oauth}
     links = {"self": f"/data/{ACCOUNTS}/{stored.ref.id}"}
     return _jsonapi.answer(_jsonapi.resource(ACCOUNTS, stored.ref.id, shown, rev=stored.rev, links=links))

@@ -1,14 +1,16 @@
 """References between documents and files, and folders left out on devices (docs/http/files.md)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flask import Response, request
 
 from blueprints import _documents, _files_json, _jsonapi, _patches
-from blueprints._files import allowed, author, files
+from blueprints._files import allowed, author, files, may
 from blueprints._request import Service, allow, asks, body, number, principal
 from cozyd.errors import BadRequest, Forbidden, NotFound
+from cozyd.files import Node
 from cozyd.files.lookup import NOT_FOUND
 from cozyd.files.references import Field
 from cozyd.files.tree import Reference
@@ -123,12 +125,36 @@ def _point(reference: Reference, field: Field, action: Action) -> Response:
     ids = [one["id"] for one in _given("id")]  # whatever type they tell: only folders and files are referenced
     try:
         if action == "PUT":
+            _check_seen(ids)
             files().references.change(ids, field, add=[reference], author=author())
         else:
             files().references.change(ids, field, remove=[reference, *_legacy(reference)], author=author())
     except NotFound:
         raise NotFound(NOT_FOUND, error="Not Found") from None
     return Response(status=204)
+
+
+def _check_seen(ids: Sequence[str]) -> None:
+    """Whoever has a document point at a file sees it: else a rule on what the document points at would open any file.
+
+    The operator's own tools are not asked.
+    :raises NotFound: there is no such file.
+    :raises Forbidden: one may not be read.
+    """
+    if principal().kind != "cli" and not may("PATCH", FILES):
+        for id in ids:
+            allowed("GET", files().get(id))
+
+
+def _seen(nodes: Iterable[Node]) -> Sequence[Node]:
+    """Those that the principal may read: the right to a document is none to the files that it points at."""
+    if may("GET", FILES):
+        return list(nodes)
+    found: list[Node] = []
+    for node in nodes:
+        with suppress(Forbidden):
+            found.append(allowed("GET", node))
+    return found
 
 
 def _legacy(reference: Reference) -> Sequence[Reference]:
@@ -163,7 +189,7 @@ def _list(reference: Reference, field: Field) -> Response:
         )
     )
     links = {"next": f"{_address()}?{page.next(rows)}{f'&sort={sort}' if sort != 'id' else ''}"} if more else {}
-    nodes = files().named(rows) if request.args.get("include") == "files" else None
+    nodes = _seen(files().named(rows)) if request.args.get("include") == "files" else None
     return _jsonapi.answer(
         [_files_json.identifier(row.ref.id) for row in rows],
         included=None if nodes is None else [_files_json.short(files(), node.stored) for node in nodes],

@@ -4,6 +4,7 @@ The documents are those of a cozy that moved in, and of calendars and address bo
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flask import Response, request
@@ -12,8 +13,8 @@ from blueprints import _jsonapi
 from blueprints._request import Service, allow, asks, instance, principal, rule
 from cozyd.auth.sets import SHARINGS
 from cozyd.documents.store import Map, Query, Ref, Stored
-from cozyd.errors import Forbidden, NotFound
-from cozyd.permissions import FILES, check_doctype
+from cozyd.errors import CozyError, Forbidden, NotFound
+from cozyd.permissions import FILES, Rule, check_doctype, parse_rule
 
 service = Service("sharings", __name__, url_prefix="/sharings")
 
@@ -44,7 +45,8 @@ def show(id: str) -> Response:
     except NotFound:
         allow("GET", SHARINGS, {"_id": id})
         raise
-    if not any(principal().may("GET", doctype) for doctype in _doctypes(found)):
+    asking = principal()
+    if asking.kind not in ("app", "client", "cli") or not any(asking.holds([rule]) for rule in _read_rules(found)):
         raise Forbidden
     return _jsonapi.answer(_resource(found))
 
@@ -68,6 +70,18 @@ def _doctypes(sharing: Stored) -> set[str]:
     """What its rules are about."""
     rules = sharing.doc.get("rules")
     return {str(one.get("doctype")) for one in rules if isinstance(one, dict)} if isinstance(rules, list) else set()
+
+
+def _read_rules(sharing: Stored) -> Sequence[Rule]:
+    """What its rules are about, as rules to read all of that."""
+    rules = sharing.doc.get("rules")
+    found = []
+    for one in rules if isinstance(rules, list) else ():
+        if isinstance(one, dict):
+            narrowed = {name: one[name] for name in ("selector", "values") if name in one}
+            with suppress(CozyError):
+                found.append(parse_rule("", {"type": one.get("doctype"), "verbs": ["GET"]} | narrowed))
+    return found
 
 
 def _resource(sharing: Stored) -> _jsonapi.Resource:

@@ -1,9 +1,11 @@
 """`/jobs/triggers`: what makes jobs (docs/http/jobs.md)."""
 
+from typing import Any
+
 from flask import Response, request
 
 from blueprints import _jsonapi
-from blueprints._jobs import attributes, job_resource, trigger_resource
+from blueprints._jobs import allow_asked, allow_watched, attributes, job_resource, trigger_resource
 from blueprints._request import Service, allow, asks, instance, number, principal
 from cozyd.errors import BadRequest, Forbidden
 from cozyd.jobs.trigger import TRIGGERS, Trigger
@@ -52,6 +54,8 @@ def create() -> Response:
     allow("POST", TRIGGERS, draft)
     if asking.kind != "cli":
         instance().jobs.may_push(draft["worker"])
+        allow_asked(draft["worker"], draft["message"])
+        allow_watched(draft["type"], draft["arguments"])
     return _jsonapi.answer(trigger_resource(instance().jobs.triggers.create(new)), status=201)
 
 
@@ -82,13 +86,15 @@ def show_jobs(id: str) -> Response:
 @service.patch("/<id>", access=asks("PATCH"))
 def patch(id: str) -> Response:
     """Change when it fires, or what it asks for."""
-    _allowed(id, "PATCH", konnector=True)
+    trigger = _allowed(id, "PATCH", konnector=True)
     given = attributes()
     arguments, message = given.get("arguments") or None, given.get("message", ...)
     if arguments is None and message is ...:
         raise BadRequest("Only arguments and message can be patched")
     if arguments is not None and not isinstance(arguments, str):
         raise BadRequest("arguments are a text")
+    if message is not ...:
+        _check_message(trigger, message)
     changed = instance().jobs.triggers.patch(id, arguments=arguments, message=message)
     return _jsonapi.answer(trigger_resource(changed, state=instance().jobs.triggers.state(id)))
 
@@ -114,8 +120,19 @@ def _allowed(id: str, action: Action, *, konnector: bool = False) -> Trigger:
     :param konnector: whether a konnector may always, when it is its own.
     """
     trigger = instance().jobs.triggers.get(id)
-    asking = principal()
-    owns = trigger.worker == "konnector" and isinstance(trigger.message, dict) and trigger.message.get("konnector") == asking.id
-    if not (konnector and asking.kind == "konnector" and owns):
+    if not (konnector and _owns(trigger.worker, trigger.message)):
         allow(action, TRIGGERS, trigger.doc)
     return trigger
+
+
+def _owns(worker: str, message: Any) -> bool:
+    """Whether jobs that are asked for this are the konnector's that asks."""
+    asking = principal()
+    return asking.kind == "konnector" and worker == "konnector" and isinstance(message, dict) and message.get("konnector") == asking.id
+
+
+def _check_message(trigger: Trigger, message: Any) -> None:
+    """:raises Forbidden: a konnector would have another one run, or the jobs do with files what the principal may not."""
+    if not _owns(trigger.worker, message):
+        allow("PATCH", TRIGGERS, trigger.doc)
+    allow_asked(trigger.worker, message)

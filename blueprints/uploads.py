@@ -195,7 +195,9 @@ def _check(asking: Principal, of: Instance, home: Dir, name: str, fields: Mappin
     if asking.everything:
         return
     if old is not None:
-        asking.check("PUT", FILES, old.stored, above=of.files.above(old))
+        new = {**old.stored.doc, "class": class_of(str(fields["mime"])), **fields}
+        for doc in (old.stored.doc, new):
+            asking.check("PUT", FILES, doc, above=of.files.above(old))
         return
     doc = {"type": "file", "name": name, "dir_id": home.id, "class": class_of(str(fields["mime"])), **fields}
     asking.check("POST", FILES, doc, above=(home.stored, *of.files.above(home)))

@@ -7,7 +7,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
-from cozyd.errors import Invalid, MethodNotAllowed
+from cozyd.errors import Forbidden, Invalid, MethodNotAllowed
 from cozyd.pim import Collection
 from cozyd.pim.subscriptions import EVERYONE, HOME, NAMESPACE
 from cozyd.webpush import Subscription
@@ -71,6 +71,8 @@ def register(seen: Seen, tree: Element, environ: Environ, start_response: StartR
     subscriptions = seen.visit.instance.subscriptions
     if seen.top or _when_served(seen, "-") is None:
         raise Invalid("Nobody is told of changes here", source="push-not-available")
+    if seen.collection is None and not seen.visit.collections:
+        raise Forbidden("This password reads nothing here", source="need-privileges")
     receiver = _receiver(tree)
     content = _wanted(tree, "content-update")
     properties = seen.collection is not None and _wanted(tree, "property-update") is not None

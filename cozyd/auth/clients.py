@@ -67,8 +67,7 @@ class Client:
     @property
     def linked_app(self) -> str:
         """The slug of the app whose permissions it has, empty for most."""
-        software = str(self.stored.doc.get("software_id", ""))
-        return software.removeprefix(REGISTRY) if software.startswith(REGISTRY) else ""
+        return _linked(str(self.stored.doc.get("software_id", "")))
 
     @property
     def slug(self) -> str:
@@ -177,13 +176,14 @@ class Clients:
     def update(self, client: Client, given: Mapping[str, Any]) -> Client:
         """Replace a client's metadata; optional fields that are left out are erased, the current secret is exchanged for a new one.
 
-        :raises BadRequest: as `_metadata`; another client id, another secret.
+        :raises BadRequest: as `_metadata`; another client id, another secret, a link to an app that the owner was not asked about.
         :raises Conflict: it changed meanwhile.
         """
         old = client.stored.doc
         if given.get("client_id") != client.id:
             raise BadRequest("client_id is mandatory", error="invalid_client_id")
         doc = self._metadata(given)
+        _check_link(client, doc)
         doc |= {name: old[name] for name in _KEPT if name in old} | self._credentials(client, given.get("client_secret") or "")
         if doc["client_name"] != client.name:
             doc["client_name"] = self._free_name(doc["client_name"])
@@ -328,6 +328,17 @@ def _check_software(software: str) -> None:
     """A client linked to an app has what that app has: it must be none that can do too much."""
     if software in (f"{REGISTRY}store", f"{REGISTRY}settings"):
         raise BadRequest("Link with store/settings is forbidden", error="unapproved_software_id")
+
+
+def _check_link(client: Client, doc: Doc) -> None:
+    """A client that is let in stays what the owner was shown: linked to another app, it would have what that has, and act as that."""
+    linked = _linked(str(doc["software_id"]))
+    if linked and linked != client.linked_app and client.stored.doc.get("pending") is not True:
+        raise BadRequest("The owner has to be asked anew: register another client", error="unapproved_software_id")
+
+
+def _linked(software: str) -> str:
+    return software.removeprefix(REGISTRY) if software.startswith(REGISTRY) else ""
 
 
 def _check_notifications(doc: Doc, given: Mapping[str, Any]) -> None:

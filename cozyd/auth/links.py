@@ -68,6 +68,11 @@ class Maker:
     slug: str = ""
     domain: str = ""
 
+    @property
+    def may_create(self) -> bool:
+        """Whether it makes links at all: guests and devices do not."""
+        return self.principal.kind in _CREATORS
+
 
 class Links:
     """The share links of one instance.
@@ -100,7 +105,7 @@ class Links:
         :raises BadRequest: the rules are malformed.
         :raises Invalid: a bad time, password or name.
         """
-        if maker.principal.kind not in _CREATORS:
+        if not maker.may_create:
             raise Forbidden("Only apps can create sharing permissions")
         asked = wanted.attributes.get("permissions")
         rules = parse_set({} if asked is None else asked)
@@ -204,7 +209,7 @@ class Links:
         if not isinstance(given, dict):
             raise BadRequest("Permission scope is empty or malformed")
         is_own = self.is_parent(maker, stored) or stored.doc.get("source_id") == maker.source != ""
-        if not is_own and stored.doc.get("type") not in ("app", "konnector"):
+        if not is_own and (stored.doc.get("type") not in ("app", "konnector") or not maker.may_create):
             raise Forbidden("Permissions can be updated only by its parent")
         rules = {rule.title: rule for rule in rules_of(stored)}
         for title, one in given.items():

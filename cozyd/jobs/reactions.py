@@ -13,7 +13,7 @@ from cozyd.files.tree import write_time
 from cozyd.jobs.events import DIFFERS, EventRule, texts_of
 from cozyd.jobs.job import JOBS
 from cozyd.jobs.trigger import PENDING, Trigger, id_of
-from cozyd.permissions import FILES
+from cozyd.permissions import CLOSED, FILES
 
 
 class _Shelf:
@@ -128,7 +128,10 @@ class Reactions:
 
 
 def event_of(change: Change, tenant: Mapping[str, str]) -> bytes:
-    """A change as a job's worker gets it; the documents go into it as the texts they are."""
+    """A change as a job's worker gets it; the documents go into it as the texts they are, but those that no app may read."""
     head = jsons.dump({**tenant, "verb": change.verb})
+    ref = change.new.ref
+    if ref.doctype in CLOSED:  # jobs may be read by whoever has them in her rules
+        return head[:-1] + b',"doc":' + jsons.dump({"_id": ref.id, "_rev": change.new.rev}) + b"}"
     old = b"" if change.old is None else b',"old":' + change.old.render()
     return head[:-1] + b',"doc":' + change.new.render() + old + b"}"

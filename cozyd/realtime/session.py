@@ -17,8 +17,12 @@ SECRETS: Mapping[str, frozenset[str]] = {
     "io.cozy.permissions": frozenset(("codes", "shortcodes", "password")),
 }
 """Fields that no event tells: who may watch is not always who may use them."""
-NEVER_TOLD = frozenset(("io.cozy.oauth.access_codes", "io.cozy.oauth.grants"))
-"""Doctypes whose very documents are secrets."""
+_NEVER = (
+    "accounts.soft_deleted auth.factors auth.passkeys auth.trusted dav.feeds dav.subscriptions devices files.locks oauth.access_codes "
+    "oauth.grants remote.secrets triggers.pending"
+)
+NEVER_TOLD = frozenset(f"io.cozy.{name}" for name in _NEVER.split())
+"""Doctypes whose very documents are secrets, or nobody's business but the server's."""
 PASSPHRASE = ("io.cozy.settings", "io.cozy.settings.passphrase")
 
 

@@ -17,6 +17,7 @@ from cozyd.stack import Stack
 from cozyd.webpush import Subscription
 from dav import mounts
 from tests.support.client import Answer, Client
+from tests.support.oauth import with_token
 from tests.support.pushservice import Message, PushService
 from tests.support.serving import Served, eventually
 from tests.support.stack import Clock, open_stack
@@ -90,6 +91,12 @@ def test_what_can_be_subscribed_to_says_how(alice: Client, calendar: str):
     topics = [topic(alice, path) for path in (calendar, HOME, f"{HOME}contacts/", f"{HOME}calendar/")]
     assert len(set(topics)) == 4
     assert topics[0] == topic(alice, calendar)
+
+
+def test_who_reads_nothing_at_home_is_not_told_of_it(alice: Client, service: PushService):
+    token = alice.served.token("io.cozy.test.things", domain=alice.domain)
+    stranger = with_token(alice.served, token, host=alice.host)
+    assert subscribe(stranger, HOME, service, "stranger").status == 403
 
 
 def test_a_change_by_any_door_is_told_with_the_new_token(alice: Client, calendar: str, service: PushService):

@@ -223,7 +223,7 @@ def test_a_trigger_keeps_what_it_was_made_of(house: House):
     made = house.web.send(
         "POST",
         "/jobs/triggers",
-        token=house.app(ALL),
+        token=house.app(f"{ALL} io.cozy.bills"),
         type="@event",
         arguments="io.cozy.bills",
         worker="note",

@@ -108,6 +108,14 @@ def test_she_signs_in_and_comes_back_with_an_account(server: Served, owner: Visi
     assert cli.api("POST", f"/accounts/inside/{query['account']}/refresh").status == 400
 
 
+def test_passwords_of_an_account_are_not_told_with_its_fresh_token(cli: Client):
+    fields = {"account_type": "bank", "auth": {"login": "me", "password": "hunter2"}, "oauth": {"refresh_token": "fresh"}}
+    account = cli.api("POST", "/data/io.cozy.accounts/", fields).json["id"]
+    fresh = cli.api("POST", f"/accounts/bank/{account}/refresh")
+    assert (fresh.status, b"hunter2" in fresh.body) == (200, False)
+    assert fresh.json["data"]["attributes"]["oauth"]["access_token"] == "access-refresh_token"
+
+
 @pytest.mark.parametrize("path", ["bank/redirect?code=good", "bank/redirect?code=good&state=made-up", "bank/redirect?code=good&state="])
 def test_a_state_that_was_not_made_here_is_refused(cli: Client, path: str):
     assert cli.ask("GET", f"/accounts/{path}").status == 400
