@@ -20,10 +20,8 @@ def run(instance: Instance, job: Job) -> None:
         app = instance.apps.get("webapp", slug)
     except CozyError as cause:
         raise JobFailed(f"The application {slug} is not installed", ends_trigger=True) from cause
-    services = app.doc.get("services")
-    known = services.get(name) if isinstance(services, dict) else None
-    wanted = message.get("service_file") or (known.get("file") if isinstance(known, dict) else None)
-    if not isinstance(wanted, str):
+    wanted = _file_of(app.doc.get("services"), name, message.get("service_file"))
+    if wanted is None:
         raise JobFailed(f"The application {slug} has no service {name}", ends_trigger=True)
     with workspace(instance, app) as folder:
         file = (folder / wanted.lstrip("/")).resolve()
@@ -37,6 +35,13 @@ def run(instance: Instance, job: Job) -> None:
         error = failure(*follow(instance, job, file, environ, told=False))
     if error is not None:
         raise error
+
+
+def _file_of(services: Any, name: str, file: Any) -> str | None:
+    """The file of a service that the manifest has, by the service's name or by the file's; None: it has none, whatever else the app has."""
+    known = {key: one.get("file") for key, one in services.items() if isinstance(one, dict)} if isinstance(services, dict) else {}
+    wanted = known.get(name, file if file in known.values() else None)
+    return wanted if isinstance(wanted, str) else None
 
 
 def _message(given: Any) -> dict[str, Any]:

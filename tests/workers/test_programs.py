@@ -107,7 +107,9 @@ def test_a_webhook_s_body_comes_along_and_a_long_one_in_a_file(alice: Client, tm
     [
         ({"message": {"slug": "nested", "name": "run"}}, "done"),
         ({"slug": "nested", "name": "other", "service_file": "index.js"}, "done"),
-        ({"slug": "nested", "name": "run", "service_file": "../../etc/passwd"}, "errored"),
+        ({"slug": "nested", "name": "run", "service_file": "../../etc/passwd"}, "done"),
+        ({"slug": "nested", "name": "other", "service_file": "../../etc/passwd"}, "errored"),
+        ({"slug": "nested", "service_file": "page.js"}, "errored"),
         ({"slug": "nested", "name": "nobody"}, "errored"),
         ({"slug": "nobody", "name": "run"}, "errored"),
         ("text", "errored"),
