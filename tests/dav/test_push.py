@@ -94,8 +94,8 @@ def test_what_can_be_subscribed_to_says_how(alice: Client, calendar: str):
 
 
 def test_who_reads_nothing_at_home_is_not_told_of_it(alice: Client, service: PushService):
-    token = alice.served.token("io.cozy.test.things", domain=alice.domain)
-    stranger = with_token(alice.served, token, host=alice.host)
+    stranger = with_token(alice.served, "", host=alice.host)
+    stranger.password = alice.served.password("--files", domain=alice.domain)
     assert subscribe(stranger, HOME, service, "stranger").status == 403
 
 

@@ -122,6 +122,16 @@ def test_a_job_takes_no_file_that_who_pushes_it_may_not_read(alice: Tenant):
     assert changed.status_code == 403
 
 
+def test_a_message_to_devices_is_no_way_to_write_mails(alice: Tenant):
+    message = {"title": "x", "mail_fallback": {"mode": "from", "to": [{"email": "b@example.org"}], "subject": "x"}}
+    found = []
+    for scope in ("io.cozy.jobs:POST:push:worker", "io.cozy.jobs:POST:push,sendmail:worker"):
+        token = client(alice, scope)
+        found.append(alice.ask("POST", "/jobs/queue/push", attributes(arguments=message), token=token).status_code)
+        found.append(alice.ask("POST", "/jobs/queue/push", attributes(arguments={"title": "x"}), token=token).status_code)
+    assert found == [403, 202, 202, 202]
+
+
 def test_a_trigger_watches_nothing_that_who_makes_it_may_not_read(alice: Tenant):
     own, other = folder(alice, "own"), folder(alice, "other")
     token = client(alice, f"io.cozy.jobs io.cozy.triggers {THINGS} {FILES}:GET:{own} {CONTACTS}:GET:work:group")
