@@ -133,7 +133,7 @@ class Call:
     @cached_property
     def book(self) -> LockBook:
         """The tenant's locks."""
-        return LockBook(self.visit.instance.docs, self.visit.instance.now)
+        return LockBook(self.visit.instance.docs, self.visit.instance.now, lambda path: self.find(path) is not None)
 
     @cached_property
     def if_lists(self) -> tuple[ConditionList, ...]:

@@ -47,6 +47,17 @@ class ConditionList:
     conditions: Sequence[Condition]
 
 
+def depth_of(header: str, default: str = "infinity") -> tuple[str, bool]:
+    """What a Depth says, and whether it leaves the resource itself out: `1,noroot`, as Microsoft's clients have it ([MS-WDVME]).
+
+    :raises BadRequest: it is none.
+    """
+    found, _, more = (header or default).replace(" ", "").lower().partition(",")
+    if found not in ("0", "1", "infinity") or more not in ("", "noroot"):
+        raise BadRequest("Depth is 0, 1 or infinity")
+    return found, found != "0" and more == "noroot"
+
+
 def parse_if(text: str) -> Sequence[ConditionList]:
     """The lists of an If header.
 

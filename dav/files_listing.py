@@ -19,6 +19,7 @@ from cozyd.files.tree import read_time, same_name
 from dav import xml
 from dav.access import XML, answer
 from dav.call import Call
+from dav.conditions import depth_of
 from dav.proppatch import EXECUTABLE
 
 _D, _OC = "{DAV:}", "{http://owncloud.org/ns}"
@@ -95,13 +96,11 @@ def propfind(call: Call) -> Iterable[bytes]:
         raise BadRequest("A PROPFIND asks for properties")  # section A.2
     node = call.files.at(call.path)
     call.check_conditions()
-    depth = call.header("Depth").lower() or "infinity"
+    depth, without = depth_of(call.header("Depth"))
     if depth == "infinity" and isinstance(node, Dir):
         return _refuse_infinity(call)
-    if depth not in ("0", "1", "infinity"):
-        raise BadRequest("Depth must be 0 or 1")
     writer = _Writer(call, tree)
-    responses = [writer.response(_entry(node, call.path), call.notes.of(node))]
+    responses = [] if without and isinstance(node, Dir) else [writer.response(_entry(node, call.path), call.notes.of(node))]
     if depth == "1" and isinstance(node, Dir):
         responses += _members(call, node, writer)
     return xml.answer_multistatus(call.start_response, responses)

@@ -1,11 +1,12 @@
 """Methods of the CalDAV and CardDAV mount that Radicale's application leaves to us (docs/dav.md has what is served of which RFC)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from cozyd.errors import BadRequest, Conflict, Forbidden, Invalid, MethodNotAllowed, NotFound
 from dav import collections, properties, push, reports, resources, xml
 from dav.access import Environ, StartResponse, Visit
+from dav.conditions import depth_of
 from dav.properties import USER, D, Lister, Seen
 from dav.shelves import is_shared
 
@@ -43,10 +44,7 @@ class Request:
 
         :raises BadRequest: it is none.
         """
-        found: str = self.environ.get("HTTP_DEPTH", default).strip().lower()
-        if found not in ("0", "1", "infinity"):
-            raise BadRequest("Depth is 0, 1 or infinity")
-        return found
+        return depth_of(self.environ.get("HTTP_DEPTH", ""), default)[0]
 
     def tree(self) -> Any:
         """The body as XML."""
@@ -115,10 +113,13 @@ def _propfind(request: Request) -> Iterable[bytes]:
         if not rows:
             raise NotFound("There is no such resource")
         return xml.answer_multistatus(request.start_response, [Lister(seen, names, **options)(request.parts[2], rows[0].value)])
-    return xml.answer_multistatus(request.start_response, _listing(seen, names, depth, options))
+    found = _listing(seen, names, depth, options)
+    if depth_of(request.environ.get("HTTP_DEPTH", ""))[1]:
+        next(found)
+    return xml.answer_multistatus(request.start_response, found)
 
 
-def _listing(seen: Seen, names: list[str] | None, depth: str, options: Mapping[str, Any]) -> Iterable[str]:
+def _listing(seen: Seen, names: list[str] | None, depth: str, options: Mapping[str, Any]) -> Iterator[str]:
     yield properties.response(seen, names, **options)
     if depth == "0":
         return

@@ -6,6 +6,7 @@ writes holds `Call.alone`, so that no lock comes between.
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from cozyd.documents import Documents
 from cozyd.documents.store import Ref, Write
-from cozyd.errors import Locked, NotFound, StorageFull
+from cozyd.errors import Conflict, Locked, NotFound, StorageFull
 from dav import xml
 
 LOCKS = Ref("io.cozy.files.locks", "webdav")
@@ -67,11 +68,13 @@ class LockBook:
     """A tenant's locks, as they are now.
 
     :param now: the clock.
+    :param there: whether something stands at a path; a lock on what an app has moved or removed is in nobody's way.
     """
 
-    def __init__(self, docs: Documents, now: Callable[[], datetime]) -> None:
+    def __init__(self, docs: Documents, now: Callable[[], datetime], there: Callable[[str], bool] = lambda _: True) -> None:
         self._docs = docs
         self._now = now
+        self._there = there
         try:
             stored = docs.get(LOCKS)
         except NotFound:
@@ -101,6 +104,7 @@ class LockBook:
             roots = {lock.root for lock in self.below(path)}
             for root in roots:
                 blocked += self._unheld([lock for lock in self.locks if lock.root == root], holder, tokens)
+        blocked = self._alive(blocked)
         if blocked:
             raise InTheWay("lock-token-submitted", blocked)
 
@@ -111,6 +115,14 @@ class LockBook:
             return []
         return [lock.root for lock in locks]
 
+    def _alive(self, roots: Sequence[str]) -> list[str]:
+        """Those where something stands; locks on the others end, so that none comes back with what takes the name."""
+        dead = {root for root in roots if not self._there(root)}
+        if dead:
+            with suppress(Conflict):  # who changes the locks meanwhile sees to it next time
+                self._write([lock for lock in self.locks if lock.root not in dead])
+        return [root for root in roots if root not in dead]
+
     # -- changing ---------------------------------------------------------------------------------------------------
 
     def check_free(self, path: str, *, exclusive: bool, deep: bool) -> None:
@@ -119,7 +131,7 @@ class LockBook:
         :raises InTheWay: another lock does not go with it.
         """
         others = [*self.covering(path), *(self.below(path) if deep else ())]
-        blocked = [lock.root for lock in others if exclusive or lock.exclusive]
+        blocked = self._alive([lock.root for lock in others if exclusive or lock.exclusive])
         if blocked:
             raise InTheWay("no-conflicting-lock", blocked)
 

@@ -93,6 +93,7 @@ def _mailto(mail: str) -> str:
 
 _CALENDAR_REPORTS = ("D:sync-collection", "C:calendar-query", "C:calendar-multiget", "C:free-busy-query")
 _BOOK_REPORTS = ("D:sync-collection", "CR:addressbook-query", "CR:addressbook-multiget")
+_RESOURCE_REPORTS: Mapping[str, Sequence[str]] = {"calendar": _CALENDAR_REPORTS[1:3], "book": _BOOK_REPORTS[1:]}
 
 _EVERYWHERE: dict[str, Make] = {
     f"{D}current-user-principal": lambda seen: _href(seen.home),
@@ -274,6 +275,8 @@ _ROW: Mapping[str, Callable[[Any], str]] = {
     f"{D}getcontentlength": lambda value: str(value["size"]),
     f"{D}getlastmodified": lambda value: format_datetime(read_time(value["mtime"]), usegmt=True),
 }
+_OF_BOTH = (f"{D}current-user-privilege-set", f"{D}supported-report-set")
+"""What collections and resources have alike, or nearly so."""
 DATA = frozenset((f"{C}calendar-data", f"{CR}address-data"))
 
 
@@ -291,7 +294,8 @@ class Lister:
         table = _table(seen)
         wanted = list(names) if names is not None else list(dict.fromkeys((*_ROW, *more)))
         self._rows = [(name, _ROW[name]) for name in wanted if name in _ROW]
-        fixed = [name for name in wanted if name in _EVERYWHERE or name == f"{D}current-user-privilege-set"]
+        fixed = [name for name in wanted if name in _EVERYWHERE or name in _OF_BOTH]
+        table = {**table, f"{D}supported-report-set": lambda seen: _reports(*_RESOURCE_REPORTS[seen.of().kind])}
         self._fixed = "".join(xml.element(name, table[name](seen) or "") for name in fixed)
         missing = [name for name in wanted if name not in _ROW and name not in fixed and name not in DATA]
         names_only = "".join(xml.element(name) for name in missing)

@@ -23,7 +23,7 @@ from dav.storage import Auth, Rights, Storage, visiting
 
 log = logging.getLogger("cozyd.dav")
 
-CLASSES = "1, 3, access-control, calendar-access, addressbook, extended-mkcol"
+CLASSES = "1, 3, calendar-access, addressbook, extended-mkcol"
 ALLOWED = "OPTIONS, GET, HEAD, PUT, POST, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT, MKCOL, MKCALENDAR"
 _FORGED = ("HTTP_X_SCRIPT_NAME", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_SERVER")
 

@@ -191,6 +191,7 @@ def _destination(visit: Visit, seen: Seen, href: str, environ: Environ) -> tuple
         to = visit.collection(parts[1])
     except NotFound as cause:
         raise Conflict("There is no such collection to put it in") from cause
+    environ["cozyd.collection_kind"] = to.kind
     environ["cozyd.place"] = f"{seen.home}{to.id}/"
     return to, parts[2], bool(visit.pim.rows(to, hrefs=[parts[2]]))
 

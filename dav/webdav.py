@@ -107,7 +107,7 @@ def _move(call: Call) -> Iterable[bytes]:
 def _check_transfer(call: Call) -> None:
     """Conditions, and whether the destination may be written."""
     call.check_conditions()
-    here, there = call.path, call.destination
+    here, there = same_name(call.path), same_name(call.destination)
     if here in (there, "/") or is_below(there, here):
         raise Forbidden("Nothing can be put onto or into itself")
     if is_below(here, there) and call.header("Overwrite").strip().upper() != "F":

@@ -150,7 +150,7 @@ class Pim:
             body = self._body(collection, doctype, known, parsed, said)
             more, private = self._linked(collection, ref, uid, known, parsed, body)
             record = new_record(kind, href, uid, raw, _fields(doctype, parsed, said, (body, private)), utc_text(self._now()))
-            write = Write(ref, body=body, rev=known.rev if known else None, private={"dav": record, **private}, strict=True)
+            write = Write(ref, body=body, rev=known.rev if known else None, private={"dav": record, **private}, strict=row is None)
             self._commit(*batch, *more, write)
 
         self._locked(collection, step)
@@ -258,6 +258,8 @@ class Pim:
             row = self._matching(collection, href, match)
             if row is None:
                 raise NotFound("There is no such resource")
+            if collection.kind != to.kind:
+                raise Invalid("This is no place for cards, or for events and todos", source="supported-data")
             if row.value["comp"] not in to.components:
                 raise Invalid("The collection does not take it", source="supported-calendar-component")
             there = self._matching(to, name, None)
@@ -321,7 +323,8 @@ class Pim:
     def _check_uid(self, collection: Collection, href: str, uid: str, row: Row | None) -> None:
         if row is not None and row.value["uid"] != uid:
             raise UidTaken("The UID of a resource cannot change", href=href)
-        self._check_twin(collection, href, uid)
+        if row is None:  # apps may make twins; each of them stays what it is
+            self._check_twin(collection, href, uid)
 
     def _check_twin(self, collection: Collection, href: str, uid: str) -> None:
         twins = self._docs.rows(DAV_UID, (collection.id, uid), limit=1)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.dav.asking import HOME, NS, card, event, precondition, propfind, put
 from tests.support.client import Client
+from tests.support.serving import Served
 
 START = "DTSTART:20260101T100000Z"
 
@@ -131,3 +132,45 @@ def test_an_event_of_a_phone_stays_when_an_app_says_no_time(alice: Client, calen
     answer = alice.api("PUT", f"/data/io.cozy.calendar.events/{found['_id']}", found | {"start": "soon", "rrule": "FREQ=DAILY"})
     assert answer.status == 200
     assert alice.dav("GET", f"{calendar}a.ics").body == event("a", START, "SUMMARY:A").encode()
+
+
+def test_an_event_moved_among_cards_is_no_address_data(alice: Client, calendar: str, book: str):
+    put(alice, f"{calendar}e.ics", event("e", START))
+    assert precondition(alice.dav("MOVE", f"{calendar}e.ics", Destination=f"{book}e.vcf"), "supported-address-data")
+    put(alice, f"{book}c.vcf", card("c", "FN:C", "N:C;;;;"))
+    assert precondition(alice.dav("MOVE", f"{book}c.vcf", Destination=f"{calendar}c.ics"), "supported-calendar-data")
+
+
+def test_what_is_announced_is_served(alice: Client, calendar: str, book: str):
+    assert alice.dav("OPTIONS", calendar).headers["DAV"] == "1, 3, calendar-access, addressbook, extended-mkcol, webdav-push"
+    put(alice, f"{calendar}e.ics", event("e", START))
+    put(alice, f"{book}c.vcf", card("c", "FN:C", "N:C;;;;"))
+    for path, own, other in (
+        (f"{calendar}e.ics", b"<C:calendar-multiget/>", b"sync-collection"),
+        (f"{book}c.vcf", b"<CR:addressbook-query/>", b"C:cal"),
+    ):
+        answer = propfind(alice, path, "<supported-report-set/>")
+        assert (own in answer.body, other in answer.body, b"404" in answer.body) == (True, False, False)
+
+
+def test_members_are_listed_without_their_collection(alice: Client, book: str):
+    put(alice, f"{book}c.vcf", card("c", "FN:C", "N:C;;;;"))
+    found = ElementTree.fromstring(propfind(alice, book, "<getetag/>", depth="1,noroot").body)
+    assert [one.text for one in found.iter("{DAV:}href")] == [f"{book}c.vcf"]
+    assert propfind(alice, book, "<getetag/>", depth="1,root").status == 400
+
+
+def test_of_twins_that_an_app_has_made_each_can_be_edited(served: Served, book: str):
+    alice = Client(served, host=f"localhost:{served.port}", scope=("io.cozy.contacts",))
+    text = card("twin", "FN:A", "N:A;;;;", "NOTE:who is twin")
+    put(alice, f"{book}one.vcf", text)
+    rows = alice.api("GET", "/data/io.cozy.contacts/_all_docs?include_docs=true").json["rows"]
+    found = next(row["doc"] for row in rows if row["doc"].get("note") == "who is twin")
+    assert alice.api("PUT", f"/data/io.cozy.contacts/{found['_id']}", found | {"trashed": True}).status == 200
+    put(alice, f"{book}two.vcf", text)
+    found = alice.api("GET", f"/data/io.cozy.contacts/{found['_id']}").json
+    assert alice.api("PUT", f"/data/io.cozy.contacts/{found['_id']}", found | {"trashed": False}).status == 200
+    for name in ("one", "two"):
+        assert alice.dav("PUT", f"{book}{name}.vcf", text.replace("FN:A", f"FN:{name}")).status == 204
+        assert f"FN:{name}\r\n".encode() in alice.dav("GET", f"{book}{name}.vcf").body
+    assert precondition(alice.dav("PUT", f"{book}three.vcf", text), "no-uid-conflict")

@@ -307,3 +307,14 @@ def test_locks_are_not_without_number(docs: Documents):
     book.locks = [*book.locks] * MOST
     with pytest.raises(StorageFull):
         book.add("/1", "phone", 600, exclusive=True, deep=False, folder=False, owner="")
+
+
+def test_what_an_app_has_removed_is_locked_no_more(phone: Device):
+    phone.put("/gone.txt")
+    phone.token("/gone.txt")
+    assert phone.put("/gone.txt").status == 423
+    file = phone.client.api("GET", f"/files/metadata?Path=/{phone.folder}/gone.txt").json["data"]["id"]
+    assert phone.client.api("DELETE", f"/files/{file}").status == 200
+    assert (phone.put("/gone.txt").status, phone.ask("DELETE", "/gone.txt").status) == (201, 204)
+    phone.put("/gone.txt")
+    phone.token("/gone.txt")

@@ -292,3 +292,10 @@ def test_a_method_that_is_not_there_is_told_with_those_that_are(phone: Device, m
 def test_a_path_that_is_no_text_is_a_bad_request(phone: Device):
     assert phone.client.dav("GET", f"{MOUNT}/%FF.txt").status == 400
     assert phone.client.dav("GET", f"{MOUNT}/a%00b").status == 400
+
+
+def test_another_spelling_of_a_name_is_the_same_place(phone: Device):
+    phone.mkcol("/caf\u00e9-here")
+    for to in ("/cafe\u0301-here", "/cafe\u0301-here/below"):
+        assert (phone.move("/caf\u00e9-here", to).status, phone.copy("/caf\u00e9-here", to).status) == (403, 403)
+    assert phone.names("/caf\u00e9-here") == []

@@ -67,6 +67,8 @@ def test_a_whole_tree_is_refused_and_a_file_is_no_tree(phone: Device):
         assert (refused.status, condition(refused)) == (403, "propfind-finite-depth")
         assert phone.ask("PROPFIND", path, **headers).status == 207
     assert phone.ask("PROPFIND", "/", Depth="2").status == 400
+    everything = hrefs(phone.ask("PROPFIND", "/", Depth="1"))
+    assert hrefs(phone.ask("PROPFIND", "/", Depth="1, noroot")) == everything[1:] != []
 
 
 @pytest.mark.parametrize(
