@@ -236,7 +236,7 @@ def _free_busy(asked: Asked, start_response: StartResponse) -> Iterable[bytes]:
         busy = instances.busy(list(asked.visit.pim.texts(collection, rows).values()), low, high, zone)
         for kind, stretches in busy.items():
             found.setdefault(kind, []).extend(stretches)
-    lines = [f"FREEBUSY;FBTYPE={kind}:{_utc(start)}/{_utc(end)}" for kind, some in found.items() for start, end in sorted(some)]
+    lines = [f"FREEBUSY;FBTYPE={kind}:{_utc(start)}/{_utc(end)}" for kind, some in found.items() for start, end in instances.merged(some)]
     stamp = _utc(asked.visit.instance.now())
     body = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//cozyd//cozyd//EN", "BEGIN:VFREEBUSY", f"UID:freebusy-{_utc(low)}-{_utc(high)}"]
     body += [f"DTSTAMP:{stamp}", f"DTSTART:{_utc(low)}", f"DTEND:{_utc(high)}", *lines, "END:VFREEBUSY", "END:VCALENDAR", ""]

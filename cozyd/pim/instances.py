@@ -1,6 +1,6 @@
 """The instances of a recurring object in a time range: to expand, to limit, and to tell who is busy (pure; RFC 4791, 9.6.5 and 9.9)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -336,10 +336,11 @@ def busy(texts: Sequence[bytes], low: datetime, high: datetime, zone: tzinfo | N
             if one.component.value("TRANSP").strip().upper() != "TRANSPARENT" and status != "CANCELLED":
                 start, end = one.moments(zone)
                 found["BUSY-TENTATIVE" if status == "TENTATIVE" else "BUSY"].append((max(start, low), min(end, high)))
-    return {kind: _merged(stretches) for kind, stretches in found.items()}
+    return {kind: merged(stretches) for kind, stretches in found.items()}
 
 
-def _merged(stretches: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+def merged(stretches: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Stretches of time in order, those that touch as one."""
     found: list[tuple[datetime, datetime]] = []
     for start, end in sorted(stretches):
         if start == end:

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.dav.asking import NS, card, data, event, precondition, put, query, report, search
+from tests.dav.asking import HOME, NS, card, data, event, precondition, put, query, report, search
 from tests.support.client import Answer, Client
 
 # -- queries ------------------------------------------------------------------------------------------------------------
@@ -258,3 +258,13 @@ def test_who_is_busy_when(alice: Client, calendar: str):
         b"BUSY:20260325T080000Z/20260325T093000Z",
         b"BUSY-TENTATIVE:20260327T083000Z/20260327T093000Z",
     ]
+
+
+def test_who_is_busy_in_two_calendars_at_once_is_so_once(alice: Client, calendar: str):
+    other = f"{calendar[:-1]}-other/"
+    assert alice.dav("MKCALENDAR", other).status == 201
+    put(alice, f"{calendar}a.ics", event("a", "DTSTART:20310325T080000Z", "DTEND:20310325T100000Z"))
+    put(alice, f"{other}b.ics", event("b", "DTSTART:20310325T090000Z", "DTEND:20310325T110000Z"))
+    answer = report(alice, HOME, "C:free-busy-query", time("20310325T000000Z", "20310326T000000Z"))
+    assert re.findall(rb"FREEBUSY;FBTYPE=(\S+)", answer.body) == [b"BUSY:20310325T080000Z/20310325T110000Z"]
+    assert alice.dav("DELETE", other).status == 200
