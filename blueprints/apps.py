@@ -191,25 +191,31 @@ def _followed(order: Order, *, update: bool) -> Response:
             raise
         return _last(_frame("error", error.detail))
     if is_stream:
-        return _streamed(run, order.kind, key)
+        return _streamed(run, order, key)
     if run.error is not None:
         apps.finish(key)
         raise run.error
     if not run.states:
-        raise Park(instance().prefix, (DOCTYPES[order.kind],), _in(HEARTBEAT))
+        raise _parked(order)
     return _jsonapi.answer(_resource(order.kind, run.states[0]), status=202)
 
 
-def _streamed(run: Run, kind: Kind, key: str) -> Response:
+def _parked(order: Order, say: bytes = b"", type: str = "application/json") -> Park:
+    """Until something is new of this app: others that are installed beside it wake nobody here."""
+    doctype = DOCTYPES[order.kind]
+    return Park(instance().prefix, (doctype,), _in(HEARTBEAT), ids=(f"{doctype}/{order.slug}",), say=say, type=type)
+
+
+def _streamed(run: Run, order: Order, key: str) -> Response:
     is_done = run.done
     states: Sequence[Mapping[str, Any]] = run.states[run.said :]
     run.said += len(states)
-    frames = b"".join(_frame("state", {"data": _resource(kind, state)}) for state in states)
+    frames = b"".join(_frame("state", {"data": _resource(order.kind, state)}) for state in states)
     if not is_done:
         now = time.monotonic()
         say = frames or (STILL if now >= run.silent_until else b"")
         run.silent_until = now + HEARTBEAT if say else run.silent_until
-        raise Park(instance().prefix, (DOCTYPES[kind],), _in(HEARTBEAT), say=say, type=STREAM)
+        raise _parked(order, say, STREAM)
     if run.error is not None:
         frames += _frame("error", run.error.detail)
     instance().apps.finish(key)

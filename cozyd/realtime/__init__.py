@@ -81,15 +81,26 @@ class Park(BaseException):
     A BaseException, so that no error handler between the view and the server takes it for a failure.
 
     :param doctypes: whose changes wake it.
+    :param ids: of documents, when only theirs do.
     :param until: when it runs again at the latest.
     :param say: bytes sent meanwhile, behind the answer's head (which is 200); a heartbeat.
     :param type: the media type in that head.
     """
 
-    def __init__(self, tenant: str, doctypes: Iterable[str], until: datetime, *, say: bytes = b"", type: str = "application/json") -> None:
+    def __init__(
+        self,
+        tenant: str,
+        doctypes: Iterable[str],
+        until: datetime,
+        *,
+        ids: Iterable[str] = (),
+        say: bytes = b"",
+        type: str = "application/json",
+    ) -> None:
         super().__init__()
         self.tenant = tenant
         self.doctypes = frozenset(doctypes)
+        self.ids = frozenset(ids)
         self.until = until
         self.say = say
         self.type = type

@@ -22,6 +22,7 @@ class Parked:
     """One waiting request.
 
     :param run: puts it back on the task queue.
+    :param ids: of the documents whose changes wake it; empty: any of the doctypes.
     :param woken: something changed while it ran; true at first, as it has looked once before it was known.
     :param queued: the time it is in the queue of times with, if it is; every other entry of it is stale.
     """
@@ -29,6 +30,7 @@ class Parked:
     run: Run
     tenant: str
     doctypes: frozenset[str]
+    ids: frozenset[str]
     until: datetime
     waiting: bool = False
     woken: bool = True
@@ -52,7 +54,7 @@ class Parking:
     def register(self, park: Park, run: Run) -> Parked:
         """Have a request woken by changes from now on; its first `park` runs it once more."""
         with self._changed:
-            parked = Parked(run, park.tenant, park.doctypes, park.until)
+            parked = Parked(run, park.tenant, park.doctypes, park.ids, park.until)
             if parked.tenant not in self._parked:
                 tenant = parked.tenant
                 self._parked[tenant] = set()
@@ -114,10 +116,10 @@ class Parking:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _deliver(self, tenant: str, changes: Sequence[Change]) -> None:
-        doctypes = {change.new.ref.doctype for change in changes}
+        doctypes, ids = {change.new.ref.doctype for change in changes}, {change.new.ref.id for change in changes}
         with self._changed:
             for parked in self._parked.get(tenant, ()):
-                if not doctypes.isdisjoint(parked.doctypes):
+                if not doctypes.isdisjoint(parked.doctypes) and not (parked.ids and ids.isdisjoint(parked.ids)):
                     self._wake(parked)
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Requests that wait: no change between the look and the wait is lost, none runs twice for nothing, none is kept."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,8 +14,8 @@ from tests.support.serving import eventually
 ALICE, THINGS = "alice.example", "io.cozy.things"
 
 
-def change(doctype: str = THINGS) -> list[Change]:
-    return [Change("UPDATED", Stored(Ref(doctype, "x"), "1-a", b"{}"))]
+def change(doctype: str = THINGS, id: str = "x") -> list[Change]:
+    return [Change("UPDATED", Stored(Ref(doctype, id), "1-a", b"{}"))]
 
 
 def later(seconds: float = 60) -> datetime:
@@ -44,10 +44,10 @@ def parking(hub: LocalHub) -> Iterator[Parking]:
     made.close()
 
 
-def parked(parking: Parking, runs: Runs, *, until: datetime | None = None) -> Parked:
+def parked(parking: Parking, runs: Runs, *, until: datetime | None = None, ids: Sequence[str] = ()) -> Parked:
     """A request that has looked twice and waits."""
     until = until or later()
-    request = parking.register(Park(ALICE, [THINGS], until), runs)
+    request = parking.register(Park(ALICE, [THINGS], until, ids=ids), runs)
     parking.park(request, until)
     assert runs.count == 1, "it looks once more after it is known"
     parking.park(request, until)
@@ -70,6 +70,15 @@ def test_a_change_while_it_looks_is_not_lost(parking: Parking, hub: LocalHub):
     hub.publish(ALICE, change())
     parking.park(request, later())
     assert runs.count == 3
+
+
+def test_who_waits_for_one_document_is_run_by_no_other(parking: Parking, hub: LocalHub):
+    runs = Runs()
+    parked(parking, runs, ids=["x"])
+    hub.publish(ALICE, change(id="y"))
+    assert runs.count == 1
+    hub.publish(ALICE, change(id="y") + change(id="x"))
+    assert runs.count == 2
 
 
 @pytest.mark.parametrize(("domain", "doctype"), [(ALICE, "io.cozy.others"), ("bob.example", THINGS)])
