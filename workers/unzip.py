@@ -21,7 +21,7 @@ MOST_ENTRIES = 10_000
 MOST_TIMES, FREE = 200, 100 << 20
 """How many times its own size an archive may have unpacked, beyond the first bytes, which are free."""
 PIECE = 1 << 20
-_BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, struct.error)
+_BROKEN = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, struct.error)
 """What `zipfile` and its decompressors say of bytes that are no archive."""
 
 

@@ -13,6 +13,8 @@ from cozyd.pim.times import When
 from cozyd.pim.zones import Zones, to_utc
 
 MOST_INSTANCES = 5000
+TODO = "VTODO"
+"""The component whose ranges have a table of their own."""
 _EARLIEST = datetime(100, 1, 1, tzinfo=UTC)
 """No rule is looked at before, so that there is room to take lengths from a time."""
 _RECURRING = ("RRULE", "RDATE", "EXRULE", "EXDATE")
@@ -58,7 +60,7 @@ def happens(calendar: Component, low: datetime, high: datetime, zone: tzinfo | N
     :raises TooComplex, TooMany: as `of`.
     """
     main = main_of(calendar)
-    if main.name != "VTODO" or main.get("DTSTART") is not None or main.get("DUE") is not None or main.get("RECURRENCE-ID") is not None:
+    if main.name != TODO or any(main.get(name) is not None for name in _TIMES):
         return bool(of(calendar, low, high, zone))
     context = Context(calendar, Zones(calendar))
     made, done = (_read(main, name, context) for name in ("CREATED", "COMPLETED"))
@@ -70,7 +72,7 @@ def happens(calendar: Component, low: datetime, high: datetime, zone: tzinfo | N
 
 def _touches(one: Instance, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
     start, end = one.moments(zone)
-    if one.component.name != "VTODO":
+    if one.component.name != TODO:
         return touches(start, end, low, high)
     begins, lasts = one.component.get("DTSTART") is not None, one.component.get("DURATION") is not None
     if begins and lasts:
@@ -216,7 +218,7 @@ def _end(component: Component, start: When, context: Context) -> When:
     first = _read(component, "DTSTART", context)
     last = _read(component, "DTEND" if component.name == "VEVENT" else "DUE", context)
     if first is None or last is None or first.all_day != last.all_day:
-        return start.moved(timedelta(days=1)) if start.all_day and component.name != "VTODO" else start
+        return start.moved(timedelta(days=1)) if start.all_day and component.name != TODO else start
     if start.all_day or first.floating or last.floating:
         return start.moved(max(last.wall - first.wall, timedelta(0)))
     return times.add(start, (0, max(last.moment() - first.moment(), timedelta(0))))

@@ -16,7 +16,8 @@ from cozyd.pim.zones import to_utc
 
 _NOT_IN_OVERRIDES = frozenset(("timezone", "rrule"))
 _LONGEST_EXPANSION = 5000
-END_OF = {"VEVENT": "end", "VTODO": "dueDate", "VJOURNAL": "end"}
+_END_OF = {"VEVENT": "end", "VTODO": "dueDate", "VJOURNAL": "end"}
+"""The field of a component's end; a journal has none, and so nothing there."""
 
 
 # -- overrides ----------------------------------------------------------------------------------------------------------
@@ -213,14 +214,14 @@ def bounds(doc: Doc, kind: str) -> Doc | None:
 def _bounds(doc: Doc, kind: str) -> Doc | None:
     zone_name = text_of(doc.get("timezone"))
     start = times.from_json(text_of(doc.get("start")), zone_name)
-    end = times.from_json(text_of(doc.get(END_OF[kind])), zone_name)
+    end = times.from_json(text_of(doc.get(_END_OF[kind])), zone_name)
     first = start or end
     if first is None:
         return None
     moments = [(first.moment(), _end_moment(first, end))]
     later = _moved_later(doc, zone_name)
     for key, value in _override_items(doc):
-        until = times.from_json(text_of(value.get(END_OF[kind])), zone_name)
+        until = times.from_json(text_of(value.get(_END_OF[kind])), zone_name)
         given = until if start is None and until is not None and not value.get("start") else None
         changed = given or times.from_json(text_of(value.get("start")) or key, zone_name)
         if changed is not None and value.get("excluded") is not True:

@@ -12,7 +12,6 @@ from cozyd.pim.times import ENDLESS, WIDENED, utc_text
 from cozyd.pim.zones import to_utc
 
 LOW, HIGH = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-TODO = "VTODO"
 MOST_MONTHS = 60
 """A longer range is looked up in the whole listing."""
 
@@ -35,8 +34,12 @@ def touching(
     """
     first, last = _text(low), _text(high)
     near = [row for row in rows if not row.gone and _overlaps(row.value, first, last)]
-    near = [row for row in near if not row.value.get("floats") or row.value["comp"] == TODO or _floats_into(row.value, low, high, zone)]
-    docs = read([row for row in near if row.value.get("recurs") or _is_open(row.value, first, last)])
+    near = [
+        row
+        for row in near
+        if not row.value.get("floats") or row.value["comp"] == instances.TODO or _floats_into(row.value, low, high, zone)
+    ]
+    docs = read([row for row in near if row.value.get("recurs") or _needs_text(row.value, first, last)])
     return [row for row in near if row.ref not in docs or _happens(row, docs[row.ref], low, high, zone)]
 
 
@@ -52,15 +55,15 @@ def _overlaps(value: Map, first: str, last: str) -> bool:
     start, end = value.get("start"), value.get("end")
     if not start or not end:
         return bool(value["comp"] != "VJOURNAL")
-    if value["comp"] == TODO:
+    if value["comp"] == instances.TODO:
         return bool(start <= last and (end >= first or end == ENDLESS))
     return bool(start < last and (end > first or (start == end and start >= first) or end == ENDLESS))
 
 
-def _is_open(value: Map, first: str, last: str) -> bool:
+def _needs_text(value: Map, first: str, last: str) -> bool:
     """Whether it takes the text of a todo to say: it has no time, none of a zone, or one at the edge of the range."""
     start, end = value.get("start"), value.get("end")
-    return value["comp"] == TODO and (not start or not end or bool(value.get("floats")) or not (first < end and start < last))
+    return value["comp"] == instances.TODO and (not start or not end or bool(value.get("floats")) or not (first < end and start < last))
 
 
 def _floats_into(value: Map, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
@@ -79,7 +82,7 @@ def _wall(text: str) -> datetime:
 def _happens(row: Row, stored: Stored, low: datetime, high: datetime, zone: tzinfo | None) -> bool:
     try:
         event = event_at(row.key, stored)
-        found = occurrence.happens_between(event, _within(low), _within(high), zone) if row.value["comp"] != TODO else None
+        found = occurrence.happens_between(event, _within(low), _within(high), zone) if row.value["comp"] != instances.TODO else None
         return found if found is not None else instances.happens(ical.parse(served_at(row.key, stored)), _within(low), _within(high), zone)
     except (TooComplex, instances.TooMany, ArithmeticError, ValueError, TypeError, AttributeError, CozyError):
         return True  # better shown than lost; an app may store anything
